@@ -1,0 +1,101 @@
+/* process_pager.h - keep the cold memory of this process compressed in RAM.
+ *
+ * A process opens a pager, names the ranges of its own anonymous memory that may leave, and
+ * starts it. Pages that have not been written for the daemon's cold age are taken out of the
+ * address space, compressed by process-pagerd, and come back on the next touch. The bytes are
+ * never lost: not by stop, not by unregister, not by the daemon's death.
+ *
+ * Contract, unless a function says otherwise:
+ *   - Functions return 0, or a negative errno value; nothing has changed then.
+ *   - Any thread may call; calls on one pager are serialised inside. None may be called from a
+ *     signal handler.
+ *   - Addresses are rounded inwards to whole 4 KiB pages; sizes are in bytes.
+ *   - The pager runs two threads of its own, which block all signals and never touch managed
+ *     memory. They hold no descriptor of the application's and show none to it.
+ *   - fork() brings everything back first; the child has plain memory and a stopped pager.
+ */
+#ifndef PROCESS_PAGER_H
+#define PROCESS_PAGER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PP_VERSION_MAJOR 0
+#define PP_VERSION_MINOR 1
+#define PP_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define PP_EXPORT __attribute__((visibility("default")))
+#else
+#define PP_EXPORT
+#endif
+
+struct pp_pager;
+
+/* Begins with its own size, so that it may grow: set it with PP_CONFIG_INIT. */
+struct pp_config {
+    size_t size;             /* sizeof(struct pp_config) */
+    const char *socket_path; /* NULL: $PROCESS_PAGER_SOCKET, /run/process-pager/pager.sock,
+                              * $XDG_RUNTIME_DIR/process-pager/pager.sock, the first that exists;
+                              * copied by pp_open() */
+};
+#define PP_CONFIG_INIT { sizeof(struct pp_config), NULL }
+
+/* "0.1.0"; static storage. */
+PP_EXPORT const char *pp_version(void);
+
+/* Makes a pager that is not yet started. config may be NULL. At most 16 in a process.
+ * -EINVAL: config->size is not one this library knows. -ENOMEM. -EMFILE: too many pagers.
+ * -EOPNOTSUPP: the machine's page size is not 4 KiB. */
+PP_EXPORT int pp_open(const struct pp_config *config, struct pp_pager **ret_pager);
+
+/* Lets the pages of [address, address + bytes) leave when cold. Before or after pp_start, before
+ * or after the first touch. The memory should be private and anonymous; what is not is left alone.
+ * A range younger than the daemon's cold age costs bookkeeping only.
+ * -EINVAL: no whole page inside. -EEXIST: overlaps a registered range. -ENOSPC: too many ranges. */
+PP_EXPORT int pp_register(struct pp_pager *pager, void *address, size_t bytes);
+
+/* Takes back a range exactly as it was registered. All its pages are back and the kernel has
+ * forgotten it when this returns; it may take as long as decompressing the range takes.
+ * -ENOENT: no such range. -EIO: a page of it is lost (its touch raises SIGBUS). */
+PP_EXPORT int pp_unregister(struct pp_pager *pager, void *address, size_t bytes);
+
+/* Joins the daemon and starts the threads. Waits for the daemon's welcome, at most 5 s.
+ * -EALREADY: started. -ENOENT, -ECONNREFUSED: no daemon. -EACCES, -EPERM: no right to the socket
+ * or to userfaultfd. -EOPNOTSUPP: this kernel lacks what we need (Linux >= 6.8). -EPROTO: the
+ * daemon speaks another version. pp_error() says which of them in words. */
+PP_EXPORT int pp_start(struct pp_pager *pager);
+
+/* Brings everything back and ends the threads. Ranges stay registered for the next pp_start.
+ * -EALREADY: not started. -EIO: a page is lost (its touch raises SIGBUS). */
+PP_EXPORT int pp_stop(struct pp_pager *pager);
+
+/* Stops if need be, forgets all ranges and frees the pager. Takes NULL, returns NULL. No other
+ * thread may use the pager then. */
+PP_EXPORT struct pp_pager *pp_close(struct pp_pager *pager);
+
+/* Brings back the pages of an interval and keeps them until as many unpins of the same interval.
+ * It need not be registered. Returns when all are back. -ENOSPC: too many pins. */
+PP_EXPORT int pp_pin(struct pp_pager *pager, const void *address, size_t bytes);
+/* -ENOENT: not pinned. */
+PP_EXPORT int pp_unpin(struct pp_pager *pager, const void *address, size_t bytes);
+
+/* One line, what went wrong in the last failed call and how to mend it; "" at first. The pager
+ * owns the text; it holds until the next call that fails. */
+PP_EXPORT const char *pp_error(const struct pp_pager *pager);
+
+/* Statistics, by index from 0 to pp_stats_count() - 1; the names are those of the daemon's CSV and
+ * stay. Values are sums since pp_open and may be read at any time; cheap. */
+PP_EXPORT size_t pp_stats_count(void);
+PP_EXPORT const char *pp_stats_name(size_t index); /* NULL: no such index */
+PP_EXPORT uint64_t pp_stats_value(const struct pp_pager *pager, size_t index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,29 @@
+/* reader.h - compressed pages at rest, the side that reads: locator -> 4096 bytes, checked. The
+ * memory read belongs to another process that may write it at any moment: a blob is copied out once
+ * into the caller's scratch, bounds first, and only the copy is decoded.
+ *
+ * Contract: any thread, each with its own scratch; allocates nothing, no system call. */
+#ifndef STORE_READER_H
+#define STORE_READER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/locator.h"
+#include "base/pagesize.h"
+
+struct store_map {
+    const unsigned char *bytes; /* the whole store, mapped read-only; NULL: not mapped */
+    uint64_t nr_bytes;
+};
+
+struct store_scratch {
+    unsigned char blob[PAGE_BYTES];
+};
+
+/* Decodes the page at `place` into ret_page (PAGE_BYTES) and compares it with the checksum that was
+ * computed when the page left. -EILSEQ: out of bounds, undecodable, or not those bytes. */
+int store_read(const struct store_map *map, locator place, uint32_t checksum,
+               struct store_scratch *scratch, void *ret_page);
+
+#endif
