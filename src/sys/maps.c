@@ -1,0 +1,126 @@
+/* maps.c - see maps.h. The text reader is a state machine over a small buffer: no allocation. */
+#include "sys/maps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sys/uapi.h"
+
+int maps_open(struct maps *m)
+{
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    *m = (struct maps){ .fd = fd };
+    return 0;
+}
+
+void maps_close(struct maps *m)
+{
+    if (m->fd >= 0)
+        close(m->fd);
+    m->fd = -1;
+}
+
+static int find_by_query(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
+{
+    struct procmap_query q = {
+        .size = sizeof q,
+        .query_addr = address,
+        .query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
+    };
+    if (ioctl(m->fd, PROCMAP_QUERY, &q))
+        return -errno;
+    uint64_t rwx = q.vma_flags & (PROCMAP_QUERY_VMA_READABLE | PROCMAP_QUERY_VMA_WRITABLE |
+                                  PROCMAP_QUERY_VMA_EXECUTABLE);
+    *ret_vma = (struct maps_vma){
+        .start = q.vma_start,
+        .end = q.vma_end,
+        .is_private_anonymous = !(q.vma_flags & PROCMAP_QUERY_VMA_SHARED) && q.inode == 0 &&
+                                q.vma_page_size == 4096,
+        .is_read_write = rwx == (PROCMAP_QUERY_VMA_READABLE | PROCMAP_QUERY_VMA_WRITABLE),
+    };
+    return 0;
+}
+
+/* One hexadecimal number, then its end; moves *text on. */
+static uint64_t take_hex(const char **text)
+{
+    uint64_t value = 0;
+    for (;; (*text)++) {
+        char c = **text;
+        if (c >= '0' && c <= '9')
+            value = value << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return value;
+    }
+}
+
+/* "start-end rwxp offset dev:dev inode  name" */
+static bool parse_line(const char *line, struct maps_vma *ret_vma)
+{
+    const char *t = line;
+    uint64_t start = take_hex(&t);
+    if (*t++ != '-')
+        return false;
+    uint64_t end = take_hex(&t);
+    if (*t++ != ' ' || strlen(t) < 5)
+        return false;
+    bool is_read_write = t[0] == 'r' && t[1] == 'w' && t[2] == '-';
+    bool is_private = t[3] == 'p';
+    t += 5;
+    for (int field = 0; field < 2 && *t; t++)
+        field += *t == ' ';
+    bool has_inode = *t != '0';
+    const char *name = t + strcspn(t, " ");
+    name += strspn(name, " ");
+    bool is_special = name[0] == '[' && name[1] == 'v'; /* [vdso], [vvar], [vsyscall] */
+    *ret_vma = (struct maps_vma){
+        .start = start,
+        .end = end,
+        .is_private_anonymous = is_private && !has_inode && !is_special,
+        .is_read_write = is_read_write,
+    };
+    return true;
+}
+
+static int find_by_text(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
+{
+    char buffer[1024], line[128];
+    size_t line_bytes = 0;
+    if (lseek(m->fd, 0, SEEK_SET) < 0)
+        return -errno;
+    for (;;) {
+        ssize_t n = read(m->fd, buffer, sizeof buffer);
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -ENOENT;
+        for (ssize_t i = 0; i < n; i++) {
+            if (buffer[i] != '\n') {
+                if (line_bytes < sizeof line - 1) /* a long name is cut; we need its start only */
+                    line[line_bytes++] = buffer[i];
+                continue;
+            }
+            line[line_bytes] = 0;
+            line_bytes = 0;
+            if (parse_line(line, ret_vma) && ret_vma->end > address)
+                return 0;
+        }
+    }
+}
+
+int maps_find(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
+{
+    if (!m->no_query) {
+        int r = find_by_query(m, address, ret_vma);
+        if (r != -ENOTTY && r != -EINVAL)
+            return r;
+        m->no_query = true;
+    }
+    return find_by_text(m, address, ret_vma);
+}
