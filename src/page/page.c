@@ -1,0 +1,145 @@
+/* page.c - see page.h. Every function is one row of the matrix in docs/page-lifecycle.md. */
+#include "page/page.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOCATOR_MASK (((locator)1 << LOCATOR_BITS) - 1)
+
+_Noreturn void invariant_broken(const char *what)
+{
+    static const char head[] = "process-pager: broken invariant, ending before bytes are lost: ";
+    ssize_t unused = write(2, head, sizeof head - 1);
+    unused = write(2, what, strlen(what));
+    unused = write(2, "\n", 1);
+    (void)unused; /* nobody left to tell */
+    abort();
+}
+
+const char *page_state_name(enum page_state state)
+{
+    switch (state) {
+    case PAGE_RESIDENT: return "RESIDENT";
+    case PAGE_STAGED:   return "STAGED";
+    case PAGE_STORED:   return "STORED";
+    case PAGE_ZERO:     return "ZERO";
+    case PAGE_POISONED: return "POISONED";
+    case PAGE_STATE_NR: break;
+    }
+    return "?";
+}
+
+static enum page_state state_of(const struct page *p)
+{
+    return (enum page_state)p->state;
+}
+
+enum fault_answer page_on_missing_fault(const struct page *p)
+{
+    switch (state_of(p)) {
+    case PAGE_RESIDENT: return ANSWER_ZERO_OR_WAKE;
+    case PAGE_STAGED:   return ANSWER_MOVE_BACK;
+    case PAGE_STORED:   return ANSWER_DECOMPRESS;
+    case PAGE_ZERO:     return ANSWER_ZERO_PAGE;
+    case PAGE_POISONED: return ANSWER_POISON;
+    case PAGE_STATE_NR: break;
+    }
+    invariant_broken("page state");
+}
+
+/* What must be given up when the page stops being what it is; makes it a plain RESIDENT. */
+static struct page_release become_resident(struct page *p)
+{
+    struct page_release release = { .kind = RELEASE_NOTHING };
+    switch (state_of(p)) {
+    case PAGE_STAGED:
+        release = (struct page_release){ .kind = RELEASE_SLOT, .slot = (uint32_t)p->where };
+        break;
+    case PAGE_STORED:
+        release = (struct page_release){ .kind = RELEASE_PLACE,
+                                         .store = (unsigned)p->store,
+                                         .place = p->where };
+        break;
+    case PAGE_RESIDENT:
+    case PAGE_ZERO:
+    case PAGE_POISONED:
+        break;
+    case PAGE_STATE_NR:
+    default:
+        invariant_broken("page state");
+    }
+    *p = (struct page){ .state = PAGE_RESIDENT };
+    return release;
+}
+
+struct page_release page_on_installed(struct page *p)
+{
+    return become_resident(p);
+}
+
+bool page_may_leave(const struct page *p)
+{
+    return p->state == PAGE_RESIDENT && !p->is_barred;
+}
+
+void page_on_moved(struct page *p, uint32_t slot)
+{
+    if (!page_may_leave(p))
+        invariant_broken("a page was moved out that may not leave");
+    *p = (struct page){ .state = PAGE_STAGED, .where = slot };
+}
+
+static bool is_in_slot(const struct page *p, uint32_t slot)
+{
+    return p->state == PAGE_STAGED && p->where == slot;
+}
+
+bool page_on_stored(struct page *p, uint32_t slot, unsigned store, locator place)
+{
+    if (!is_in_slot(p, slot))
+        return false;
+    *p = (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK };
+    return true;
+}
+
+bool page_on_stored_zero(struct page *p, uint32_t slot)
+{
+    if (!is_in_slot(p, slot))
+        return false;
+    *p = (struct page){ .state = PAGE_ZERO };
+    return true;
+}
+
+struct page_release page_on_discard(struct page *p, bool is_present)
+{
+    struct page_release release = become_resident(p);
+    p->is_barred = is_present;
+    return release;
+}
+
+void page_on_seen_absent(struct page *p)
+{
+    if (p->state == PAGE_RESIDENT)
+        p->is_barred = 0;
+}
+
+void page_on_bar_over(struct page *p)
+{
+    p->is_barred = 0;
+}
+
+struct page_release page_on_rekey(struct page *to, struct page *from)
+{
+    struct page_release release = become_resident(to);
+    *to = *from;
+    *from = (struct page){ .state = PAGE_RESIDENT };
+    return release;
+}
+
+struct page_release page_on_lost(struct page *p)
+{
+    struct page_release release = become_resident(p);
+    p->state = PAGE_POISONED;
+    return release;
+}
