@@ -1,0 +1,53 @@
+/* reader.c - bounds, copy, decode, compare: in this order.
+ *
+ * Budget for a heap-like page: copy of ~1500 B 0.1 µs, LZ4 ~1 µs, checksum 0.2 µs. */
+#include "store/reader.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "codec/codec.h"
+
+static bool is_inside(const struct store_map *map, uint64_t offset, size_t size)
+{
+    return map->bytes && offset <= map->nr_bytes && size <= map->nr_bytes - offset;
+}
+
+/* What the caller has in its own table says the word; nothing is read from the store. */
+static int read_fill32(locator place, void *page)
+{
+    codec_fill32(locator_fill32(place), page);
+    return 0;
+}
+
+static int read_blob(const struct store_map *map, locator place, struct store_scratch *scratch,
+                     void *page)
+{
+    uint64_t offset = locator_offset(place);
+    size_t size = locator_size(place);
+    if (!is_inside(map, offset, size))
+        return -EILSEQ;
+    memcpy(scratch->blob, map->bytes + offset, size);
+    /* From here on only the copy: the compiler may not read the shared bytes again. */
+    __asm__ volatile("" ::: "memory");
+    return codec_decode(locator_kind_of(place), scratch->blob, size, page);
+}
+
+int store_read(const struct store_map *map, locator place, uint32_t checksum,
+               struct store_scratch *scratch, void *ret_page)
+{
+    int r;
+    if (locator_kind_of(place) == LOCATOR_FILL32)
+        r = read_fill32(place, ret_page);
+    else if (locator_has_blob(place))
+        r = read_blob(map, place, scratch, ret_page);
+    else
+        r = -EILSEQ;
+    if (r < 0)
+        return r;
+    if (page_checksum(ret_page) != checksum && !mutant_is(MUTANT_BELIEVE_STORE))
+        return -EILSEQ;
+    return 0;
+}
