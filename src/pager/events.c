@@ -1,0 +1,241 @@
+/* events.c - what the application does to its mappings, applied to the table in the order the kernel
+ * tells it. The thread that raised an event waits only until it is read, not until we are done. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "pager/pager.h"
+
+/* A discarded page: whatever we hold of it is given up. */
+static void discard(struct pager *pg, struct page_leaf *leaf, page_number page, bool is_present)
+{
+    struct page *p = leaf_page(leaf, page);
+    if (mutant_is(MUTANT_DISCARD_KEEPS_STORE) && p->state == PAGE_STORED)
+        return;
+    pager_count(pg, leaf, p, -1);
+    pager_release(pg, page_on_discard(p, is_present && !mutant_is(MUTANT_NO_BAR)));
+}
+
+/* One leaf's part of a REMOVE. The event comes before the zap: what is present now must not leave
+ * until it is known to be gone (rule 4). */
+static void remove_in_leaf(struct pager *pg, page_number first, page_number end)
+{
+    size_t nr = end - first;
+    bool is_known = pagemap_read(pg->pagemap_fd, first, nr, pg->entries) == 0;
+    size_t nr_present = 0;
+    for (size_t i = 0; i < nr; i++)
+        nr_present += !is_known || pagemap_is_present(pg->entries[i]);
+
+    struct page_leaf *leaf = page_table_find(&pg->table, first);
+    if (!leaf && !nr_present)
+        return;
+    if (!leaf)
+        leaf = page_table_grow(&pg->table, first);
+    if (!leaf) { /* no room to note the bar: nothing there leaves any more */
+        (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* or it stays as it is and
+                                                                        page_table_grow refuses */
+        return;
+    }
+    for (size_t i = 0; i < nr; i++)
+        discard(pg, leaf, first + i, !is_known || pagemap_is_present(pg->entries[i]));
+    if (nr_present) {
+        leaf->nr_barred = LEAF_PAGES;
+        leaf->bar_epoch = pg->bars_set + 1;
+        stats_add(pg->stats, STAT_pages_barred, nr_present);
+    }
+}
+
+static void on_remove(struct pager *pg, page_number first, page_number end)
+{
+    stats_add(pg->stats, STAT_events_remove, 1);
+    for (page_number page = first; page < end;) {
+        page_number leaf_end = (page / LEAF_PAGES + 1) * LEAF_PAGES;
+        page_number stop = leaf_end < end ? leaf_end : end;
+        remove_in_leaf(pg, page, stop);
+        page = stop;
+    }
+    pg->bars_set++;
+}
+
+static bool is_anything_out(const struct pager *pg, page_number first, page_number end)
+{
+    for (page_number page = first; page < end; page = (page / LEAF_PAGES + 1) * LEAF_PAGES) {
+        struct page_leaf *leaf = page_table_find(&pg->table, page);
+        if (leaf && leaf->nr_out)
+            return true;
+    }
+    return false;
+}
+
+/* Gives up all that is out in [first, end), and lifts bars: the pages are gone. */
+static void forget_pages(struct pager *pg, page_number first, page_number end)
+{
+    for (page_number page = first; page < end; page++) {
+        struct page_leaf *leaf = page_table_find(&pg->table, page);
+        if (!leaf) {
+            page = (page / LEAF_PAGES + 1) * LEAF_PAGES - 1;
+            continue;
+        }
+        struct page *p = leaf_page(leaf, page);
+        pager_count(pg, leaf, p, -1);
+        pager_release(pg, page_on_discard(p, false));
+    }
+}
+
+static void unwatched(struct pager *pg, page_number first, page_number end)
+{
+    if (!intervals_overlap(&pg->watched, first, end))
+        return;
+    if (intervals_clear(&pg->watched, first, end)) { /* no room for the cut: all of it is asked anew */
+        struct interval *whole = intervals_find(&pg->watched, first);
+        if (whole)
+            (void)intervals_clear(&pg->watched, whole->first, whole->end);
+    }
+    pg->has_gaps = true;
+    if (pg->on_unwatched)
+        pg->on_unwatched(pg->context, first, end);
+}
+
+/* A mmap(MAP_FIXED) that failed announces UNMAP though mapping and bytes are still there, so nothing
+ * out is given up before somebody looked: pager_settle_unmapped. */
+static void on_unmap(struct pager *pg, page_number first, page_number end)
+{
+    stats_add(pg->stats, STAT_events_unmap, 1);
+    unwatched(pg, first, end);
+    if (!is_anything_out(pg, first, end) || mutant_is(MUTANT_UNMAP_AT_ONCE)) {
+        forget_pages(pg, first, end);
+        return;
+    }
+    if (intervals_set(&pg->unmapped, first, end, 0) == 0)
+        return;
+    /* Full: one interval over all of them. What is still ours in between is kept as it is. */
+    struct interval *items = pg->unmapped.items;
+    page_number from = items[0].first < first ? items[0].first : first;
+    page_number to = items[pg->unmapped.nr - 1].end;
+    items[0] = (struct interval){ .first = from, .end = to > end ? to : end };
+    pg->unmapped.nr = 1;
+}
+
+static void rekey(struct pager *pg, page_number to, page_number from)
+{
+    struct page_leaf *from_leaf = page_table_find(&pg->table, from);
+    struct page_leaf *to_leaf = page_table_find(&pg->table, to);
+    struct page *f = from_leaf ? leaf_page(from_leaf, from) : NULL;
+    if (!to_leaf && f && f->state != PAGE_RESIDENT)
+        to_leaf = page_table_grow(&pg->table, to);
+    if (!to_leaf) {
+        if (f && f->state != PAGE_RESIDENT)
+            invariant_broken("no table memory for pages that mremap moved");
+        return;
+    }
+    struct page *t = leaf_page(to_leaf, to);
+    pager_count(pg, to_leaf, t, -1);
+    if (!f || mutant_is(MUTANT_REMAP_FORGETS)) {
+        pager_release(pg, page_on_discard(t, false));
+        return;
+    }
+    pager_count(pg, from_leaf, f, -1);
+    pager_release(pg, page_on_rekey(t, f));
+    pager_count(pg, to_leaf, t, +1);
+    to_leaf->checksums[to % LEAF_PAGES] = from_leaf->checksums[from % LEAF_PAGES];
+    if (t->state == PAGE_STAGED)
+        staging_rekey(&pg->staging, (uint32_t)t->where, to);
+    if (t->is_barred) {
+        to_leaf->nr_barred = LEAF_PAGES;
+        to_leaf->bar_epoch = pg->bars_set + 1;
+    }
+}
+
+static void on_remap(struct pager *pg, page_number from, page_number to, size_t nr)
+{
+    stats_add(pg->stats, STAT_events_remap, 1);
+    unwatched(pg, from, from + nr);
+    unwatched(pg, to, to + nr);
+    (void)intervals_clear(&pg->unmapped, to, to + nr); /* what it said of there is settled now */
+    /* The kernel never lets the two overlap, so the order does not matter. */
+    for (size_t i = 0; i < nr; i++) {
+        if (i % LEAF_PAGES == 0 && !page_table_find(&pg->table, from + i) &&
+            !page_table_find(&pg->table, from + i + LEAF_PAGES - 1) &&
+            !page_table_find(&pg->table, to + i) &&
+            !page_table_find(&pg->table, to + i + LEAF_PAGES - 1)) {
+            i += LEAF_PAGES - 1;
+            continue;
+        }
+        rekey(pg, to + i, from + i);
+    }
+    pg->bars_set++;
+}
+
+void pager_apply_event(struct pager *pg, const struct uffd_msg *m)
+{
+    switch (m->event) {
+    case UFFD_EVENT_REMOVE:
+        on_remove(pg, page_of(m->arg.remove.start), page_of(m->arg.remove.end));
+        return;
+    case UFFD_EVENT_UNMAP:
+        on_unmap(pg, page_of(m->arg.remove.start), page_of(m->arg.remove.end));
+        return;
+    case UFFD_EVENT_REMAP:
+        on_remap(pg, page_of(m->arg.remap.from), page_of(m->arg.remap.to),
+                 bytes_to_pages(m->arg.remap.len));
+        return;
+    default:
+        invariant_broken("an event that was not asked for");
+    }
+}
+
+/* Is our registration still on this page? Taking a write protection away that may not be there asks
+ * just that and changes at most what the next scan thinks. */
+static int is_still_ours(struct pager *pg, page_number page)
+{
+    int r = uffd_writeprotect(pg->uffd, page_address(page), PAGE_BYTES, false);
+    return r == 0 ? 1 : r == -EAGAIN ? -EAGAIN : 0;
+}
+
+static bool is_any_mapping_in(struct pager *pg, page_number first, page_number end)
+{
+    struct maps_vma vma;
+    int r = maps_find(&pg->maps, page_address(first), &vma);
+    return r == 0 ? page_of(vma.start) < end : r != -ENOENT;
+}
+
+/* 0: settled; -EAGAIN. */
+static int settle(struct pager *pg, page_number first, page_number end)
+{
+    if (!is_any_mapping_in(pg, first, end)) {
+        forget_pages(pg, first, end);
+        return 0;
+    }
+    for (page_number page = first; page < end; page++) {
+        struct page_leaf *leaf = page_table_find(&pg->table, page);
+        if (!leaf || !leaf->nr_out) {
+            page = (page / LEAF_PAGES + 1) * LEAF_PAGES - 1;
+            continue;
+        }
+        struct page *p = leaf_page(leaf, page);
+        if (p->state == PAGE_RESIDENT)
+            continue;
+        int r = is_still_ours(pg, page);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            forget_pages(pg, page, page + 1);
+    }
+    return 0;
+}
+
+void pager_settle_unmapped(struct pager *pg)
+{
+    while (pg->unmapped.nr) {
+        struct interval *i = &pg->unmapped.items[pg->unmapped.nr - 1];
+        if (settle(pg, i->first, i->end))
+            return;
+        pg->unmapped.nr--;
+    }
+}
+
+void pager_bars_over(struct pager *pg, uint64_t bars)
+{
+    if (bars > pg->bars_over)
+        pg->bars_over = bars;
+}

@@ -1,0 +1,333 @@
+/* evict.c - taking pages out: target -> landing (main descriptor: refused while an event is unread) ->
+ * staging (second descriptor: freed later without an event).
+ *
+ * Per run of 64: one pread of pagemap (about 3 us), two MOVEs (0.1-0.2 us a page), 64 table entries
+ * and orders: 10-20 us, the longest a fault waits for us. */
+#include <errno.h>
+
+#include "base/mutant.h"
+#include "pager/pager.h"
+
+/* What kind of memory may be paged at all. MOVE refuses the rest by itself; here it is told apart
+ * before it is armed, because arming is one-way while the mapping lives. */
+static bool is_pageable(struct pager *pg, page_number first, page_number end)
+{
+    while (first < end) {
+        struct maps_vma vma;
+        if (maps_find(&pg->maps, page_address(first), &vma) || page_of(vma.start) > first ||
+            !vma.is_private_anonymous || !vma.is_read_write)
+            return false;
+        first = page_of(vma.end);
+    }
+    return true;
+}
+
+static void refuse(struct pager *pg, page_number first, page_number end)
+{
+    stats_add(pg->stats, STAT_ranges_refused, 1);
+    (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* no room: asked again later */
+}
+
+/* Nothing guards a registration against the mapping changing under it: register, then check. */
+static int register_and_check(struct pager *pg, page_number first, page_number end,
+                              enum uffd_mode mode)
+{
+    uint64_t start = page_address(first), bytes = pages_to_bytes(end - first);
+    int r = uffd_register(pg->uffd, start, bytes, mode);
+    if (r == -ENOMEM || r == -EINTR)
+        return -EAGAIN;
+    if (r)
+        return -EINVAL;
+    if (is_pageable(pg, first, end))
+        return 0;
+    if (mode == UFFD_WATCH)
+        (void)uffd_unregister(pg->uffd, start, bytes); /* nothing of it was out */
+    return -EINVAL;
+}
+
+int pager_watch(struct pager *pg, page_number first, page_number end)
+{
+    if (intervals_overlap(&pg->unmapped, first, end))
+        return -EAGAIN;
+    if (!is_pageable(pg, first, end)) {
+        refuse(pg, first, end);
+        return -EINVAL;
+    }
+    int r = register_and_check(pg, first, end, UFFD_WATCH);
+    if (r == 0)
+        r = intervals_set(&pg->watched, first, end, WATCH_WRITES) ? -EAGAIN : 0;
+    if (r == -EINVAL)
+        refuse(pg, first, end);
+    return r;
+}
+
+void pager_unwatch(struct pager *pg, page_number first, page_number end)
+{
+    if (!intervals_overlap(&pg->watched, first, end))
+        return;
+    /* Each piece by itself: between them there may be no mapping, or one that is not ours. */
+    for (uint32_t i = intervals_from(&pg->watched, first);
+         i < pg->watched.nr && pg->watched.items[i].first < end; i++) {
+        struct interval *w = &pg->watched.items[i];
+        page_number from = w->first > first ? w->first : first;
+        page_number to = w->end < end ? w->end : end;
+        if (w->tag != WATCH_REFUSED)
+            (void)uffd_unregister(pg->uffd, page_address(from), pages_to_bytes(to - from));
+    }
+    (void)intervals_clear(&pg->watched, first, end); /* full: stays listed, is registered anew */
+    if (pg->on_unwatched)
+        pg->on_unwatched(pg->context, first, end);
+}
+
+/* The whole interval is armed when its first page leaves: a mapping that is armed in part can't be
+ * moved by mremap. */
+static bool arm(struct pager *pg, struct interval *w)
+{
+    if (w->tag == WATCH_ARMED)
+        return true;
+    if (w->tag != WATCH_WRITES || intervals_overlap(&pg->unmapped, w->first, w->end))
+        return false;
+    int r = register_and_check(pg, w->first, w->end, UFFD_ARM);
+    if (r == -EINVAL)
+        refuse(pg, w->first, w->end);
+    if (r)
+        return false;
+    w->tag = WATCH_ARMED;
+    return true;
+}
+
+/* Bars of this leaf that are known to be over are lifted. */
+static void lift_bars(struct pager *pg, struct page_leaf *leaf)
+{
+    if (!leaf->nr_barred || leaf->bar_epoch > pg->bars_over)
+        return;
+    for (unsigned i = 0; i < LEAF_PAGES; i++)
+        page_on_bar_over(&leaf->pages[i]);
+    leaf->nr_barred = 0;
+}
+
+static bool may_leave_now(struct pager *pg, struct page *p, page_number page, pagemap_entry e,
+                          bool if_unwritten)
+{
+    if (!pagemap_is_present(e)) {
+        if (!pagemap_is_swapped(e))
+            page_on_seen_absent(p);
+        return false;
+    }
+    if (!page_may_leave(p) || pagemap_is_file_or_shared(e))
+        return false;
+    if (if_unwritten && !pagemap_is_unwritten(e))
+        return false;
+    if (!pagemap_is_exclusive(e)) { /* shared after a fork, or the zero page */
+        if (pg->on_feedback)
+            pg->on_feedback(pg->context, FEEDBACK_BUSY, page);
+        return false;
+    }
+    return true;
+}
+
+/* The second hop failed for what is left in landing: back into the target at once. */
+static void rescue(struct pager *pg, page_number first, unsigned from, unsigned nr)
+{
+    for (unsigned i = from; i < nr; i++) {
+        const unsigned char *page = pg->landing + pages_to_bytes(i);
+        for (int try = 0; try < 1000000; try++) {
+            uint64_t moved;
+            int r = uffd_move(pg->uffd, page_address(first + i), (uintptr_t)page, PAGE_BYTES, &moved);
+            if (r == 0)
+                break;
+            pagemap_entry e;
+            if (pagemap_read(pg->pagemap_fd, page_of((uintptr_t)page), 1, &e) == 0 &&
+                !pagemap_is_present(e))
+                break;
+            if (r == -EAGAIN)
+                (void)pager_read(pg); /* rule 7; what it says of these pages finds them RESIDENT */
+            if (try == 999999)
+                invariant_broken("a page can neither be staged nor given back");
+        }
+    }
+}
+
+/* From landing to staging. The descriptor has no events, nobody touches either side: what fails is
+ * ageing's doing and goes at the next try. Returns how many are staged. */
+static unsigned second_hop(struct pager *pg, uint32_t slot, unsigned nr)
+{
+    unsigned done = 0;
+    for (int try = 0; done < nr && try < 1000; try++) {
+        int error;
+        unsigned unreported;
+        done += move_run(pg->uffd_staging, pg->pagemap_fd,
+                         (uintptr_t)pg->staging_memory + pages_to_bytes(slot + done),
+                         (uintptr_t)pg->landing + pages_to_bytes(done), nr - done, &error,
+                         &unreported);
+        stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
+    }
+    return done;
+}
+
+static void note_staged(struct pager *pg, struct page_leaf *leaf, page_number first, uint32_t slot,
+                        unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        struct page *p = leaf_page(leaf, first + i);
+        page_on_moved(p, slot + i);
+        pager_count(pg, leaf, p, +1);
+        uint32_t generation = staging_take(&pg->staging, slot + i, first + i);
+        struct porter_order order = { .op = PORTER_COPY,
+                                      .slot = slot + i,
+                                      .generation = generation,
+                                      .session = pg->session };
+        if (ring_put(&pg->to_porter, &order))
+            invariant_broken("the porter's orders can't be more than the slots");
+        if (mutant_is(MUTANT_FREE_STAGED_EARLY)) {
+            order.op = PORTER_FREE;
+            (void)ring_put(&pg->to_porter, &order);
+        }
+    }
+    stats_add(pg->stats, STAT_client_evict_success, nr);
+    stats_add(pg->stats, STAT_evicted_bytes_raw, pages_to_bytes(nr));
+}
+
+/* Moves a run out whose pages all may leave. Returns how many pages have been dealt with. */
+static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr,
+                         enum evict_result *ret_result)
+{
+    uint32_t slot;
+    unsigned room = staging_run(&pg->staging, nr, &slot);
+    if (!room) {
+        *ret_result = EVICT_FULL;
+        return 0;
+    }
+    int error;
+    unsigned unreported;
+    int uffd = mutant_is(MUTANT_MOVE_ON_SECOND_UFFD) ? pg->uffd_staging : pg->uffd;
+    uintptr_t to = uffd == pg->uffd ? (uintptr_t)pg->landing
+                                    : (uintptr_t)pg->staging_memory + pages_to_bytes(slot);
+    unsigned moved = move_run(uffd, pg->pagemap_fd, to, page_address(first), room, &error, &unreported);
+    stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
+    unsigned staged = uffd == pg->uffd ? second_hop(pg, slot, moved) : moved;
+    note_staged(pg, leaf, first, slot, staged);
+    if (staged < moved)
+        rescue(pg, first, staged, moved);
+
+    switch (error) {
+    case 0:
+        break;
+    case -EAGAIN:
+        stats_add(pg->stats, STAT_changing_retries, 1);
+        pg->needs_events = true;
+        *ret_result = EVICT_CHANGING;
+        break;
+    case -ENOENT:
+        moved++; /* a hole since we looked */
+        break;
+    default: /* -EBUSY: pinned; -EINVAL: locked, executable, …: leave it for longer each time */
+        stats_add(pg->stats, STAT_evict_busy, 1);
+        if (pg->on_feedback)
+            pg->on_feedback(pg->context, FEEDBACK_BUSY, first + moved);
+        moved++;
+        break;
+    }
+    return moved;
+}
+
+static bool is_pinned(const struct pager *pg, page_number first, page_number end)
+{
+    for (uint32_t i = 0; i < pg->nr_pins; i++)
+        if (pg->pins[i].first < end && first < pg->pins[i].end)
+            return true;
+    return false;
+}
+
+static struct pin *find_pin(const struct pager *pg, page_number first, page_number end)
+{
+    for (uint32_t i = 0; i < pg->nr_pins; i++)
+        if (pg->pins[i].first == first && pg->pins[i].end == end)
+            return &pg->pins[i];
+    return NULL;
+}
+
+int pager_pin(struct pager *pg, page_number first, page_number end)
+{
+    struct pin *pin = find_pin(pg, first, end);
+    if (!pin && pg->nr_pins == PINS_MAX)
+        return -ENOSPC;
+    if (!pin) {
+        pin = &pg->pins[pg->nr_pins++];
+        *pin = (struct pin){ .first = first, .end = end };
+    }
+    pin->count++;
+    return 0;
+}
+
+int pager_unpin(struct pager *pg, page_number first, page_number end)
+{
+    struct pin *pin = find_pin(pg, first, end);
+    if (!pin)
+        return -ENOENT;
+    if (--pin->count == 0)
+        *pin = pg->pins[--pg->nr_pins];
+    return 0;
+}
+
+/* How much of [first, first + nr) is one interval that may be evicted from, armed; 0: none at first. */
+static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
+{
+    struct interval *managed = intervals_find(&pg->managed, first);
+    struct interval *watched = intervals_find(&pg->watched, first);
+    if (!managed || !watched || watched->tag == WATCH_REFUSED ||
+        intervals_overlap(&pg->unmapped, first, first + nr) || !arm(pg, watched))
+        return 0;
+    watched = intervals_find(&pg->watched, first);
+    page_number end = first + nr;
+    page_number leaf_end = (first / LEAF_PAGES + 1) * LEAF_PAGES;
+    if (end > leaf_end)
+        end = leaf_end;
+    if (end > managed->end)
+        end = managed->end;
+    if (end > watched->end)
+        end = watched->end;
+    return (unsigned)(end - first);
+}
+
+enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, bool if_unwritten,
+                              unsigned *ret_looked)
+{
+    *ret_looked = nr;
+    unsigned run = clip_and_arm(pg, first, nr < MOVE_RUN_MAX ? nr : MOVE_RUN_MAX);
+    if (!run || pg->store_now < 0) {
+        *ret_looked = nr < MOVE_RUN_MAX ? nr : MOVE_RUN_MAX;
+        return EVICT_DONE;
+    }
+    *ret_looked = run;
+    struct page_leaf *leaf = page_table_grow(&pg->table, first);
+    if (!leaf)
+        return EVICT_DONE;
+    lift_bars(pg, leaf);
+    if (pagemap_read(pg->pagemap_fd, first, run, pg->entries))
+        return EVICT_DONE;
+
+    bool may[MOVE_RUN_MAX];
+    bool has_pins = is_pinned(pg, first, first + run);
+    for (unsigned i = 0; i < run; i++)
+        may[i] = may_leave_now(pg, leaf_page(leaf, first + i), first + i, pg->entries[i],
+                               if_unwritten) &&
+                 !(has_pins && is_pinned(pg, first + i, first + i + 1));
+    for (unsigned i = 0; i < run;) {
+        unsigned j = i;
+        while (j < run && may[j])
+            j++;
+        if (j == i) {
+            i++;
+            continue;
+        }
+        enum evict_result result = EVICT_DONE;
+        unsigned dealt = move_out(pg, leaf, first + i, j - i, &result);
+        i += dealt;
+        if (result != EVICT_DONE) {
+            *ret_looked = i;
+            return result;
+        }
+    }
+    return EVICT_DONE;
+}

@@ -1,0 +1,192 @@
+/* pager.h - serving one address space: events, faults, moves and installs over one userfaultfd. This
+ * is the agent's work without its loop: the client decides when to call, this room does what
+ * DESIGN's rules say. It knows nothing of sockets, daemons or API calls; to the porter it speaks
+ * through two rings.
+ *
+ * Contract: one thread, the agent. No call allocates, takes a lock, waits for another thread, or
+ * touches managed memory. What can't be done now says -EAGAIN and is asked again after the next
+ * pager_read(). Everything here lives in memory that is excluded from management (rule 5). */
+#ifndef PAGER_PAGER_H
+#define PAGER_PAGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/intervals.h"
+#include "page/staging.h"
+#include "page/table.h"
+#include "pager/move.h"
+#include "stats/stats.h"
+#include "store/reader.h"
+#include "sys/maps.h"
+#include "sys/pagemap.h"
+#include "sys/uffd.h"
+#include "wire/session_memory.h"
+
+/* Orders to the porter, one queue so that a slot's copy is always done before it is freed. */
+enum porter_op { PORTER_COPY, PORTER_FREE };
+struct porter_order {
+    uint32_t op; /* enum porter_op */
+    uint32_t slot;
+    uint32_t generation; /* COPY */
+    uint32_t session;    /* COPY: of which joining; an older one is skipped */
+};
+#define PORTER_ORDERS_NR 4096u /* > copies + frees that can be under way: STAGING_SLOTS_MAX each */
+
+/* What the porter noted when it handed a page over; the porter writes, the agent reads. */
+struct porter_note {
+    _Atomic uint64_t word; /* generation << 32 | checksum of the raw page */
+};
+
+/* Tags of pager.watched: how far the kernel knows the interval. */
+enum watch_state { WATCH_WRITES = 1, WATCH_ARMED = 2, WATCH_REFUSED = 3 };
+
+struct pending_fault {
+    page_number page;
+    uint64_t read_ns;
+    pid_t thread;
+};
+#define PENDING_FAULTS_MAX 4096u
+
+/* The same interval may be pinned several times, and intervals may overlap. */
+struct pin {
+    page_number first, end;
+    uint32_t count;
+};
+#define PINS_MAX 1024u
+
+#define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
+
+struct pager {
+    /* set at birth */
+    int uffd;         /* all events, all managed memory, landing */
+    int uffd_staging; /* no events: freeing staging is silent */
+    int pagemap_fd;
+    struct maps maps;
+    unsigned char *landing; /* MOVE_RUN_MAX pages, on uffd */
+    unsigned char *staging_memory;
+    struct ring to_porter;   /* struct porter_order */
+    struct ring from_porter; /* uint32_t slots whose memory has been freed */
+    struct porter_note *notes;
+    struct stats_block *stats;
+    /* Somebody else's ears; set at birth, may be NULL. Called by the agent from inside our calls. */
+    void (*on_unwatched)(void *context, page_number first, page_number end);
+    void (*on_feedback)(void *context, enum feedback_kind kind, page_number page);
+    void *context;
+
+    struct page_table table;
+    struct staging staging;
+    struct intervals managed;  /* whose pages may leave */
+    struct intervals watched;  /* known to the kernel, tag: enum watch_state */
+    struct pin *pins;          /* memory that stays, whatever the daemon says */
+    uint32_t nr_pins;
+    struct intervals unmapped; /* announced as unmapped, not yet looked at */
+
+    struct store_map stores[PAGE_STORES_NR];
+    uint64_t store_pages[PAGE_STORES_NR]; /* STORED pages in each */
+    int store_now;                        /* the joined daemon's, or -1 */
+    uint32_t session;                     /* counts joinings */
+
+    locator *give_up; /* a stack of places for the daemon, of store_now only */
+    uint32_t nr_give_up;
+
+    struct pending_fault *faults;
+    uint32_t nr_faults;
+    uint32_t give_back[STAGING_SLOTS_MAX]; /* rejected by the daemon: to be moved back */
+    uint32_t give_back_generation[STAGING_SLOTS_MAX];
+    uint32_t nr_give_back;
+
+    bool has_gaps;      /* a watched interval was unmapped or moved away: client may look again */
+    uint64_t bars_set;  /* how many discards have barred pages */
+    uint64_t bars_over; /* bars up to this one are known to be over */
+    uint64_t nr_staged, nr_stored, nr_zero, nr_poisoned;
+    bool needs_events; /* an answer said EAGAIN since the last read */
+    bool is_serving_fault; /* inside pager_answer: what comes back was wanted */
+    pid_t last_fault_thread;
+
+    struct store_scratch scratch;
+    pagemap_entry entries[LEAF_PAGES];
+    _Alignas(4096) unsigned char page[PAGE_BYTES];
+};
+
+/* ---- serve.c: reading, and answering faults */
+
+/* Reads what is there; applies events, queues faults. Number of messages, or negative errno. */
+int pager_read(struct pager *pg);
+/* Answers queued faults; those that said EAGAIN stay queued. Number still queued. */
+unsigned pager_answer(struct pager *pg);
+
+/* ---- restore.c: bringing one page back */
+
+/* Makes the page RESIDENT with its newest bytes and wakes who waits. 0: it is (also when nothing was
+ * out); -EAGAIN; -ENOENT: no registered mapping there any more, state kept; -EIO: lost, poisoned;
+ * -ENOMEM: try later. */
+int pager_restore(struct pager *pg, page_number page);
+enum drain_mode { DRAIN_INSTALL /* zero pages too */, DRAIN_FORGET_ZEROS /* holes read as zeros */ };
+/* Restores what is out in [*cursor, end), at most max_pages, and moves *cursor on. 1: done; 0: more to
+ * do; else as pager_restore (-EIO: a page was lost, the rest goes on at the next call). */
+int pager_drain(struct pager *pg, page_number *cursor, page_number end, enum drain_mode mode,
+                unsigned max_pages);
+/* The same over every page that is out, and over those of one store. *cursor counts from 0. */
+int pager_drain_all(struct pager *pg, uint64_t *cursor, unsigned max_pages);
+int pager_drain_store(struct pager *pg, unsigned store, uint64_t *cursor, unsigned max_pages);
+uint64_t pager_nr_out(const struct pager *pg);
+
+/* ---- evict.c: taking pages out */
+
+enum evict_result {
+    EVICT_DONE,     /* the run was looked at; what could leave has left */
+    EVICT_CHANGING, /* an event waits: read it first, then ask again */
+    EVICT_FULL,     /* no staging slot is free: wait for the porter */
+};
+/* Looks at up to MOVE_RUN_MAX pages from `first` on and moves out those that may leave. *ret_looked:
+ * how many pages have been dealt with (also when CHANGING). if_unwritten: leave pages alone that were
+ * written since the last scan. */
+enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, bool if_unwritten,
+                              unsigned *ret_looked);
+/* Lets the kernel tell us what is written in the interval; after it the daemon may scan. 0;
+ * -EINVAL: not memory we can page: refused; -EAGAIN. */
+int pager_watch(struct pager *pg, page_number first, page_number end);
+/* -ENOSPC: too many pins. What is out comes back by a drain, which is the caller's. */
+int pager_pin(struct pager *pg, page_number first, page_number end);
+/* -ENOENT: not pinned so. */
+int pager_unpin(struct pager *pg, page_number first, page_number end);
+/* Forgets an interval whose pages have all been brought back. */
+void pager_unwatch(struct pager *pg, page_number first, page_number end);
+
+/* ---- stored.c: the way of a page from staging to the store */
+
+/* -EPROTO: the daemon said what can't be. */
+int pager_on_stored(struct pager *pg, const struct stored_entry *entry);
+/* Moves rejected pages back. */
+void pager_give_back(struct pager *pg);
+/* A slot's memory has been freed by the porter. */
+void pager_on_freed(struct pager *pg, uint32_t slot);
+/* The daemon has gone: all that is staged goes back, at most max_pages at a time. Number still
+ * staged. */
+uint64_t pager_unstage(struct pager *pg, unsigned max_pages);
+/* What must be given up after a transition to RESIDENT. */
+void pager_release(struct pager *pg, struct page_release release);
+
+/* ---- events.c */
+
+void pager_apply_event(struct pager *pg, const struct uffd_msg *message);
+/* Looks at what was announced as unmapped, once events are read. */
+void pager_settle_unmapped(struct pager *pg);
+/* No thread is inside a discard that barred pages up to number `bars`. */
+void pager_bars_over(struct pager *pg, uint64_t bars);
+
+/* ---- helpers between these files */
+
+/* Before (-1) and after (+1) a page changes its state: keeps the sums of pages by state. */
+void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p, int change);
+
+static inline struct page *pager_page(struct pager *pg, page_number page, struct page_leaf **ret_leaf)
+{
+    struct page_leaf *leaf = page_table_find(&pg->table, page);
+    *ret_leaf = leaf;
+    return leaf ? leaf_page(leaf, page) : (struct page *)0;
+}
+
+#endif

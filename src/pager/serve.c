@@ -1,0 +1,82 @@
+/* serve.c - the front door: messages in, answers out.
+ *
+ * Per fault, in order: one read (about 1 us), the events of the same read, the table lookup (3 loads),
+ * the restore (1-2 us to move back, 2-4 us to decompress and copy), which wakes the thread. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/mutant.h"
+#include "pager/pager.h"
+
+#define READ_BATCH 32
+
+static void queue_fault(struct pager *pg, const struct uffd_msg *m, uint64_t read_ns)
+{
+    pg->faults[pg->nr_faults++] = (struct pending_fault){
+        .page = page_of(m->arg.pagefault.address),
+        .read_ns = read_ns,
+        .thread = (pid_t)m->arg.pagefault.feat.ptid,
+    };
+}
+
+/* Faults come out of read() before events, whatever order they happened in: all events of a read are
+ * applied before any fault is answered (rule 2). */
+int pager_read(struct pager *pg)
+{
+    struct uffd_msg messages[READ_BATCH];
+    int total = 0;
+    while (pg->nr_faults + READ_BATCH <= PENDING_FAULTS_MAX) {
+        int n = uffd_read(pg->uffd, messages, READ_BATCH);
+        if (n < 0)
+            return n;
+        uint64_t read_ns = n ? now_ns() : 0;
+        for (int i = 0; i < n; i++)
+            if (messages[i].event == UFFD_EVENT_PAGEFAULT)
+                queue_fault(pg, &messages[i], read_ns);
+        if (mutant_is(MUTANT_FAULT_BEFORE_EVENTS))
+            pager_answer(pg);
+        for (int i = 0; i < n; i++)
+            if (messages[i].event != UFFD_EVENT_PAGEFAULT)
+                pager_apply_event(pg, &messages[i]);
+        total += n;
+        if (n < READ_BATCH)
+            break;
+    }
+    pg->needs_events = false;
+    return total;
+}
+
+/* True: answered, or nothing more can be done for it. */
+static bool answer(struct pager *pg, const struct pending_fault *f)
+{
+    uint64_t begin_ns = now_ns();
+    pg->is_serving_fault = true;
+    int r = pager_restore(pg, f->page);
+    pg->is_serving_fault = false;
+    switch (r) {
+    case -EAGAIN:
+    case -ENOMEM:
+        return mutant_is(MUTANT_DROP_FAILED_FAULT);
+    case -ENOENT: /* its mapping has gone: whoever waits looks again and meets what is there now */
+        uffd_wake(pg->uffd, page_address(f->page), PAGE_BYTES);
+        break;
+    default:
+        break;
+    }
+    uint64_t end_ns = now_ns();
+    stats_add(pg->stats, STAT_faults_missing, 1);
+    histogram_record(&pg->stats->hists[STAT_HIST_fault_missing_ns], end_ns - f->read_ns);
+    histogram_record(&pg->stats->hists[STAT_HIST_restore_wall_ns], end_ns - begin_ns);
+    pg->last_fault_thread = f->thread;
+    return true;
+}
+
+unsigned pager_answer(struct pager *pg)
+{
+    uint32_t nr_left = 0;
+    for (uint32_t i = 0; i < pg->nr_faults; i++)
+        if (pg->needs_events || !answer(pg, &pg->faults[i]))
+            pg->faults[nr_left++] = pg->faults[i];
+    pg->nr_faults = nr_left;
+    return nr_left;
+}
