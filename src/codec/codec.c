@@ -44,18 +44,27 @@ struct codec_encoder *codec_encoder_free(struct codec_encoder *e)
     return NULL;
 }
 
-/* A page equals itself moved by a word just when all its words are equal. ~60 ns when they are; most
- * others differ in the first line. */
-static bool is_same_filled(const unsigned char *page)
+/* Is the page one word, repeated? A line at a time: most pages differ in the first one, and 64
+ * comparisons without a branch between them cost ~100 ns for those that do not. */
+static bool is_same_filled(const void *page, uint64_t *ret_word)
 {
-    return memcmp(page, page + sizeof(uint64_t), PAGE_BYTES - sizeof(uint64_t)) == 0;
+    const uint64_t *words = page;
+    const uint64_t first = words[0];
+    for (size_t at = 0; at < PAGE_BYTES / sizeof(uint64_t); at += 8) {
+        uint64_t difference = 0;
+        for (size_t i = 0; i < 8; i++)
+            difference |= words[at + i] ^ first;
+        if (difference)
+            return false;
+    }
+    *ret_word = first;
+    return true;
 }
 
 enum codec_result codec_encode(struct codec_encoder *e, const void *page, struct codec_encoded *ret)
 {
-    if (is_same_filled(page)) {
-        uint64_t word;
-        memcpy(&word, page, sizeof(word));
+    uint64_t word;
+    if (is_same_filled(page, &word)) {
         if ((uint32_t)word == (uint32_t)(word >> 32)) {
             *ret = (struct codec_encoded){.kind = LOCATOR_FILL32, .fill = (uint32_t)word};
             return CODEC_FILL32;

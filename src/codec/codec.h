@@ -26,7 +26,7 @@ struct codec_encoded {
     const unsigned char *bytes; /* the encoder's; holds until its next call */
 };
 
-/* The page may be changed by another process while we look: the result is then bytes of no use,
+/* The page is aligned to 8 bytes. It may be changed by another process while we look: the result is then bytes of no use,
  * never a fault. */
 enum codec_result codec_encode(struct codec_encoder *e, const void *page, struct codec_encoded *ret);
 
