@@ -16,9 +16,9 @@ static void discard(struct pager *pg, struct page_leaf *leaf, page_number page, 
     pager_release(pg, page_on_discard(p, is_present && !mutant_is(MUTANT_NO_BAR)));
 }
 
-/* One leaf's part of a REMOVE. The event comes before the zap: what is present now must not leave
+/* One leaf's part of a REMOVE; true: it barred pages. The event comes before the zap: what is present now must not leave
  * until it is known to be gone (rule 4). */
-static void remove_in_leaf(struct pager *pg, page_number first, page_number end)
+static bool remove_in_leaf(struct pager *pg, page_number first, page_number end)
 {
     size_t nr = end - first;
     bool is_known = pagemap_read(pg->pagemap_fd, first, nr, pg->entries) == 0;
@@ -28,13 +28,13 @@ static void remove_in_leaf(struct pager *pg, page_number first, page_number end)
 
     struct page_leaf *leaf = page_table_find(&pg->table, first);
     if (!leaf && !nr_present)
-        return;
+        return false;
     if (!leaf)
         leaf = page_table_grow(&pg->table, first);
     if (!leaf) { /* no room to note the bar: nothing there leaves any more */
         (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* or it stays as it is and
                                                                         page_table_grow refuses */
-        return;
+        return false;
     }
     for (size_t i = 0; i < nr; i++)
         discard(pg, leaf, first + i, !is_known || pagemap_is_present(pg->entries[i]));
@@ -43,18 +43,20 @@ static void remove_in_leaf(struct pager *pg, page_number first, page_number end)
         leaf->bar_epoch = pg->bars_set + 1;
         stats_add(pg->stats, STAT_pages_barred, nr_present);
     }
+    return nr_present > 0;
 }
 
 static void on_remove(struct pager *pg, page_number first, page_number end)
 {
     stats_add(pg->stats, STAT_events_remove, 1);
+    bool is_any_barred = false;
     for (page_number page = first; page < end;) {
         page_number leaf_end = (page / LEAF_PAGES + 1) * LEAF_PAGES;
         page_number stop = leaf_end < end ? leaf_end : end;
-        remove_in_leaf(pg, page, stop);
+        is_any_barred |= remove_in_leaf(pg, page, stop);
         page = stop;
     }
-    pg->bars_set++;
+    pg->bars_set += is_any_barred;
 }
 
 static bool is_anything_out(const struct pager *pg, page_number first, page_number end)

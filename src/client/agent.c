@@ -1,0 +1,451 @@
+/* agent.c - the loop of the agent thread: the one reader, mover and installer.
+ *
+ * Each round, in order: messages of the kernel, faults, then one bounded piece of everything else
+ * (answers of the daemon, a slice of a command, a run of eviction), so that a fault waits for at most
+ * one such piece, 10-20 us. It sleeps only when there is nothing to do. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mutant.h"
+#include "client/client.h"
+
+#define DRAIN_SLICE 16u       /* pages of a drain between two looks for faults */
+#define OLD_STORE_SLICE 4u    /* pages of an old store between two looks: at leisure */
+#define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
+#define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
+#define TICK_MAX_NS NS_PER_S
+#define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
+#define FOLLOW_TIMEOUT_NS (10 * NS_PER_MS) /* without a fault: evict on whatever CPU is free */
+/* Buffers within 4 MiB: 448 staging + 448 raw + 64 landing pages are 3.75 MiB. */
+#define BUFFER_SLOTS_MIN 448u
+
+/* ---- what the pager tells us while it works */
+
+void agent_on_unwatched(void *context, page_number first, page_number end)
+{
+    session_announce(context, MSG_RANGE_DEL, first, end);
+}
+
+void agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
+{
+    struct agent *a = context;
+    struct feedback_entry entry = { .word = page << 8 | kind };
+    if (a->is_joined)
+        (void)ring_put(&a->session.feedback, &entry); /* full: a hint is lost */
+}
+
+/* ---- one piece of each kind of work; true: there was some */
+
+static bool take_answers(struct agent *a, struct pp_pager *pp)
+{
+    bool any = false;
+    uint32_t slot;
+    while (ring_take(&a->pg.from_porter, &slot) == 1) {
+        pager_on_freed(&a->pg, slot);
+        any = true;
+    }
+    if (!a->is_joined)
+        return any;
+    struct stored_entry e;
+    int r = 0;
+    for (int i = 0; i < STORED_BATCH && (r = ring_take(&a->session.stored, &e)) == 1; i++) {
+        any = true;
+        r = pager_on_stored(&a->pg, &e);
+        if (r)
+            break;
+    }
+    if (r < 0)
+        session_lost(a, pp, "the daemon broke the protocol");
+    else if (a->pg.nr_give_back)
+        pager_give_back(&a->pg);
+    return any;
+}
+
+static void tell_given_up(struct agent *a)
+{
+    if (!a->is_joined || !a->pg.nr_give_up)
+        return;
+    struct session *s = &a->session;
+    while (a->pg.nr_give_up) {
+        struct given_up_entry e = { .place = a->pg.give_up[a->pg.nr_give_up - 1] };
+        if (ring_put(&s->given_up, &e))
+            break;
+        a->pg.nr_give_up--;
+    }
+    if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR / 2)
+        doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
+}
+
+static bool evict_piece(struct agent *a, struct pp_pager *pp)
+{
+    if (!a->is_joined || a->is_frozen || a->session.is_dry_run)
+        return false;
+    struct candidate_entry *c = &a->candidate;
+    if (!c->nr_pages) {
+        int r = ring_take(&a->session.candidates, c);
+        if (r < 0)
+            session_lost(a, pp, "the daemon broke the protocol");
+        if (r != 1) {
+            c->nr_pages = 0;
+            return false;
+        }
+        if (c->nr_pages > LEAF_PAGES || c->first >> 35) {
+            c->nr_pages = 0;
+            return true; /* a hint about nothing of ours */
+        }
+    }
+    if (now_ns() - a->last_fault_ns > FOLLOW_TIMEOUT_NS)
+        follow_nobody();
+    unsigned looked;
+    enum evict_result r = pager_evict(&a->pg, c->first, c->nr_pages,
+                                      c->flags & CANDIDATE_IF_UNWRITTEN, &looked);
+    c->first += looked;
+    c->nr_pages -= looked < c->nr_pages ? looked : c->nr_pages;
+    return r != EVICT_FULL;
+}
+
+/* ---- commands of application threads */
+
+static void command_finish(struct pp_pager *pp, int result)
+{
+    pp->command.result = result;
+    atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
+    futex_wake_all(&pp->command.state);
+}
+
+static void command_begin(struct agent *a, struct pp_pager *pp)
+{
+    struct command *c = &pp->command;
+    a->is_command_begun = true;
+    a->command_cursor = c->first;
+    a->drain_cursor = 0;
+    a->command_result = 0;
+    switch (c->op) {
+    case COMMAND_UNREGISTER:
+        if (intervals_clear(&a->pg.managed, c->first, c->end))
+            a->command_result = -ENOSPC; /* can't be: it was put in as one */
+        break;
+    case COMMAND_PIN:
+        a->command_result = pager_pin(&a->pg, c->first, c->end);
+        break;
+    case COMMAND_FREEZE:
+    case COMMAND_STOP:
+        a->is_frozen = true;
+        break;
+    case COMMAND_UNPIN:
+    case COMMAND_THAW:
+        break;
+    }
+}
+
+/* One slice of bringing back what the command names. 1: done; 0: more; negative: as pager_drain. */
+static int command_drain(struct agent *a, const struct command *c)
+{
+    switch (c->op) {
+    case COMMAND_UNREGISTER:
+        if (mutant_is(MUTANT_UNREGISTER_WITHOUT_DRAIN))
+            return 1;
+        return pager_drain(&a->pg, &a->command_cursor, c->end, DRAIN_FORGET_ZEROS, DRAIN_SLICE);
+    case COMMAND_PIN:
+        return pager_drain(&a->pg, &a->command_cursor, c->end, DRAIN_INSTALL, DRAIN_SLICE);
+    case COMMAND_FREEZE:
+        if (mutant_is(MUTANT_NO_FORK_DRAIN))
+            return 1;
+        break;
+    case COMMAND_STOP:
+        if (mutant_is(MUTANT_STOP_WITHOUT_DRAIN))
+            return 1;
+        break;
+    case COMMAND_UNPIN:
+    case COMMAND_THAW:
+        return 1;
+    }
+    int r = pager_drain_all(&a->pg, &a->drain_cursor, DRAIN_SLICE);
+    return r == 1 && pager_nr_out(&a->pg) ? 0 : r; /* mremap may have moved some behind the cursor */
+}
+
+static bool command_piece(struct agent *a, struct pp_pager *pp)
+{
+    if (atomic_load_explicit(&pp->command.state, memory_order_acquire) != COMMAND_POSTED)
+        return false;
+    struct command *c = &pp->command;
+    if (!a->is_command_begun)
+        command_begin(a, pp);
+    if (a->command_result == 0 || a->command_result == -EIO) {
+        int r = command_drain(a, c);
+        if (r == -EIO)
+            a->command_result = -EIO; /* a page is lost; the rest still comes back */
+        if (r != 1)
+            return true;
+    }
+    switch (c->op) {
+    case COMMAND_UNREGISTER:
+        pager_unwatch(&a->pg, c->first, c->end);
+        break;
+    case COMMAND_UNPIN:
+        a->command_result = pager_unpin(&a->pg, c->first, c->end);
+        break;
+    case COMMAND_THAW:
+        a->is_frozen = false;
+        break;
+    case COMMAND_STOP:
+        a->must_end = true;
+        break;
+    case COMMAND_PIN:
+    case COMMAND_FREEZE:
+        break;
+    }
+    a->is_command_begun = false;
+    if (c->op != COMMAND_STOP)
+        command_finish(pp, a->command_result);
+    return true;
+}
+
+/* ---- what happens at intervals */
+
+static void watch_range(struct agent *a, struct interval *range)
+{
+    int r = pager_watch(&a->pg, range->first, range->end);
+    if (r == -EAGAIN)
+        return;
+    if (intervals_set(&a->pg.managed, range->first, range->end, 0))
+        return; /* full: asked again */
+    range->tag |= 1;
+    if (r)
+        return; /* refused, and counted */
+    stats_add(a->pg.stats, STAT_ranges_watched, 1);
+    session_announce(a, MSG_RANGE_ADD, range->first, range->end);
+}
+
+/* Ranges that have grown old enough become known to the kernel. */
+static void adopt_ranges(struct agent *a, struct pp_pager *pp, uint64_t now)
+{
+    if (a->is_frozen || pthread_mutex_trylock(&pp->ranges_lock))
+        return; /* an application thread holds it, perhaps in a fault that waits for us */
+    for (uint32_t i = 0; i < pp->ranges.nr; i++) {
+        struct interval *range = &pp->ranges.items[i];
+        bool is_adopted = range->tag & 1;
+        if (!is_adopted && now >= (range->tag & ~UINT64_C(1)) + a->session.cold_age_ns)
+            watch_range(a, range);
+    }
+    pthread_mutex_unlock(&pp->ranges_lock);
+}
+
+/* Watches what of the gap is mapped and can be paged; what is not mapped yet is asked again. Returns
+ * where to go on. */
+static page_number rewatch_gap(struct agent *a, page_number at, page_number end)
+{
+    struct maps_vma vma;
+    if (maps_find(&a->pg.maps, page_address(at), &vma) || page_of(vma.start) >= end) {
+        a->pg.has_gaps = true;
+        return end;
+    }
+    page_number first = page_of(vma.start) > at ? page_of(vma.start) : at;
+    page_number stop = page_of(vma.end) < end ? page_of(vma.end) : end;
+    a->pg.has_gaps |= first > at;
+    int r = pager_watch(&a->pg, first, stop);
+    if (r == 0)
+        session_announce(a, MSG_RANGE_ADD, first, stop);
+    a->pg.has_gaps |= r == -EAGAIN;
+    return stop;
+}
+
+/* A managed interval whose mapping went and which may have a new one: look again, once it is old. */
+static void rewatch(struct agent *a, uint64_t now)
+{
+    if (!a->pg.has_gaps || a->is_frozen)
+        return;
+    if (!a->rewatch_ns)
+        a->rewatch_ns = now + a->session.cold_age_ns;
+    if (now < a->rewatch_ns)
+        return;
+    a->rewatch_ns = 0;
+    a->pg.has_gaps = false;
+    for (uint32_t i = 0; i < a->pg.managed.nr; i++) {
+        struct interval *m = &a->pg.managed.items[i];
+        for (page_number at = m->first; at < m->end;) {
+            struct interval *w = intervals_find(&a->pg.watched, at);
+            if (w) {
+                at = w->end;
+                continue;
+            }
+            uint32_t next = intervals_from(&a->pg.watched, at);
+            page_number gap_end = next < a->pg.watched.nr && a->pg.watched.items[next].first < m->end
+                                      ? a->pg.watched.items[next].first
+                                      : m->end;
+            at = rewatch_gap(a, at, gap_end);
+        }
+    }
+}
+
+void agent_publish_stats(struct agent *a, struct pp_pager *pp)
+{
+    struct stats_block *st = &pp->agent_stats;
+    uint64_t nr_tracked = 0;
+    for (uint32_t i = 0; i < a->pg.watched.nr; i++)
+        if (a->pg.watched.items[i].tag != WATCH_REFUSED)
+            nr_tracked += a->pg.watched.items[i].end - a->pg.watched.items[i].first;
+    stats_set(st, STAT_pages_tracked, nr_tracked);
+    if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
+        stats_set(st, STAT_pages_tracked_peak, nr_tracked);
+    stats_set(st, STAT_pages_staged, a->pg.nr_staged);
+    stats_set(st, STAT_pages_stored, a->pg.nr_stored);
+    stats_set(st, STAT_pages_zero, a->pg.nr_zero);
+    stats_set(st, STAT_table_bytes, page_table_used_bytes(&a->pg.table));
+    stats_set(st, STAT_range_add_msgs, atomic_load(&pp->nr_range_add));
+    stats_set(st, STAT_range_del_msgs, atomic_load(&pp->nr_range_del));
+    stats_set(st, STAT_agent_cpu_ns, thread_cpu_ns());
+    stats_set(st, STAT_agent_fault_cpu_ns, a->fault_ns);
+    if (a->is_joined) { /* so that the daemon has them, even of a client that was killed */
+        memcpy(&a->session.memory->agent_stats, st, sizeof *st);
+        memcpy(&a->session.memory->porter_stats, &pp->porter_stats, sizeof pp->porter_stats);
+    }
+}
+
+/* Staging and ring together stay within max(4 MiB, 1/64 of what is managed); landing counts, too. */
+static void tick_limits(struct agent *a, struct pp_pager *pp)
+{
+    uint64_t nr_tracked = stats_get(&pp->agent_stats, STAT_pages_tracked);
+    uint64_t each = nr_tracked / 64 > MOVE_RUN_MAX ? (nr_tracked / 64 - MOVE_RUN_MAX) / 2 : 0;
+    if (each < BUFFER_SLOTS_MIN)
+        each = BUFFER_SLOTS_MIN;
+    if (each > STAGING_SLOTS_MAX)
+        each = STAGING_SLOTS_MAX;
+    staging_set_limit(&a->pg.staging, (uint32_t)each);
+    atomic_store_explicit(&pp->porter->raw_limit, (uint32_t)each, memory_order_relaxed);
+}
+
+static void tick_bars(struct agent *a, struct pp_pager *pp, uint64_t now)
+{
+    pager_bars_over(&a->pg, atomic_load_explicit(&pp->porter->bars_checked, memory_order_acquire));
+    if (a->pg.bars_set > a->pg.bars_over && now > a->last_bars_ns + 100 * NS_PER_MS) {
+        a->last_bars_ns = now;
+        atomic_store_explicit(&pp->porter->bars_wanted, a->pg.bars_set, memory_order_release);
+        doorbell_ring(&pp->porter->bell, pp->porter->bell_fd);
+    }
+}
+
+static void tick(struct agent *a, struct pp_pager *pp)
+{
+    uint64_t now = now_ns();
+    if (now < a->next_tick_ns)
+        return;
+    a->tick_ns = a->session.cold_age_ns / 4;
+    if (a->tick_ns < NS_PER_MS)
+        a->tick_ns = NS_PER_MS;
+    if (a->tick_ns > TICK_MAX_NS || !a->is_joined)
+        a->tick_ns = a->is_joined ? TICK_MAX_NS : JOIN_TICK_NS;
+    a->next_tick_ns = now + a->tick_ns;
+    if (a->is_joined) {
+        if (a->session.needs_resync)
+            session_resync(a);
+        adopt_ranges(a, pp, now);
+        rewatch(a, now);
+    }
+    tick_bars(a, pp, now);
+    agent_publish_stats(a, pp);
+    tick_limits(a, pp);
+}
+
+/* Stored pages of daemons that have gone come back a few at a time, so that their memory goes back and
+ * the next daemon can have them. */
+static bool old_store_piece(struct agent *a)
+{
+    if (!a->is_joined || a->is_command_begun)
+        return false;
+    for (int i = 0; i < PAGE_STORES_NR; i++)
+        if (i != a->pg.store_now && a->pg.store_pages[i]) {
+            (void)pager_drain_store(&a->pg, (unsigned)i, &a->drain_cursor, OLD_STORE_SLICE);
+            return true;
+        }
+    return false;
+}
+
+/* ---- the loop */
+
+static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
+{
+    struct session *s = &a->session;
+    doorbell_will_sleep(&a->porter_bell);
+    if (a->is_joined)
+        doorbell_will_sleep(&s->memory->agent_bell);
+    bool has_work = !ring_is_empty(&a->pg.from_porter) ||
+                    atomic_load(&pp->command.state) == COMMAND_POSTED;
+    if (a->is_joined)
+        has_work |= !ring_is_empty(&s->stored) ||
+                    (!ring_is_empty(&s->candidates) && !a->is_frozen && !s->is_dry_run);
+    if (!has_work) {
+        struct pollfd fds[] = {
+            { .fd = a->pg.uffd, .events = POLLIN },
+            { .fd = a->porter_bell_fd, .events = POLLIN },
+            { .fd = a->is_joined ? s->agent_bell : -1, .events = POLLIN },
+            { .fd = a->is_leaving ? -1 : s->socket, .events = POLLIN },
+        };
+        uint64_t now = now_ns();
+        uint64_t wait_ns = a->next_tick_ns > now ? a->next_tick_ns - now : 0;
+        struct timespec timeout = { (time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S) };
+        (void)ppoll(fds, sizeof fds / sizeof *fds, &timeout, NULL);
+    }
+    doorbell_awake(&a->porter_bell, a->porter_bell_fd);
+    if (a->is_joined)
+        doorbell_awake(&s->memory->agent_bell, s->agent_bell);
+}
+
+/* Faults first. True: there was one, or one still waits. */
+static bool serve(struct agent *a)
+{
+    int n = pager_read(&a->pg);
+    if (n < 0)
+        invariant_broken("the userfaultfd can't be read");
+    if (!n && !a->pg.nr_faults)
+        return false;
+    uint64_t begin_ns = now_ns();
+    unsigned nr_left = pager_answer(&a->pg);
+    if (a->pg.last_fault_thread && !nr_left) {
+        follow_fault(a->pg.stats, a->pg.last_fault_thread);
+        a->pg.last_fault_thread = 0;
+    }
+    a->last_fault_ns = now_ns();
+    a->fault_ns += a->last_fault_ns - begin_ns;
+    if (!nr_left) {
+        a->nr_spins = 0;
+        return true;
+    }
+    /* EAGAIN: who raised the event must run first. */
+    if (++a->nr_spins < SPINS_BEFORE_NAP)
+        sched_yield();
+    else
+        (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
+                    &(struct timespec){ .tv_nsec = 50000 }, NULL);
+    return true;
+}
+
+void agent_loop(struct agent *a, struct pp_pager *pp)
+{
+    uint64_t last_socket_ns = 0;
+    while (!a->must_end) {
+        bool is_busy = serve(a);
+        if (a->pg.nr_faults)
+            continue;
+        if (a->pg.unmapped.nr)
+            pager_settle_unmapped(&a->pg);
+        is_busy |= take_answers(a, pp);
+        is_busy |= command_piece(a, pp);
+        if (!is_busy || now_ns() - last_socket_ns > NS_PER_MS) {
+            last_socket_ns = now_ns();
+            session_poll(a, pp);
+            session_try_leave(a, pp);
+            tick(a, pp);
+        }
+        is_busy |= old_store_piece(a);
+        bool did_evict = evict_piece(a, pp);
+        is_busy |= did_evict;
+        tell_given_up(a);
+        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
+        if (!is_busy)
+            sleep_until_needed(a, pp);
+    }
+}

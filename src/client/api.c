@@ -1,0 +1,277 @@
+/* api.c - the public calls. A young range is only a line in a list under ranges_lock; everything that
+ * concerns the agent is one command at a time under command_lock, and the caller waits for it.
+ *
+ * What the agent reads of a call (struct command) lies in the pager's own memory, never on the
+ * caller's stack, which may be managed memory. */
+#include "process_pager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "client/fork.h"
+
+const char *pp_version(void)
+{
+    return PP_VERSION;
+}
+
+/* ---- commands */
+
+/* Wakes the agent, which shares no descriptor with us: discarding a page that is registered with its
+ * userfaultfd raises an event, and reading the event is what lets us go on. */
+static void wake_agent(struct pp_pager *pp)
+{
+    (void)madvise(pp->bell_page, PAGE_BYTES, MADV_DONTNEED);
+}
+
+int pager_command_locked(struct pp_pager *pp, int op, page_number first, page_number end)
+{
+    struct command *c = &pp->command;
+    c->op = (enum command_op)op;
+    c->first = first;
+    c->end = end;
+    atomic_store_explicit(&c->state, COMMAND_POSTED, memory_order_release);
+    wake_agent(pp);
+    while (atomic_load_explicit(&c->state, memory_order_acquire) != COMMAND_DONE)
+        futex_wait_for(&c->state, COMMAND_POSTED, NS_PER_S);
+    atomic_store_explicit(&c->state, COMMAND_IDLE, memory_order_relaxed);
+    return c->result;
+}
+
+static int command(struct pp_pager *pp, enum command_op op, page_number first, page_number end,
+                   int if_stopped)
+{
+    pthread_mutex_lock(&pp->command_lock);
+    int r = atomic_load(&pp->is_started) ? pager_command_locked(pp, (int)op, first, end) : if_stopped;
+    pthread_mutex_unlock(&pp->command_lock);
+    return r;
+}
+
+static int fail(struct pp_pager *pp, int error, const char *text)
+{
+    (void)snprintf(pp->error, sizeof pp->error, "%s", text);
+    return error;
+}
+
+/* ---- open and close */
+
+static bool copy_config(struct pp_pager *pp, const struct pp_config *config)
+{
+    if (!config || !config->socket_path)
+        return true;
+    pp->has_socket_path = true;
+    return (size_t)snprintf(pp->socket_path, sizeof pp->socket_path, "%s", config->socket_path) <
+           sizeof pp->socket_path;
+}
+
+/* The pager's own memory: excluded from management, inherited by children (who must be able to close
+ * it). The list of ranges is populated by touch. */
+static struct pp_pager *map_pager(void)
+{
+    size_t bytes = page_round_up(sizeof(struct pp_pager)) + RANGES_MAX * sizeof(struct interval);
+    void *m = mmap(NULL, page_round_up(bytes), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *bell = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED || bell == MAP_FAILED) {
+        if (m != MAP_FAILED)
+            munmap(m, page_round_up(bytes));
+        if (bell != MAP_FAILED)
+            munmap(bell, PAGE_BYTES);
+        return NULL;
+    }
+    struct pp_pager *pp = m;
+    pp->bell_page = bell;
+    pp->ranges.items = (void *)((unsigned char *)m + page_round_up(sizeof *pp));
+    pp->ranges.nr_max = RANGES_MAX;
+    return pp;
+}
+
+static void unmap_pager(struct pp_pager *pp)
+{
+    munmap(pp->bell_page, PAGE_BYTES);
+    munmap(pp, page_round_up(page_round_up(sizeof *pp) + RANGES_MAX * sizeof(struct interval)));
+}
+
+int pp_open(const struct pp_config *config, struct pp_pager **ret_pager)
+{
+    if ((config && config->size != sizeof *config) || !ret_pager)
+        return -EINVAL;
+    if (sysconf(_SC_PAGESIZE) != (long)PAGE_BYTES)
+        return -EOPNOTSUPP;
+    struct pp_pager *pp = map_pager();
+    if (!pp)
+        return -ENOMEM;
+    pthread_mutex_init(&pp->command_lock, NULL);
+    pthread_mutex_init(&pp->ranges_lock, NULL);
+    int r = copy_config(pp, config) ? fork_list_add(pp) : -EINVAL;
+    if (r) {
+        unmap_pager(pp);
+        return r;
+    }
+    *ret_pager = pp;
+    return 0;
+}
+
+struct pp_pager *pp_close(struct pp_pager *pp)
+{
+    if (!pp)
+        return NULL;
+    (void)pp_stop(pp); /* -EALREADY is fine; a lost page stays poisoned */
+    fork_list_remove(pp);
+    pthread_mutex_destroy(&pp->command_lock);
+    pthread_mutex_destroy(&pp->ranges_lock);
+    unmap_pager(pp);
+    return NULL;
+}
+
+/* ---- ranges */
+
+/* Whole pages inside [address, address + bytes). False: none. */
+static bool round_inwards(const void *address, size_t bytes, page_number *ret_first,
+                          page_number *ret_end)
+{
+    uint64_t start = (uintptr_t)address, end = start + bytes;
+    if (end < start || end > UINT64_MAX - PAGE_BYTES)
+        return false;
+    *ret_first = page_of(page_round_up(start));
+    *ret_end = page_of(end);
+    return *ret_first < *ret_end && *ret_end <= (page_number)1 << 35;
+}
+
+int pp_register(struct pp_pager *pp, void *address, size_t bytes)
+{
+    page_number first, end;
+    if (!round_inwards(address, bytes, &first, &end))
+        return fail(pp, -EINVAL, "the range holds no whole page of user memory");
+    uint64_t born_ns = now_ns();
+    pthread_mutex_lock(&pp->ranges_lock);
+    int r = intervals_overlap(&pp->ranges, first, end)
+                ? -EEXIST
+                : intervals_set(&pp->ranges, first, end, range_tag(born_ns, false));
+    pthread_mutex_unlock(&pp->ranges_lock);
+    if (r == -EEXIST)
+        return fail(pp, r, "the range overlaps one that is registered: unregister that first");
+    if (r)
+        return fail(pp, r, "too many ranges (65536): register larger ones");
+    atomic_fetch_add_explicit(&pp->nr_range_add, 1, memory_order_relaxed);
+    return 0;
+}
+
+int pp_unregister(struct pp_pager *pp, void *address, size_t bytes)
+{
+    page_number first, end;
+    if (!round_inwards(address, bytes, &first, &end))
+        return fail(pp, -EINVAL, "the range holds no whole page of user memory");
+    pthread_mutex_lock(&pp->ranges_lock);
+    struct interval *range = intervals_find(&pp->ranges, first);
+    bool is_known = range && range->first == first && range->end == end;
+    bool is_adopted = is_known && (range->tag & 1);
+    int r = is_known ? intervals_clear(&pp->ranges, first, end) : -ENOENT;
+    pthread_mutex_unlock(&pp->ranges_lock);
+    if (r)
+        return fail(pp, r, "no such range: unregister exactly what was registered");
+    atomic_fetch_add_explicit(&pp->nr_range_del, 1, memory_order_relaxed);
+    if (is_adopted)
+        r = command(pp, COMMAND_UNREGISTER, first, end, 0);
+    return r == -EIO ? fail(pp, r, "a page of the range is lost: its stored bytes failed their check")
+                     : r;
+}
+
+/* ---- start and stop */
+
+int pp_start(struct pp_pager *pp)
+{
+    pthread_mutex_lock(&pp->command_lock);
+    int r = -EALREADY;
+    if (!atomic_load(&pp->is_started)) {
+        r = agent_start(pp);
+        if (r == 0)
+            atomic_store(&pp->is_started, 1);
+    } else {
+        (void)fail(pp, r, "already started");
+    }
+    pthread_mutex_unlock(&pp->command_lock);
+    return r;
+}
+
+/* Every range is young again: the next agent finds out anew what it is. */
+static void forget_adoptions(struct pp_pager *pp)
+{
+    uint64_t now = now_ns();
+    pthread_mutex_lock(&pp->ranges_lock);
+    for (uint32_t i = 0; i < pp->ranges.nr; i++)
+        pp->ranges.items[i].tag = range_tag(now, false);
+    pthread_mutex_unlock(&pp->ranges_lock);
+}
+
+int pp_stop(struct pp_pager *pp)
+{
+    pthread_mutex_lock(&pp->command_lock);
+    int r = -EALREADY;
+    if (atomic_load(&pp->is_started)) {
+        r = pager_command_locked(pp, COMMAND_STOP, 0, 0);
+        agent_end(pp);
+        atomic_store(&pp->is_started, 0);
+        forget_adoptions(pp);
+        if (r == -EIO)
+            (void)fail(pp, r, "a page is lost: its stored bytes failed their check");
+    } else {
+        (void)fail(pp, r, "not started");
+    }
+    pthread_mutex_unlock(&pp->command_lock);
+    return r;
+}
+
+/* ---- pins */
+
+int pp_pin(struct pp_pager *pp, const void *address, size_t bytes)
+{
+    page_number first, end;
+    if (!round_inwards(address, bytes, &first, &end))
+        return fail(pp, -EINVAL, "the interval holds no whole page of user memory");
+    int r = command(pp, COMMAND_PIN, first, end, 0);
+    if (r == -ENOSPC)
+        return fail(pp, r, "too many pins (1024 intervals)");
+    return r == -EIO ? fail(pp, r, "a page of it is lost: its stored bytes failed their check") : r;
+}
+
+int pp_unpin(struct pp_pager *pp, const void *address, size_t bytes)
+{
+    page_number first, end;
+    if (!round_inwards(address, bytes, &first, &end))
+        return fail(pp, -EINVAL, "the interval holds no whole page of user memory");
+    int r = command(pp, COMMAND_UNPIN, first, end, 0);
+    return r == -ENOENT ? fail(pp, r, "the interval is not pinned: unpin exactly what was pinned") : r;
+}
+
+/* ---- numbers */
+
+const char *pp_error(const struct pp_pager *pp)
+{
+    return pp->error;
+}
+
+size_t pp_stats_count(void)
+{
+    return stats_export_count();
+}
+
+const char *pp_stats_name(size_t index)
+{
+    return stats_export_name(index);
+}
+
+uint64_t pp_stats_value(const struct pp_pager *pp, size_t index)
+{
+    struct stats_block sum = { 0 };
+    stats_merge(&sum, &pp->agent_stats);
+    stats_merge(&sum, &pp->porter_stats);
+    stats_set(&sum, STAT_range_add_msgs, atomic_load(&pp->nr_range_add));
+    stats_set(&sum, STAT_range_del_msgs, atomic_load(&pp->nr_range_del));
+    return stats_export_value(&sum, index);
+}

@@ -1,0 +1,130 @@
+/* bars.c - see bars.h. */
+#include "client/bars.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mutant.h"
+
+/* Calls that may discard: their number in the text means "perhaps still before or inside the zap". */
+static bool may_discard(long number)
+{
+    switch (number) {
+    case SYS_madvise:
+    case SYS_munmap:
+    case SYS_mremap:
+    case SYS_mmap:
+    case SYS_brk:
+    case SYS_exit:
+#ifdef SYS_process_madvise
+    case SYS_process_madvise:
+#endif
+    case SYS_io_uring_enter:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool bars_is_outside(const char *text)
+{
+    if (*text < '0' || *text > '9') /* "running", or "-1 ...": in a fault */
+        return mutant_is(MUTANT_BAR_LIFTED_ON_RUNNING);
+    return !may_discard(strtol(text, NULL, 10));
+}
+
+/* Reads /proc/self/task/<tid>/<name>; bytes read, or negative. */
+static ssize_t read_task_file(pid_t tid, const char *name, char *ret_text, size_t capacity)
+{
+    char path[64] = "/proc/self/task/", digits[16];
+    size_t at = strlen(path), nr = 0;
+    for (unsigned left = (unsigned)tid; left || !nr; left /= 10)
+        digits[nr++] = (char)('0' + left % 10);
+    while (nr)
+        path[at++] = digits[--nr];
+    strcpy(path + at, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, ret_text, capacity - 1);
+    close(fd);
+    ret_text[n > 0 ? n : 0] = 0;
+    return n;
+}
+
+static bool is_seen_outside(pid_t tid)
+{
+    char text[128];
+    if (read_task_file(tid, "/syscall", text, sizeof text) < 0)
+        return access("/proc/self/task", F_OK) == 0 && syscall(SYS_tgkill, getpid(), tid, 0) != 0;
+    if (!bars_is_outside(text))
+        return false;
+    return read_task_file(tid, "/comm", text, sizeof text) > 0 && strncmp(text, "iou-", 4) != 0;
+}
+
+/* Lists the process's threads without allocating. False: too many, or no /proc. */
+static bool list_threads(struct bars_check *b)
+{
+    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    pid_t me = (pid_t)syscall(SYS_gettid);
+    _Alignas(8) char buffer[2048];
+    long n;
+    b->nr = 0;
+    while ((n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < n;) {
+            struct dirent64 *entry = (struct dirent64 *)(buffer + at);
+            at += entry->d_reclen;
+            pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+            if (tid <= 0 || tid == me)
+                continue;
+            if (b->nr == BARS_THREADS_MAX)
+                n = -1;
+            else
+                b->threads[b->nr++] = tid;
+            if (n < 0)
+                break;
+        }
+        if (n < 0)
+            break;
+    }
+    close(fd);
+    return n == 0;
+}
+
+bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uint64_t *checked)
+{
+    uint64_t number = atomic_load_explicit(wanted, memory_order_acquire);
+    if (!b->is_running) {
+        if (number <= atomic_load_explicit(checked, memory_order_relaxed) || number == b->number)
+            return false;
+        b->number = number;
+        b->is_running = list_threads(b);
+        b->pause_ns = NS_PER_MS;
+        b->next_look_ns = 0;
+        if (!b->is_running)
+            return false;
+    }
+    if (now_ns() < b->next_look_ns)
+        return true;
+    uint32_t nr_left = 0;
+    for (uint32_t i = 0; i < b->nr; i++)
+        if (!is_seen_outside(b->threads[i]))
+            b->threads[nr_left++] = b->threads[i];
+    b->nr = nr_left;
+    if (!nr_left) {
+        atomic_store_explicit(checked, b->number, memory_order_release);
+        b->is_running = false;
+        return false;
+    }
+    if (b->pause_ns < NS_PER_S)
+        b->pause_ns *= 2; /* threads that only compute are never seen outside: don't burn for them */
+    b->next_look_ns = now_ns() + b->pause_ns;
+    return true;
+}

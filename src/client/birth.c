@@ -1,0 +1,346 @@
+/* birth.c - how the agent comes to life: its memory, its descriptors, its two threads; and its end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "sys/sched.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#define CLOSE_RANGE_UNSHARE_FLAG 2u /* CLOSE_RANGE_UNSHARE, Linux 5.9 */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FIRST_CLOSED_FD 3u /* their reports need standard error */
+#else
+#define FIRST_CLOSED_FD 0u
+#endif
+
+#define STACK_BYTES ((size_t)1 << 20) /* address space; 20-30 KiB are ever touched */
+#define UNMAPPED_MAX 4096u
+#define TABLE_BYTES_MAX ((size_t)1 << 30) /* of address space: about 340 GiB of pages at a time */
+#define TABLE_BYTES_MIN ((size_t)16 << 20)
+
+/* ---- memory: one region of address space, populated by touch, never managed, not for children */
+
+struct bump {
+    unsigned char *next;
+};
+
+static void *take(struct bump *b, size_t bytes)
+{
+    void *memory = b->next;
+    b->next += page_round_up(bytes);
+    return memory;
+}
+
+static size_t region_bytes_without_table(void)
+{
+    return sizeof(struct agent) + sizeof(struct porter) + 2 * RANGES_MAX * sizeof(struct interval) +
+           UNMAPPED_MAX * sizeof(struct interval) + PINS_MAX * sizeof(struct pin) +
+           PENDING_FAULTS_MAX * sizeof(struct pending_fault) + GIVE_UP_MAX * sizeof(locator) +
+           PORTER_ORDERS_NR * (sizeof(struct porter_order) + sizeof(uint32_t)) +
+           STAGING_SLOTS_MAX * (sizeof(struct staging_slot) + sizeof(struct porter_note)) +
+           2 * sizeof(struct ring_shared) + pages_to_bytes(MOVE_RUN_MAX + STAGING_SLOTS_MAX) +
+           2 * STACK_BYTES + 64 * PAGE_BYTES;
+}
+
+/* As much of a table as the address-space limit allows. */
+static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
+{
+    for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
+        size_t bytes = page_round_up(region_bytes_without_table() + table);
+        void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (m == MAP_FAILED)
+            continue;
+        (void)madvise(m, bytes, MADV_NOHUGEPAGE);
+        pp->region = m;
+        pp->region_bytes = bytes;
+        *ret_table_bytes = table;
+        return 0;
+    }
+    return -ENOMEM;
+}
+
+static void bind_porter(struct agent *a, struct porter *porter, struct bump *b)
+{
+    struct ring_shared *shared = take(b, 2 * sizeof *shared);
+    void *orders = take(b, PORTER_ORDERS_NR * sizeof(struct porter_order));
+    void *freed = take(b, PORTER_ORDERS_NR * sizeof(uint32_t));
+    ring_init(&a->pg.to_porter, &shared[0], orders, PORTER_ORDERS_NR, sizeof(struct porter_order));
+    ring_init(&porter->orders, &shared[0], orders, PORTER_ORDERS_NR, sizeof(struct porter_order));
+    ring_init(&a->pg.from_porter, &shared[1], freed, PORTER_ORDERS_NR, sizeof(uint32_t));
+    ring_init(&porter->freed, &shared[1], freed, PORTER_ORDERS_NR, sizeof(uint32_t));
+    porter->staging_memory = a->pg.staging_memory;
+    porter->notes = a->pg.notes;
+}
+
+static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_stack,
+                    void **ret_porter_stack)
+{
+    struct bump b = { .next = pp->region };
+    /* Stacks first and inherited by children: libc walks its list of threads there after a fork. */
+    *ret_agent_stack = take(&b, STACK_BYTES);
+    *ret_porter_stack = take(&b, STACK_BYTES);
+    (void)madvise(b.next, pp->region_bytes - 2 * STACK_BYTES, MADV_DONTFORK);
+
+    struct agent *a = pp->agent = take(&b, sizeof *a);
+    struct porter *porter = pp->porter = take(&b, sizeof *porter);
+    struct pager *pg = &a->pg;
+    pg->managed = (struct intervals){ .items = take(&b, RANGES_MAX * sizeof(struct interval)),
+                                      .nr_max = RANGES_MAX };
+    pg->watched = (struct intervals){ .items = take(&b, RANGES_MAX * sizeof(struct interval)),
+                                      .nr_max = RANGES_MAX };
+    pg->unmapped = (struct intervals){ .items = take(&b, UNMAPPED_MAX * sizeof(struct interval)),
+                                       .nr_max = UNMAPPED_MAX };
+    pg->pins = take(&b, PINS_MAX * sizeof *pg->pins);
+    pg->faults = take(&b, PENDING_FAULTS_MAX * sizeof *pg->faults);
+    pg->give_up = take(&b, GIVE_UP_MAX * sizeof *pg->give_up);
+    pg->notes = take(&b, STAGING_SLOTS_MAX * sizeof *pg->notes);
+    staging_init(&pg->staging, take(&b, STAGING_SLOTS_MAX * sizeof(struct staging_slot)),
+                 STAGING_SLOTS_MAX);
+    pg->landing = take(&b, pages_to_bytes(MOVE_RUN_MAX));
+    pg->staging_memory = take(&b, pages_to_bytes(STAGING_SLOTS_MAX));
+    pg->stats = &pp->agent_stats;
+    pg->on_unwatched = agent_on_unwatched;
+    pg->on_feedback = agent_on_feedback;
+    pg->context = a;
+    pg->store_now = -1;
+    pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;
+    a->porter_bell_fd = -1;
+    session_clear(&a->session);
+    porter->pp = pp;
+    porter->stats = &pp->porter_stats;
+    porter->bell_fd = -1;
+    atomic_store(&porter->raw_limit, 448);
+    bind_porter(a, porter, &b);
+    page_table_init(&pg->table, take(&b, table_bytes), table_bytes);
+}
+
+/* ---- descriptors: a table of the agent's own, in which nothing of the application's stays open */
+
+static int own_descriptors(struct agent *a, struct porter *porter)
+{
+    if (syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE_FLAG))
+        return -errno;
+    while (FIRST_CLOSED_FD == 0) { /* nothing of ours may become 0, 1 or 2 */
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            return -errno;
+        if (fd >= 2)
+            break;
+    }
+    a->pg.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (a->pg.pagemap_fd < 0)
+        return -errno;
+    a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    porter->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (a->porter_bell_fd < 0 || porter->bell_fd < 0)
+        return -errno;
+    return maps_open(&a->pg.maps);
+}
+
+/* The handshake needs rights for some features; a daemon that has them does it for us. */
+static int handshake_by_daemon(struct agent *a, int fd, uint64_t features)
+{
+    struct msg_uffd_api ask = { .features = features };
+    struct msg_fds fds = { .fd = { fd }, .nr = 1 };
+    int r = msg_send(a->session.socket, MSG_UFFD_API, &ask, &fds);
+    struct msg m;
+    struct msg_fds none = { .nr = 0 };
+    for (int i = 0; r == 0 && i < 2000; i++) {
+        r = msg_recv(a->session.socket, &m, &none);
+        if (r == -EAGAIN) {
+            usleep(1000);
+            r = 0;
+        } else if (r == 0) {
+            msg_fds_close(&none);
+            return m.header.type == MSG_UFFD_API_DONE ? m.payload.uffd_api.error : -EPROTO;
+        }
+    }
+    return r ? r : -ETIMEDOUT;
+}
+
+static int open_uffd(struct agent *a, uint64_t features, int *ret_fd)
+{
+    int fd = uffd_open(a->session.device_fd);
+    if (fd < 0)
+        return fd;
+    uint64_t offered = 0;
+    int r = uffd_handshake(fd, features, &offered);
+    if (r == -EPERM)
+        r = handshake_by_daemon(a, fd, features);
+    if (r) {
+        close(fd);
+        return r == -EINVAL ? -EOPNOTSUPP : r;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int open_uffds(struct agent *a, struct pp_pager *pp)
+{
+    struct pager *pg = &a->pg;
+    int r = open_uffd(a, UFFD_FEATURES_MAIN, &pg->uffd);
+    if (r == 0)
+        r = open_uffd(a, UFFD_FEATURES_STAGING, &pg->uffd_staging);
+    if (r == -EPERM)
+        (void)snprintf(pp->error, sizeof pp->error, "no right to userfaultfd: run the daemon as root "
+                       "(it hands /dev/userfaultfd over), or: sysctl vm.unprivileged_userfaultfd=1");
+    else if (r == -EOPNOTSUPP)
+        (void)snprintf(pp->error, sizeof pp->error, "this kernel lacks UFFDIO_MOVE or async "
+                       "write-protection: Linux 6.8 or later is needed");
+    if (r)
+        return r;
+    /* Write-protect mode: MOVE accepts it as a destination, and its holes never fault. */
+    r = uffd_register(pg->uffd, (uintptr_t)pg->landing, pages_to_bytes(MOVE_RUN_MAX), UFFD_WATCH);
+    if (r == 0)
+        r = uffd_register(pg->uffd_staging, (uintptr_t)pg->staging_memory,
+                          pages_to_bytes(STAGING_SLOTS_MAX), UFFD_WATCH);
+    if (r == 0)
+        r = uffd_register(pg->uffd, (uintptr_t)pp->bell_page, PAGE_BYTES, UFFD_WATCH);
+    return r;
+}
+
+/* ---- threads */
+
+static int start_thread(pthread_t *ret_thread, void *stack, void *(*main)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    int r = pthread_attr_init(&attributes);
+    if (r)
+        return -r;
+    r = pthread_attr_setstack(&attributes, stack, STACK_BYTES);
+    if (r == 0)
+        r = pthread_create(ret_thread, &attributes, main, argument);
+    pthread_attr_destroy(&attributes);
+    return -r;
+}
+
+static void boot_done(struct pp_pager *pp, int result)
+{
+    pp->boot_result = result;
+    atomic_store_explicit(&pp->boot_state, result ? 2 : 1, memory_order_release);
+    futex_wake_all(&pp->boot_state);
+}
+
+static void close_descriptors(struct agent *a, struct porter *porter)
+{
+    int fds[] = { a->pg.uffd, a->pg.uffd_staging, a->pg.pagemap_fd, a->porter_bell_fd,
+                  porter->bell_fd };
+    for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    maps_close(&a->pg.maps);
+}
+
+static int boot(struct pp_pager *pp)
+{
+    struct agent *a = pp->agent;
+    int r = own_descriptors(a, pp->porter);
+    if (r) {
+        (void)snprintf(pp->error, sizeof pp->error, "cannot open /proc/self or an eventfd (%s)",
+                       strerror(-r));
+        return r;
+    }
+    r = session_begin(a, pp, pp->error, sizeof pp->error);
+    if (r)
+        return r;
+    r = open_uffds(a, pp);
+    if (r)
+        return r;
+    void *stack = (unsigned char *)pp->region + STACK_BYTES;
+    return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
+}
+
+static void *agent_main(void *argument)
+{
+    struct pp_pager *pp = argument;
+    struct agent *a = pp->agent;
+    struct porter *porter = pp->porter;
+    (void)prctl(PR_SET_NAME, "pp-agent");
+    sched_remember();
+    int r = boot(pp);
+    if (r == 0) {
+        boot_done(pp, 0);
+        agent_loop(a, pp);
+        atomic_store(&porter->must_end, true);
+        doorbell_ring(&porter->bell, porter->bell_fd);
+        (void)eventfd_write(porter->bell_fd, 1);
+        pthread_join(porter->thread, NULL);
+        agent_publish_stats(a, pp);
+    }
+    int result = a->command_result;
+    session_close(a);
+    close_descriptors(a, porter);
+    if (r) {
+        boot_done(pp, r);
+        return NULL;
+    }
+    pp->command.result = result;
+    atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
+    futex_wake_all(&pp->command.state);
+    return NULL;
+}
+
+static void free_region(struct pp_pager *pp)
+{
+    munmap(pp->region, pp->region_bytes);
+    pp->region = NULL;
+    pp->agent = NULL;
+    pp->porter = NULL;
+}
+
+int agent_start(struct pp_pager *pp)
+{
+    size_t table_bytes;
+    void *agent_stack, *porter_stack;
+    int r = reserve_region(pp, &table_bytes);
+    if (r) {
+        (void)snprintf(pp->error, sizeof pp->error, "no address space for the page table: raise "
+                       "RLIMIT_AS (ulimit -v)");
+        return r;
+    }
+    lay_out(pp, table_bytes, &agent_stack, &porter_stack);
+    atomic_store(&pp->boot_state, 0);
+
+    sigset_t all, old; /* both threads inherit: no signal of the application's is ours */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    r = start_thread(&pp->agent_thread, agent_stack, agent_main, pp);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r) {
+        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", strerror(-r));
+        free_region(pp);
+        return r;
+    }
+    while (atomic_load_explicit(&pp->boot_state, memory_order_acquire) == 0)
+        futex_wait_for(&pp->boot_state, 0, NS_PER_S);
+    if (pp->boot_result)
+        agent_end(pp);
+    return pp->boot_result;
+}
+
+void agent_end(struct pp_pager *pp)
+{
+    pthread_join(pp->agent_thread, NULL);
+    free_region(pp);
+}
+
+void agent_forget_in_child(struct pp_pager *pp)
+{
+    munmap(pp->region, 2 * STACK_BYTES); /* the rest was not inherited */
+    pp->region = NULL;
+    pp->agent = NULL;
+    pp->porter = NULL;
+}

@@ -1,0 +1,175 @@
+/* client.h - the parts of a started pager and who may touch what.
+ *
+ *   application threads   API calls (api.c, fork.c): struct pp_pager; post one command at a time
+ *   agent thread          struct agent: the loop, the session, struct pager (agent.c, session.c)
+ *   porter thread         struct porter: copies staging to the ring, frees staging (porter.c)
+ *
+ * The agent never takes a lock that an application thread may hold while it touches managed memory:
+ * it only tries ranges_lock. Application threads wait for the agent on futexes in our own memory.
+ *
+ * Lock ranks, outer to inner: command_lock (10), ranges_lock (20). */
+#ifndef CLIENT_CLIENT_H
+#define CLIENT_CLIENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/intervals.h"
+#include "pager/pager.h"
+#include "wire/msg.h"
+#include "wire/session_memory.h"
+
+#define RANGES_MAX 65536u /* as many as a process may have mappings (vm.max_map_count) */
+
+enum command_op {
+    COMMAND_UNREGISTER, /* bring the interval back and forget it */
+    COMMAND_PIN,
+    COMMAND_UNPIN,
+    COMMAND_FREEZE, /* bring everything back, let nothing leave: a fork follows */
+    COMMAND_THAW,
+    COMMAND_STOP, /* bring everything back and end */
+};
+
+enum command_state { COMMAND_IDLE, COMMAND_POSTED, COMMAND_DONE };
+
+struct command {
+    _Atomic uint32_t state; /* futex; application posts, agent finishes */
+    enum command_op op;
+    page_number first, end;
+    int result;
+};
+
+/* One joining of a daemon, as the agent holds it. */
+struct session {
+    int socket;
+    int store_fd, device_fd;
+    int daemon_bell, agent_bell, porter_bell; /* eventfds */
+    struct session_memory *memory;
+    struct ring stored, given_up, candidates, feedback; /* the agent's ends */
+    uint64_t cold_age_ns;
+    bool is_dry_run;
+    bool needs_resync; /* a range message did not fit: send all of them again */
+};
+
+/* What of a session the porter uses. Written by the agent before the first order of that session,
+ * then the porter's until it acknowledges that the session is abandoned. */
+struct porter_session {
+    struct ring raw, raw_free; /* the porter's ends */
+    struct session_memory *memory;
+    int daemon_bell, porter_bell;
+};
+
+struct porter {
+    pthread_t thread;
+    struct pp_pager *pp;
+    struct ring orders; /* consumer end of pager.to_porter */
+    struct ring freed;  /* producer end of pager.from_porter */
+    unsigned char *staging_memory;
+    struct porter_note *notes;
+    struct stats_block *stats;
+    struct doorbell bell;       /* the agent rings */
+    int bell_fd;                /* eventfd, inside the process */
+    _Atomic bool must_end;
+    struct porter_session sessions[2];
+    _Atomic uint32_t session;   /* number of the newest; its struct is sessions[number & 1] */
+    _Atomic uint32_t abandoned; /* sessions up to this number are over: skip their copies */
+    _Atomic uint32_t abandoned_ack;
+    /* Rule 4: has each thread been outside any discard since bar number `wanted` was set? */
+    _Atomic uint64_t bars_wanted, bars_checked;
+    _Atomic uint32_t raw_limit; /* the agent's: raw slots that may be lent at a time */
+    uint32_t raw_free_stack[RAW_SLOTS_MAX];
+    uint32_t nr_raw_free, nr_raw_lent; /* porter only */
+};
+
+/* Everything the agent works on; in memory that is never managed and that no child gets. */
+struct agent {
+    struct pager pg;
+    struct session session;
+    struct doorbell porter_bell; /* the porter rings the agent */
+    int porter_bell_fd;
+    bool is_joined, is_leaving, is_frozen, must_end;
+    uint32_t session_number;
+    uint64_t next_join_ns, join_pause_ns;
+    uint64_t next_tick_ns, tick_ns, rewatch_ns;
+    uint64_t drain_cursor;        /* of the running command, or of an old store */
+    page_number command_cursor;
+    int command_result;
+    bool is_command_begun;
+    struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
+    uint64_t last_bars_ns, last_fault_ns;
+    unsigned nr_spins;
+    uint64_t fault_ns; /* wall time spent on faults and events */
+    char error[160];
+};
+
+struct pp_pager {
+    uint32_t index; /* in fork.c's list; set at birth */
+    bool has_socket_path;
+    char socket_path[108]; /* set at birth */
+
+    pthread_mutex_t command_lock;
+    struct command command;
+
+    pthread_mutex_t ranges_lock;
+    struct intervals ranges; /* as registered; tag: range_tag(). Agent: by trylock only */
+
+    _Atomic uint32_t is_started;  /* application threads, under command_lock */
+    _Atomic uint32_t boot_state;  /* futex: 0 starting, 1 running, 2 failed */
+    int boot_result;
+    _Atomic uint64_t nr_range_add, nr_range_del;
+    pthread_t agent_thread;
+    struct agent *agent; /* NULL: not started */
+    struct porter *porter;
+    void *region;        /* all of the agent's memory */
+    size_t region_bytes;
+    void *bell_page;     /* a discard of it raises an event: how applications wake the agent */
+    struct stats_block agent_stats, porter_stats;
+    char error[160];
+};
+
+/* When a range was registered (bits 1..63, ns / 2) and whether the agent has taken it (bit 0). */
+static inline uint64_t range_tag(uint64_t born_ns, bool is_adopted)
+{
+    return (born_ns & ~UINT64_C(1)) | is_adopted;
+}
+
+/* birth.c: threads up and joined, or negative errno and pp->error ... */
+int agent_start(struct pp_pager *pp);
+/* ... and down again, after COMMAND_STOP has been done. */
+void agent_end(struct pp_pager *pp);
+/* In the child of a fork: the agent's memory and threads are not there. */
+void agent_forget_in_child(struct pp_pager *pp);
+
+/* agent.c; the agent's */
+void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
+void agent_on_unwatched(void *agent, page_number first, page_number end);
+void agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
+void agent_publish_stats(struct agent *a, struct pp_pager *pp);
+
+/* session.c; the agent's */
+void session_clear(struct session *s);
+void session_close(struct agent *a); /* at the end: everything of it and every store map */
+int session_begin(struct agent *a, struct pp_pager *pp, char *ret_error, size_t capacity);
+int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t capacity);
+int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *ret_error,
+                   size_t capacity);
+void session_poll(struct agent *a, struct pp_pager *pp);
+void session_lost(struct agent *a, struct pp_pager *pp, const char *why);
+void session_try_leave(struct agent *a, struct pp_pager *pp);
+void session_announce(struct agent *a, enum msg_type type, page_number first, page_number end);
+void session_resync(struct agent *a);
+
+/* porter.c */
+void *porter_main(void *porter);
+
+/* follow.c */
+void follow_fault(struct stats_block *stats, pid_t thread);
+void follow_nobody(void);
+
+/* futex.c */
+void futex_wait_for(_Atomic uint32_t *word, uint32_t while_is, uint64_t timeout_ns);
+void futex_wake_all(_Atomic uint32_t *word);
+
+#endif

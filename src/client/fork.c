@@ -1,0 +1,86 @@
+/* fork.c - see fork.h. */
+#include "client/fork.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "client/client.h"
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* rank 5: before every pager's */
+static struct pp_pager *list[PAGERS_MAX];
+
+/* In the order of the ranks; released in reverse by parent and child. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&list_lock);
+    for (int i = 0; i < PAGERS_MAX; i++) {
+        if (!list[i])
+            continue;
+        pthread_mutex_lock(&list[i]->command_lock);
+        if (atomic_load(&list[i]->is_started))
+            (void)pager_command_locked(list[i], COMMAND_FREEZE, 0, 0);
+    }
+    for (int i = 0; i < PAGERS_MAX; i++)
+        if (list[i])
+            pthread_mutex_lock(&list[i]->ranges_lock);
+}
+
+static void in_parent(void)
+{
+    for (int i = PAGERS_MAX; i-- > 0;) {
+        if (!list[i])
+            continue;
+        pthread_mutex_unlock(&list[i]->ranges_lock);
+        if (atomic_load(&list[i]->is_started))
+            (void)pager_command_locked(list[i], COMMAND_THAW, 0, 0);
+        pthread_mutex_unlock(&list[i]->command_lock);
+    }
+    pthread_mutex_unlock(&list_lock);
+}
+
+static void in_child(void)
+{
+    for (int i = PAGERS_MAX; i-- > 0;) {
+        struct pp_pager *pp = list[i];
+        if (!pp)
+            continue;
+        for (uint32_t j = 0; j < pp->ranges.nr; j++)
+            pp->ranges.items[j].tag &= ~UINT64_C(1);
+        pthread_mutex_unlock(&pp->ranges_lock);
+        if (atomic_load(&pp->is_started)) {
+            agent_forget_in_child(pp);
+            atomic_store(&pp->is_started, 0);
+        }
+        pthread_mutex_unlock(&pp->command_lock);
+    }
+    pthread_mutex_unlock(&list_lock);
+}
+
+static void install_handlers(void)
+{
+    (void)pthread_atfork(before_fork, in_parent, in_child); /* fails for want of memory only */
+}
+
+int fork_list_add(struct pp_pager *pp)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_handlers);
+    pthread_mutex_lock(&list_lock);
+    int r = -EMFILE;
+    for (uint32_t i = 0; i < PAGERS_MAX && r; i++)
+        if (!list[i]) {
+            list[i] = pp;
+            pp->index = i;
+            r = 0;
+        }
+    pthread_mutex_unlock(&list_lock);
+    return r;
+}
+
+void fork_list_remove(struct pp_pager *pp)
+{
+    pthread_mutex_lock(&list_lock);
+    list[pp->index] = NULL;
+    pthread_mutex_unlock(&list_lock);
+}

@@ -1,0 +1,20 @@
+/* fork.h - fork() in a process with pagers. Re-attaching in the child is too late (libc has touched
+ * its heap by then), so everything comes back before the fork and nothing leaves until it is over;
+ * the child has plain memory and stopped pagers. vfork and posix_spawn run no handlers and need none:
+ * their child shares the address space. A raw clone() without CLONE_VM is a documented limit. */
+#ifndef CLIENT_FORK_H
+#define CLIENT_FORK_H
+
+struct pp_pager;
+
+#define PAGERS_MAX 16
+
+/* -EMFILE: too many pagers. Installs the fork handlers at the first call. */
+int fork_list_add(struct pp_pager *pp);
+void fork_list_remove(struct pp_pager *pp);
+
+/* api.c: posts a command and waits; command_lock is held and the pager is started. */
+#include <stdint.h>
+int pager_command_locked(struct pp_pager *pp, int op, uint64_t first, uint64_t end);
+
+#endif
