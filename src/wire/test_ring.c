@@ -180,8 +180,10 @@ static void *produce(void *arg)
     for (uint32_t n = 0; n < run->nr;) {
         struct entry24 e = entry_nr(n);
         int result = ring_put(&r, &e);
-        if (result == -ENOSPC)
+        if (result == -ENOSPC) {
+            sched_yield();
             continue;
+        }
         if (result < 0)
             return (void *)(intptr_t)-result;
         n++;
@@ -205,6 +207,7 @@ static void consumer_sees_all_in_order(struct run *run, bool does_sleep)
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, produce, run), 0);
     uint64_t nr_sleeps = 0;
+    uint32_t nr_empty = 0;
     for (uint32_t n = 0; n < run->nr;) {
         struct entry24 e;
         int result = ring_take(&r, &e);
@@ -215,8 +218,10 @@ static void consumer_sees_all_in_order(struct run *run, bool does_sleep)
                 fail_msg("entry %u is not what was put", n - 1);
             continue;
         }
-        if (!does_sleep)
+        if (!does_sleep) {
+            yield_sometimes(++nr_empty);
             continue;
+        }
         doorbell_will_sleep(&run->bell);
         if (ring_is_empty(&r)) {
             struct pollfd p = {.fd = run->eventfd, .events = POLLIN};
