@@ -45,6 +45,7 @@ static bool take_answers(struct agent *a, struct pp_pager *pp)
     uint32_t slot;
     while (ring_take(&a->pg.from_porter, &slot) == 1) {
         pager_on_freed(&a->pg, slot);
+        a->is_staging_full = false;
         any = true;
     }
     if (!a->is_joined)
@@ -79,9 +80,14 @@ static void tell_given_up(struct agent *a)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 
+static bool may_evict(const struct agent *a)
+{
+    return a->is_joined && !a->is_frozen && !a->is_staging_full && !a->session.is_dry_run;
+}
+
 static bool evict_piece(struct agent *a, struct pp_pager *pp)
 {
-    if (!a->is_joined || a->is_frozen || a->session.is_dry_run)
+    if (!may_evict(a))
         return false;
     struct candidate_entry *c = &a->candidate;
     if (!c->nr_pages) {
@@ -104,7 +110,8 @@ static bool evict_piece(struct agent *a, struct pp_pager *pp)
                                       c->flags & CANDIDATE_IF_UNWRITTEN, &looked);
     c->first += looked;
     c->nr_pages -= looked < c->nr_pages ? looked : c->nr_pages;
-    return r != EVICT_FULL;
+    a->is_staging_full = r == EVICT_FULL; /* until the porter has freed some */
+    return true;
 }
 
 /* ---- commands of application threads */
@@ -376,7 +383,7 @@ static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
                     atomic_load(&pp->command.state) == COMMAND_POSTED;
     if (a->is_joined)
         has_work |= !ring_is_empty(&s->stored) ||
-                    (!ring_is_empty(&s->candidates) && !a->is_frozen && !s->is_dry_run);
+                    (may_evict(a) && (a->candidate.nr_pages || !ring_is_empty(&s->candidates)));
     if (!has_work) {
         struct pollfd fds[] = {
             { .fd = a->pg.uffd, .events = POLLIN },
@@ -444,6 +451,8 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         bool did_evict = evict_piece(a, pp);
         is_busy |= did_evict;
         tell_given_up(a);
+        if (!ring_is_empty(&a->pg.to_porter))
+            doorbell_ring(&pp->porter->bell, pp->porter->bell_fd);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
         if (!is_busy)
             sleep_until_needed(a, pp);

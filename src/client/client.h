@@ -89,7 +89,7 @@ struct agent {
     struct session session;
     struct doorbell porter_bell; /* the porter rings the agent */
     int porter_bell_fd;
-    bool is_joined, is_leaving, is_frozen, must_end;
+    bool is_joined, is_leaving, is_frozen, is_staging_full, must_end;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, rewatch_ns;
