@@ -162,22 +162,38 @@ int pp_register(struct pp_pager *pp, void *address, size_t bytes)
     return 0;
 }
 
+/* Takes an exact range off the list, or, when the agent has it, only marks it: nobody may register
+ * there before the agent has let go. */
+static int take_off_list(struct pp_pager *pp, page_number first, page_number end, bool *ret_is_adopted)
+{
+    struct interval *range = intervals_find(&pp->ranges, first);
+    if (!range || range->first != first || range->end != end || range->tag == RANGE_TAG_LEAVING)
+        return -ENOENT;
+    *ret_is_adopted = range->tag & 1;
+    if (!*ret_is_adopted)
+        return intervals_clear(&pp->ranges, first, end);
+    range->tag = RANGE_TAG_LEAVING;
+    return 0;
+}
+
 int pp_unregister(struct pp_pager *pp, void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
         return fail(pp, -EINVAL, "the range holds no whole page of user memory");
+    bool is_adopted = false;
     pthread_mutex_lock(&pp->ranges_lock);
-    struct interval *range = intervals_find(&pp->ranges, first);
-    bool is_known = range && range->first == first && range->end == end;
-    bool is_adopted = is_known && (range->tag & 1);
-    int r = is_known ? intervals_clear(&pp->ranges, first, end) : -ENOENT;
+    int r = take_off_list(pp, first, end, &is_adopted);
     pthread_mutex_unlock(&pp->ranges_lock);
     if (r)
         return fail(pp, r, "no such range: unregister exactly what was registered");
     atomic_fetch_add_explicit(&pp->nr_range_del, 1, memory_order_relaxed);
-    if (is_adopted)
+    if (is_adopted) {
         r = command(pp, COMMAND_UNREGISTER, first, end, 0);
+        pthread_mutex_lock(&pp->ranges_lock);
+        (void)intervals_clear(&pp->ranges, first, end); /* a whole one: no room is needed */
+        pthread_mutex_unlock(&pp->ranges_lock);
+    }
     return r == -EIO ? fail(pp, r, "a page of the range is lost: its stored bytes failed their check")
                      : r;
 }
@@ -205,7 +221,8 @@ static void forget_adoptions(struct pp_pager *pp)
     uint64_t now = now_ns();
     pthread_mutex_lock(&pp->ranges_lock);
     for (uint32_t i = 0; i < pp->ranges.nr; i++)
-        pp->ranges.items[i].tag = range_tag(now, false);
+        if (pp->ranges.items[i].tag != RANGE_TAG_LEAVING)
+            pp->ranges.items[i].tag = range_tag(now, false);
     pthread_mutex_unlock(&pp->ranges_lock);
 }
 

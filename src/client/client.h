@@ -93,7 +93,8 @@ struct agent {
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, rewatch_ns;
-    uint64_t drain_cursor;        /* of the running command, or of an old store */
+    uint64_t drain_cursor;        /* of the running command */
+    uint64_t old_store_cursor, next_old_store_ns;
     page_number command_cursor;
     int command_result;
     bool is_command_begun;
@@ -134,6 +135,8 @@ static inline uint64_t range_tag(uint64_t born_ns, bool is_adopted)
 {
     return (born_ns & ~UINT64_C(1)) | is_adopted;
 }
+
+#define RANGE_TAG_LEAVING UINT64_MAX /* being unregistered: the agent still has it */
 
 /* birth.c: threads up and joined, or negative errno and pp->error ... */
 int agent_start(struct pp_pager *pp);

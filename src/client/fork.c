@@ -46,7 +46,8 @@ static void in_child(void)
         if (!pp)
             continue;
         for (uint32_t j = 0; j < pp->ranges.nr; j++)
-            pp->ranges.items[j].tag &= ~UINT64_C(1);
+            if (pp->ranges.items[j].tag != RANGE_TAG_LEAVING)
+                pp->ranges.items[j].tag &= ~UINT64_C(1);
         pthread_mutex_unlock(&pp->ranges_lock);
         if (atomic_load(&pp->is_started)) {
             agent_forget_in_child(pp);

@@ -292,6 +292,8 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why)
     a->pg.nr_give_up = 0;
     a->pg.nr_give_back = 0;
     a->candidate.nr_pages = 0;
+    a->next_old_store_ns = 0;
+    a->old_store_cursor = 0;
     a->join_pause_ns = JOIN_PAUSE_FIRST_NS;
     a->next_join_ns = now_ns() + a->join_pause_ns;
     close_fd(&a->session.socket);
