@@ -213,6 +213,23 @@ static void at_the_cap_everything_stays_intact(void **state)
     model_free(&m);
 }
 
+static void at_the_cap_dead_blocks_of_other_sizes_are_used(void **state)
+{
+    (void)state;
+    struct model m;
+    model_new(&m, 2 * MIB, 64 * MIB, 10000);
+    while (put_one(&m, 1500) == 0)
+        ;
+    for (size_t i = m.nr; i-- > 0;) /* two in each slab stay: none is empty */
+        if (m.blobs[i].tag % 20)
+            drop_nr(&m, i);
+    for (int i = 0; i < 400; i++) /* more than is given back in one go */
+        assert_int_equal(put_one(&m, 2900), 0);
+    check_bytes(&m);
+    check_numbers(&m);
+    model_free(&m);
+}
+
 static void a_file_that_is_full_is_enospc_too(void **state)
 {
     (void)state;
@@ -453,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_random_walk_agrees_with_the_model),
         cmocka_unit_test(at_the_cap_everything_stays_intact),
+        cmocka_unit_test(at_the_cap_dead_blocks_of_other_sizes_are_used),
         cmocka_unit_test(a_file_that_is_full_is_enospc_too),
         cmocka_unit_test(trimming_gives_single_blocks_back),
         cmocka_unit_test(drops_that_lie_change_nothing),

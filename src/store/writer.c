@@ -5,7 +5,9 @@
  * queue until store_trim gives them back, or until a put at the cap needs their room. Everything but
  * trimming is O(1): no list is searched.
  *
- * Budget: put of 1500 B ~0.2 µs and 0.37 of a new block (0.6 µs each), drop ~0.1 µs.
+ * Budget, measured with blobs of 1500 B: put 0.22 µs where there is memory, and 0.37 of a new block
+ * (2.6 µs each) where there is none; drop 0.17 µs; trim 0.8 µs a block. pwrite() instead of the map
+ * was slower in both cases (0.83 and 1.4 µs).
  *
  * The last byte of a slot says how much longer the slot is than its blob. Only we can write the file,
  * so it may lie beside the bytes: exact sizes cost no memory of ours. */
@@ -296,20 +298,46 @@ static bool punch(const struct store_writer *st, uint64_t offset, uint64_t nr_by
                      (off_t)nr_bytes) == 0;
 }
 
+/* Once much is held, blocks are populated four at a time: measured 2.6 µs a block instead of 3.4 one
+ * by one (a plain fault: 2.4). What is populated ahead is dead until it is used, so a trim takes it
+ * back. At most three blocks for each slot size, hence not before they are below 2 % of the whole. */
+#define AHEAD_BLOCKS 4u
+#define AHEAD_FROM_BYTES ((uint64_t)64 << 20)
+
+/* The blocks needed and those behind them that come next. */
+static block_mask with_blocks_ahead(const struct store_writer *st, const struct slab *s,
+                                    block_mask needed)
+{
+    if (st->held_blocks * PAGE_BYTES < AHEAD_FROM_BYTES)
+        return needed;
+    block_mask wanted = needed;
+    uint32_t first = (uint32_t)__builtin_ctz(needed);
+    for (uint32_t block = first; block < SLAB_BLOCKS && block < first + AHEAD_BLOCKS; block++) {
+        if (s->populated >> block & 1)
+            break;
+        wanted |= (block_mask)(1u << block);
+    }
+    return fits_cap(st, wanted) ? wanted : needed;
+}
+
 /* Gives blocks memory by asking rather than by touching: where there is none we get an answer, not
- * a signal. At most two blocks, side by side. */
+ * a signal. They are side by side: a slot needs at most two. */
 static int populate(struct store_writer *st, uint32_t index, block_mask needed)
 {
     if (!needed)
         return 0;
-    uint32_t first = (uint32_t)__builtin_ctz(needed), nr = (uint32_t)__builtin_popcount(needed);
+    struct slab *s = &st->slabs[index];
+    block_mask wanted = with_blocks_ahead(st, s, needed);
+    uint32_t first = (uint32_t)__builtin_ctz(wanted), nr = (uint32_t)__builtin_popcount(wanted);
+    assert((uint32_t)wanted >> first == (1u << nr) - 1);
     unsigned char *at = st->bytes + (size_t)index * SLAB_BYTES + pages_to_bytes(first);
     if (madvise(at, pages_to_bytes(nr), MADV_POPULATE_WRITE) < 0) {
         /* The first may have its memory, the second not: nothing is held that is not counted. */
         (void)punch(st, (uint64_t)(at - st->bytes), pages_to_bytes(nr));
         return -ENOSPC;
     }
-    st->slabs[index].populated |= needed;
+    s->populated |= wanted;
+    s->dead |= wanted;
     st->held_blocks += nr;
     return 0;
 }
@@ -330,8 +358,6 @@ static int open_place(struct store_writer *st, uint32_t slot_units, const struct
         r = slab_open(s, slot_units) < 0 ? -ENOSPC : 0;
         if (r == 0)
             st->extra_bytes += slab_extra_bytes(slot_units);
-        else
-            s->dead = s->populated;
     }
     if (r == 0) {
         slab_take(s, place->slot);
