@@ -299,7 +299,8 @@ static bool punch(const struct store_writer *st, uint64_t offset, uint64_t nr_by
 }
 
 /* Once much is held, blocks are populated four at a time: measured 2.6 µs a block instead of 3.4 one
- * by one (a plain fault: 2.4). What is populated ahead is dead until it is used, so a trim takes it
+ * by one (a plain fault: 2.4), and a put of 1500 B into new memory 1310 ns instead of 1670 (medians of
+ * 8 alternating runs; sixteen at a time gain nothing more). What is populated ahead is dead until it is used, so a trim takes it
  * back. At most three blocks for each slot size, hence not before they are below 2 % of the whole. */
 #define AHEAD_BLOCKS 4u
 #define AHEAD_FROM_BYTES ((uint64_t)64 << 20)
