@@ -13,7 +13,9 @@
 #include "base/pagesize.h"
 
 struct store_map {
-    const unsigned char *bytes; /* the whole store, mapped read-only; NULL: not mapped */
+    /* The whole store, mapped read-only; NULL: not mapped. Never with MAP_POPULATE, and never read
+     * elsewhere than at a live place: reading a hole of a memfd's map gives it memory. */
+    const unsigned char *bytes;
     uint64_t nr_bytes;
 };
 

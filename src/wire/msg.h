@@ -101,7 +101,8 @@ struct msg_fds {
     unsigned nr;
 };
 
-/* Sends without blocking. -EAGAIN: the peer's queue is full. Never raises SIGPIPE. */
+/* Sends without blocking. -EAGAIN: the peer's queue is full. -ECONNRESET: closed by the peer. -EINVAL:
+ * no such type, or more descriptors than it may carry. Never raises SIGPIPE. */
 int msg_send(int socket, enum msg_type type, const void *payload, const struct msg_fds *fds);
 /* Receives one, without blocking. -EAGAIN: nothing there. -ECONNRESET: closed by the peer.
  * -EPROTO: not a message, truncated, or more descriptors than its type allows; all received
@@ -110,11 +111,12 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds);
 void msg_fds_close(struct msg_fds *fds);
 
 /* Where a client looks for the daemon, in order; index 0.. until NULL. explicit_path and environment
- * override. Writes into buffer and returns it, or NULL when the list is at its end. */
+ * override. Writes into buffer and returns it, or NULL when the list is at its end. A path that is
+ * named but does not fit is returned as it is, so that socket_connect refuses it by name. */
 const char *socket_path_candidate(unsigned index, const char *explicit_path, char *buffer,
                                   size_t capacity);
 /* Connects (SEQPACKET, nonblocking, close-on-exec). -ENOENT/-ECONNREFUSED: nobody there;
- * -EACCES: no right; -ENAMETOOLONG. */
+ * -EACCES: no right; -EAGAIN: too many are waiting to be let in; -ENAMETOOLONG. */
 int socket_connect(const char *path);
 
 #endif

@@ -50,7 +50,10 @@ struct doorbell {
     _Alignas(RING_LINE) _Atomic uint32_t is_asleep;
 };
 
-/* After putting: wakes the sleeper through its eventfd if there is one. Never blocks. */
+/* After putting: wakes the sleeper through its eventfd if there is one. Never blocks while the
+ * eventfd is O_NONBLOCK. That flag belongs to the open file, and so to both processes: a peer who
+ * clears it and fills the counter can stop us here, because the kernel offers no write to an
+ * eventfd that does not wait by itself (RWF_NOWAIT: EOPNOTSUPP). */
 void doorbell_ring(struct doorbell *bell, int eventfd);
 /* Before blocking: announce, then look at the rings once more; if there is something call
  * doorbell_awake, else block on the eventfd. */
