@@ -353,6 +353,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
         rewatch(a, now);
     }
     tick_bars(a, pp, now);
+    session_try_leave(a, pp);
     agent_publish_stats(a, pp);
     tick_limits(a, pp);
 }
@@ -375,24 +376,32 @@ static bool old_store_piece(struct agent *a)
 
 /* ---- the loop */
 
+static bool has_work_in_rings(struct agent *a, struct pp_pager *pp)
+{
+    struct session *s = &a->session;
+    if (!ring_is_empty(&a->pg.from_porter) ||
+        atomic_load_explicit(&pp->command.state, memory_order_acquire) == COMMAND_POSTED)
+        return true;
+    return a->is_joined &&
+           (!ring_is_empty(&s->stored) ||
+            (may_evict(a) && (a->candidate.nr_pages || !ring_is_empty(&s->candidates))));
+}
+
+/* Blocks until the kernel, the porter, the daemon or the clock wants us. A thread that was just
+ * answered may be waiting for this very CPU, so this is short: one system call when nobody rang. */
 static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
 {
     struct session *s = &a->session;
+    struct pollfd fds[] = {
+        { .fd = a->pg.uffd, .events = POLLIN },
+        { .fd = a->porter_bell_fd, .events = POLLIN },
+        { .fd = a->is_joined ? s->agent_bell : -1, .events = POLLIN },
+        { .fd = a->is_leaving ? -1 : s->socket, .events = POLLIN },
+    };
     doorbell_will_sleep(&a->porter_bell);
     if (a->is_joined)
         doorbell_will_sleep(&s->memory->agent_bell);
-    bool has_work = !ring_is_empty(&a->pg.from_porter) ||
-                    atomic_load(&pp->command.state) == COMMAND_POSTED;
-    if (a->is_joined)
-        has_work |= !ring_is_empty(&s->stored) ||
-                    (may_evict(a) && (a->candidate.nr_pages || !ring_is_empty(&s->candidates)));
-    if (!has_work) {
-        struct pollfd fds[] = {
-            { .fd = a->pg.uffd, .events = POLLIN },
-            { .fd = a->porter_bell_fd, .events = POLLIN },
-            { .fd = a->is_joined ? s->agent_bell : -1, .events = POLLIN },
-            { .fd = a->is_leaving ? -1 : s->socket, .events = POLLIN },
-        };
+    if (!has_work_in_rings(a, pp)) {
         uint64_t now = now_ns();
         uint64_t until_ns = a->is_joined && a->next_old_store_ns < a->next_tick_ns
                                 ? a->next_old_store_ns
@@ -401,19 +410,25 @@ static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
         struct timespec timeout = { (time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S) };
         (void)ppoll(fds, sizeof fds / sizeof *fds, &timeout, NULL);
     }
-    doorbell_awake(&a->porter_bell, a->porter_bell_fd);
-    if (a->is_joined)
+    if (fds[1].revents)
+        doorbell_awake(&a->porter_bell, a->porter_bell_fd);
+    else
+        doorbell_awake_unrung(&a->porter_bell);
+    if (fds[2].revents)
         doorbell_awake(&s->memory->agent_bell, s->agent_bell);
+    else if (a->is_joined)
+        doorbell_awake_unrung(&s->memory->agent_bell);
+    a->is_socket_ready = fds[3].revents != 0;
 }
 
-/* Faults first. True: there was one, or one still waits. */
-static bool serve(struct agent *a)
+/* Faults first. */
+static void serve(struct agent *a)
 {
     int n = pager_read(&a->pg);
     if (n < 0)
         invariant_broken("the userfaultfd can't be read");
     if (!n && !a->pg.nr_faults)
-        return false;
+        return;
     uint64_t begin_ns = now_ns();
     unsigned nr_left = pager_answer(&a->pg);
     if (a->pg.last_fault_thread && !nr_left) {
@@ -424,7 +439,7 @@ static bool serve(struct agent *a)
     a->fault_ns += a->last_fault_ns - begin_ns;
     if (!nr_left) {
         a->nr_spins = 0;
-        return true;
+        return;
     }
     /* EAGAIN: who raised the event must run first. */
     if (++a->nr_spins < SPINS_BEFORE_NAP)
@@ -432,32 +447,32 @@ static bool serve(struct agent *a)
     else
         (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
                     &(struct timespec){ .tv_nsec = 50000 }, NULL);
-    return true;
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)
 {
-    uint64_t last_socket_ns = 0;
     while (!a->must_end) {
-        bool is_busy = serve(a);
+        serve(a);
         if (a->pg.nr_faults)
             continue;
         if (a->pg.unmapped.nr)
             pager_settle_unmapped(&a->pg);
-        is_busy |= take_answers(a, pp);
+        bool is_busy = take_answers(a, pp);
         is_busy |= command_piece(a, pp);
-        if (!is_busy || now_ns() - last_socket_ns > NS_PER_MS) {
-            last_socket_ns = now_ns();
+        if (a->is_socket_ready || now_ns() >= a->next_tick_ns) {
+            a->is_socket_ready = false;
             session_poll(a, pp);
-            session_try_leave(a, pp);
             tick(a, pp);
         }
+        if (a->is_leaving)
+            session_try_leave(a, pp);
         is_busy |= old_store_piece(a);
-        bool did_evict = evict_piece(a, pp);
-        is_busy |= did_evict;
+        is_busy |= evict_piece(a, pp);
         tell_given_up(a);
-        if (!ring_is_empty(&a->pg.to_porter))
+        if (a->pg.to_porter.position != a->orders_rung) {
+            a->orders_rung = a->pg.to_porter.position;
             doorbell_ring(&pp->porter->bell, pp->porter->bell_fd);
+        }
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
         if (!is_busy)
             sleep_until_needed(a, pp);

@@ -89,7 +89,7 @@ struct agent {
     struct session session;
     struct doorbell porter_bell; /* the porter rings the agent */
     int porter_bell_fd;
-    bool is_joined, is_leaving, is_frozen, is_staging_full, must_end;
+    bool is_joined, is_leaving, is_frozen, is_staging_full, is_socket_ready, must_end;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, rewatch_ns;
@@ -101,6 +101,7 @@ struct agent {
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
     uint64_t last_bars_ns, last_fault_ns;
     unsigned nr_spins;
+    uint32_t orders_rung; /* up to which order the porter's bell has been rung */
     uint64_t fault_ns; /* wall time spent on faults and events */
     char error[160];
 };

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "base/clock.h"
 #include "client/client.h"
@@ -175,6 +176,7 @@ void *porter_main(void *argument)
     uint32_t session = 0;
     uint64_t last_work_ns = now_ns();
     struct bars_check bars = { 0 };
+    (void)prctl(PR_SET_NAME, "pp-porter");
 
     while (!atomic_load_explicit(&p->must_end, memory_order_acquire)) {
         unsigned done = do_orders(p, &waiting, &has_waiting, &session);

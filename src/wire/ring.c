@@ -114,9 +114,14 @@ void doorbell_will_sleep(struct doorbell *bell)
     atomic_thread_fence(memory_order_seq_cst);
 }
 
-void doorbell_awake(struct doorbell *bell, int eventfd)
+void doorbell_awake_unrung(struct doorbell *bell)
 {
     atomic_store_explicit(&bell->is_asleep, 0, memory_order_relaxed);
+}
+
+void doorbell_awake(struct doorbell *bell, int eventfd)
+{
+    doorbell_awake_unrung(bell);
     /* RWF_NOWAIT and not only O_NONBLOCK: the open file is the peer's too, who could clear the
      * flag and let us wait here. */
     uint64_t count;

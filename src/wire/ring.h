@@ -60,5 +60,7 @@ void doorbell_ring(struct doorbell *bell, int eventfd);
 void doorbell_will_sleep(struct doorbell *bell);
 /* After waking or deciding not to sleep: take the announcement back and empty the eventfd. */
 void doorbell_awake(struct doorbell *bell, int eventfd);
+/* The same where poll said that the eventfd is empty: saves the read. */
+void doorbell_awake_unrung(struct doorbell *bell);
 
 #endif
