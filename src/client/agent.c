@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mutant.h"
@@ -335,6 +337,15 @@ static void tick_bars(struct agent *a, struct pp_pager *pp, uint64_t now)
     }
 }
 
+static void set_alarm(struct agent *a, uint64_t interval_ns)
+{
+    struct timespec t = { (time_t)(interval_ns / NS_PER_S), (long)(interval_ns % NS_PER_S) };
+    struct itimerspec every = { .it_interval = t, .it_value = t };
+    if (timerfd_settime(a->timer_fd, 0, &every, NULL))
+        invariant_broken("the agent's timer can't be set");
+    a->alarm_ns = interval_ns;
+}
+
 static void tick(struct agent *a, struct pp_pager *pp)
 {
     uint64_t now = now_ns();
@@ -346,6 +357,9 @@ static void tick(struct agent *a, struct pp_pager *pp)
     if (a->tick_ns > TICK_MAX_NS || !a->is_joined)
         a->tick_ns = a->is_joined ? TICK_MAX_NS : JOIN_TICK_NS;
     a->next_tick_ns = now + a->tick_ns;
+    uint64_t alarm_ns = a->is_joined && a->next_old_store_ns != UINT64_MAX ? NS_PER_MS : a->tick_ns;
+    if (alarm_ns != a->alarm_ns)
+        set_alarm(a, alarm_ns);
     if (a->is_joined) {
         if (a->session.needs_resync)
             session_resync(a);
@@ -388,7 +402,9 @@ static bool has_work_in_rings(struct agent *a, struct pp_pager *pp)
 }
 
 /* Blocks until the kernel, the porter, the daemon or the clock wants us. A thread that was just
- * answered may be waiting for this very CPU, so this is short: one system call when nobody rang. */
+ * answered may be waiting for this very CPU, so this is short: one system call when nobody rang. The
+ * clock is a timerfd that runs by itself: a timeout of poll's own is programmed and cancelled at every
+ * fault, which costs 8 us in a guest (p50 of a touch 26 us with it, 17 without). */
 static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
 {
     struct session *s = &a->session;
@@ -397,18 +413,13 @@ static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
         { .fd = a->porter_bell_fd, .events = POLLIN },
         { .fd = a->is_joined ? s->agent_bell : -1, .events = POLLIN },
         { .fd = a->is_leaving ? -1 : s->socket, .events = POLLIN },
+        { .fd = a->timer_fd, .events = POLLIN },
     };
     doorbell_will_sleep(&a->porter_bell);
     if (a->is_joined)
         doorbell_will_sleep(&s->memory->agent_bell);
     if (!has_work_in_rings(a, pp)) {
-        uint64_t now = now_ns();
-        uint64_t until_ns = a->is_joined && a->next_old_store_ns < a->next_tick_ns
-                                ? a->next_old_store_ns
-                                : a->next_tick_ns;
-        uint64_t wait_ns = until_ns > now ? until_ns - now : 0;
-        struct timespec timeout = { (time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S) };
-        (void)ppoll(fds, sizeof fds / sizeof *fds, &timeout, NULL);
+        (void)poll(fds, sizeof fds / sizeof *fds, -1);
     }
     if (fds[1].revents)
         doorbell_awake(&a->porter_bell, a->porter_bell_fd);
@@ -419,6 +430,9 @@ static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
     else if (a->is_joined)
         doorbell_awake_unrung(&s->memory->agent_bell);
     a->is_socket_ready = fds[3].revents != 0;
+    uint64_t expirations;
+    if (fds[4].revents && read(a->timer_fd, &expirations, sizeof expirations) < 0)
+        invariant_broken("the agent's timer can't be read");
 }
 
 /* Faults first. */

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -117,7 +118,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     pg->context = a;
     pg->store_now = -1;
     pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;
-    a->porter_bell_fd = -1;
+    a->porter_bell_fd = a->timer_fd = -1;
     session_clear(&a->session);
     porter->pp = pp;
     porter->stats = &pp->porter_stats;
@@ -145,7 +146,8 @@ static int own_descriptors(struct agent *a, struct porter *porter)
         return -errno;
     a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     porter->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (a->porter_bell_fd < 0 || porter->bell_fd < 0)
+    a->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (a->porter_bell_fd < 0 || porter->bell_fd < 0 || a->timer_fd < 0)
         return -errno;
     return maps_open(&a->pg.maps);
 }
@@ -237,7 +239,7 @@ static void boot_done(struct pp_pager *pp, int result)
 static void close_descriptors(struct agent *a, struct porter *porter)
 {
     int fds[] = { a->pg.uffd, a->pg.uffd_staging, a->pg.pagemap_fd, a->porter_bell_fd,
-                  porter->bell_fd };
+                  a->timer_fd, porter->bell_fd };
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);

@@ -89,10 +89,11 @@ struct agent {
     struct session session;
     struct doorbell porter_bell; /* the porter rings the agent */
     int porter_bell_fd;
+    int timer_fd; /* runs out every alarm_ns */
     bool is_joined, is_leaving, is_frozen, is_staging_full, is_socket_ready, must_end;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
-    uint64_t next_tick_ns, tick_ns, rewatch_ns;
+    uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;
     uint64_t drain_cursor;        /* of the running command */
     uint64_t old_store_cursor, next_old_store_ns;
     page_number command_cursor;
