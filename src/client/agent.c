@@ -20,6 +20,7 @@
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
+#define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
 #define FOLLOW_TIMEOUT_NS (10 * NS_PER_MS) /* without a fault: evict on whatever CPU is free */
 /* Buffers within 4 MiB: 448 staging + 448 raw + 64 landing pages are 3.75 MiB. */
 #define BUFFER_SLOTS_MIN 448u
@@ -295,7 +296,7 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
     struct stats_block *st = &pp->agent_stats;
     uint64_t nr_tracked = 0;
     for (uint32_t i = 0; i < a->pg.watched.nr; i++)
-        if (a->pg.watched.items[i].tag != WATCH_REFUSED)
+        if (watch_state_of(&a->pg.watched.items[i]) != WATCH_REFUSED)
             nr_tracked += a->pg.watched.items[i].end - a->pg.watched.items[i].first;
     stats_set(st, STAT_pages_tracked, nr_tracked);
     if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
@@ -337,6 +338,19 @@ static void tick_bars(struct agent *a, struct pp_pager *pp, uint64_t now)
     }
 }
 
+static void tick_churn(struct agent *a, uint64_t now)
+{
+    if (now - a->last_churn_ns < NS_PER_S)
+        return;
+    if (a->last_churn_ns)
+        pager_find_churn(&a->pg, now - a->last_churn_ns);
+    a->last_churn_ns = now;
+    if (now - a->last_refusal_ns > REFUSED_FOR_NS) {
+        a->last_refusal_ns = now;
+        pager_forget_refusals(&a->pg);
+    }
+}
+
 static void set_alarm(struct agent *a, uint64_t interval_ns)
 {
     struct timespec t = { (time_t)(interval_ns / NS_PER_S), (long)(interval_ns % NS_PER_S) };
@@ -366,6 +380,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
         adopt_ranges(a, pp, now);
         rewatch(a, now);
     }
+    tick_churn(a, now);
     tick_bars(a, pp, now);
     session_try_leave(a, pp);
     agent_publish_stats(a, pp);
@@ -480,7 +495,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         }
         if (a->is_leaving)
             session_try_leave(a, pp);
-        is_busy |= old_store_piece(a);
+        is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= evict_piece(a, pp);
         tell_given_up(a);
         if (a->pg.to_porter.position != a->orders_rung) {

@@ -262,7 +262,7 @@ void session_resync(struct agent *a)
     a->session.needs_resync = false;
     for (uint32_t i = 0; i < a->pg.watched.nr && !a->session.needs_resync; i++) {
         struct interval *w = &a->pg.watched.items[i];
-        if (w->tag != WATCH_REFUSED)
+        if (watch_state_of(w) < WATCH_CHURNING)
             session_announce(a, MSG_RANGE_ADD, w->first, w->end);
     }
 }

@@ -49,6 +49,9 @@ static bool remove_in_leaf(struct pager *pg, page_number first, page_number end)
 static void on_remove(struct pager *pg, page_number first, page_number end)
 {
     stats_add(pg->stats, STAT_events_remove, 1);
+    struct interval *watched = intervals_find(&pg->watched, first);
+    if (watched)
+        watched->tag += 1 << WATCH_EVENTS_SHIFT;
     bool is_any_barred = false;
     for (page_number page = first; page < end;) {
         page_number leaf_end = (page / LEAF_PAGES + 1) * LEAF_PAGES;

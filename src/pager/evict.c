@@ -4,6 +4,7 @@
  * Per run of 64: one pread of pagemap (about 3 us), two MOVEs (0.1-0.2 us a page), 64 table entries
  * and orders: 10-20 us, the longest a fault waits for us. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/mutant.h"
 #include "pager/pager.h"
@@ -61,6 +62,51 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
     return r;
 }
 
+/* Events on armed memory make every restore wait until their raiser has run again, and each costs the
+ * application a round trip to us: what churns is not worth having. Two threads discarding in a loop
+ * made restores of p99 896 us, eight made them starve; 2000/s cost the raiser 2-6 % of its time. */
+#define CHURN_EVENTS_PER_S 2000u
+
+void pager_find_churn(struct pager *pg, uint64_t elapsed_ns)
+{
+    for (uint32_t i = 0; i < pg->watched.nr; i++) {
+        struct interval *w = &pg->watched.items[i];
+        uint64_t nr_events = w->tag >> WATCH_EVENTS_SHIFT;
+        enum watch_state state = watch_state_of(w);
+        if (state != WATCH_REFUSED && nr_events * 1000 > CHURN_EVENTS_PER_S * (elapsed_ns / 1000000))
+            state = WATCH_CHURNING;
+        pg->has_churn |= state == WATCH_CHURNING;
+        w->tag = state;
+    }
+}
+
+int pager_calm_churn(struct pager *pg, unsigned max_pages)
+{
+    if (!pg->has_churn)
+        return 0;
+    for (uint32_t i = 0; i < pg->watched.nr; i++) {
+        struct interval *w = &pg->watched.items[i];
+        if (watch_state_of(w) != WATCH_CHURNING)
+            continue;
+        page_number first = w->first, end = w->end, cursor = first;
+        if (pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, max_pages) != 1)
+            return 1;
+        pager_unwatch(pg, first, end);
+        refuse(pg, first, end);
+        return 1;
+    }
+    pg->has_churn = false;
+    return 0;
+}
+
+void pager_forget_refusals(struct pager *pg)
+{
+    for (uint32_t i = pg->watched.nr; i-- > 0;)
+        if (watch_state_of(&pg->watched.items[i]) == WATCH_REFUSED)
+            (void)intervals_clear(&pg->watched, pg->watched.items[i].first, pg->watched.items[i].end);
+    pg->has_gaps = true;
+}
+
 void pager_unwatch(struct pager *pg, page_number first, page_number end)
 {
     if (!intervals_overlap(&pg->watched, first, end))
@@ -71,7 +117,7 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
         struct interval *w = &pg->watched.items[i];
         page_number from = w->first > first ? w->first : first;
         page_number to = w->end < end ? w->end : end;
-        if (w->tag != WATCH_REFUSED)
+        if (watch_state_of(w) != WATCH_REFUSED)
             (void)uffd_unregister(pg->uffd, page_address(from), pages_to_bytes(to - from));
     }
     (void)intervals_clear(&pg->watched, first, end); /* full: stays listed, is registered anew */
@@ -83,9 +129,9 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
  * moved by mremap. */
 static bool arm(struct pager *pg, struct interval *w)
 {
-    if (w->tag == WATCH_ARMED)
+    if (watch_state_of(w) == WATCH_ARMED)
         return true;
-    if (w->tag != WATCH_WRITES || intervals_overlap(&pg->unmapped, w->first, w->end))
+    if (watch_state_of(w) != WATCH_WRITES || intervals_overlap(&pg->unmapped, w->first, w->end))
         return false;
     int r = register_and_check(pg, w->first, w->end, UFFD_ARM);
     if (r == -EINVAL)
@@ -126,31 +172,19 @@ static bool may_leave_now(struct pager *pg, struct page *p, page_number page, pa
     return true;
 }
 
-/* The second hop failed for what is left in landing: back into the target at once. */
-static void rescue(struct pager *pg, page_number first, unsigned from, unsigned nr)
+/* The kernel does not let go of what is left in landing: copy it. Those landing pages stay occupied for
+ * good (discarding them would raise an event that we would have to read ourselves); never seen. */
+static void copy_hop(struct pager *pg, uint32_t slot, unsigned from, unsigned nr)
 {
-    for (unsigned i = from; i < nr; i++) {
-        const unsigned char *page = pg->landing + pages_to_bytes(i);
-        for (int try = 0; try < 1000000; try++) {
-            uint64_t moved;
-            int r = uffd_move(pg->uffd, page_address(first + i), (uintptr_t)page, PAGE_BYTES, &moved);
-            if (r == 0)
-                break;
-            pagemap_entry e;
-            if (pagemap_read(pg->pagemap_fd, page_of((uintptr_t)page), 1, &e) == 0 &&
-                !pagemap_is_present(e))
-                break;
-            if (r == -EAGAIN)
-                (void)pager_read(pg); /* rule 7; what it says of these pages finds them RESIDENT */
-            if (try == 999999)
-                invariant_broken("a page can neither be staged nor given back");
-        }
-    }
+    const unsigned char *landing = pg->landing + pages_to_bytes(pg->landing_first);
+    for (unsigned i = from; i < nr; i++)
+        memcpy(pg->staging_memory + pages_to_bytes(slot + i), landing + pages_to_bytes(i), PAGE_BYTES);
+    pg->landing_first += nr;
 }
 
 /* From landing to staging. The descriptor has no events, nobody touches either side: what fails is
- * ageing's doing and goes at the next try. Returns how many are staged. */
-static unsigned second_hop(struct pager *pg, uint32_t slot, unsigned nr)
+ * ageing's doing and goes at the next try. */
+static void second_hop(struct pager *pg, uint32_t slot, unsigned nr)
 {
     unsigned done = 0;
     for (int try = 0; done < nr && try < 1000; try++) {
@@ -158,11 +192,12 @@ static unsigned second_hop(struct pager *pg, uint32_t slot, unsigned nr)
         unsigned unreported;
         done += move_run(pg->uffd_staging, pg->pagemap_fd,
                          (uintptr_t)pg->staging_memory + pages_to_bytes(slot + done),
-                         (uintptr_t)pg->landing + pages_to_bytes(done), nr - done, &error,
+                         (uintptr_t)pg->landing + pages_to_bytes(pg->landing_first + done), nr - done, &error,
                          &unreported);
         stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
     }
-    return done;
+    if (done < nr)
+        copy_hop(pg, slot, done, nr);
 }
 
 static void note_staged(struct pager *pg, struct page_leaf *leaf, page_number first, uint32_t slot,
@@ -194,6 +229,8 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
 {
     uint32_t slot;
     unsigned room = staging_run(&pg->staging, nr, &slot);
+    if (room > MOVE_RUN_MAX - pg->landing_first)
+        room = MOVE_RUN_MAX - pg->landing_first;
     if (!room) {
         *ret_result = EVICT_FULL;
         return 0;
@@ -201,14 +238,13 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     int error;
     unsigned unreported;
     int uffd = mutant_is(MUTANT_MOVE_ON_SECOND_UFFD) ? pg->uffd_staging : pg->uffd;
-    uintptr_t to = uffd == pg->uffd ? (uintptr_t)pg->landing
+    uintptr_t to = uffd == pg->uffd ? (uintptr_t)pg->landing + pages_to_bytes(pg->landing_first)
                                     : (uintptr_t)pg->staging_memory + pages_to_bytes(slot);
     unsigned moved = move_run(uffd, pg->pagemap_fd, to, page_address(first), room, &error, &unreported);
     stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
-    unsigned staged = uffd == pg->uffd ? second_hop(pg, slot, moved) : moved;
-    note_staged(pg, leaf, first, slot, staged);
-    if (staged < moved)
-        rescue(pg, first, staged, moved);
+    if (moved && uffd == pg->uffd)
+        second_hop(pg, slot, moved);
+    note_staged(pg, leaf, first, slot, moved);
 
     switch (error) {
     case 0:
@@ -275,7 +311,7 @@ static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
 {
     struct interval *managed = intervals_find(&pg->managed, first);
     struct interval *watched = intervals_find(&pg->watched, first);
-    if (!managed || !watched || watched->tag == WATCH_REFUSED ||
+    if (!managed || !watched ||
         intervals_overlap(&pg->unmapped, first, first + nr) || !arm(pg, watched))
         return 0;
     watched = intervals_find(&pg->watched, first);

@@ -39,8 +39,15 @@ struct porter_note {
     _Atomic uint64_t word; /* generation << 32 | checksum of the raw page */
 };
 
-/* Tags of pager.watched: how far the kernel knows the interval. */
-enum watch_state { WATCH_WRITES = 1, WATCH_ARMED = 2, WATCH_REFUSED = 3 };
+/* Tags of pager.watched: how far the kernel knows the interval, and above it how many events it has
+ * raised since the last look. */
+enum watch_state { WATCH_WRITES = 1, WATCH_ARMED, WATCH_CHURNING /* being given up */, WATCH_REFUSED };
+#define WATCH_EVENTS_SHIFT 8
+
+static inline enum watch_state watch_state_of(const struct interval *w)
+{
+    return (enum watch_state)(w->tag & 0xff);
+}
 
 struct pending_fault {
     page_number page;
@@ -65,6 +72,7 @@ struct pager {
     int pagemap_fd;
     struct maps maps;
     unsigned char *landing; /* MOVE_RUN_MAX pages, on uffd */
+    unsigned landing_first; /* pages before it can't be used any more */
     unsigned char *staging_memory;
     struct ring to_porter;   /* struct porter_order */
     struct ring from_porter; /* uint32_t slots whose memory has been freed */
@@ -97,6 +105,7 @@ struct pager {
     uint32_t give_back_generation[STAGING_SLOTS_MAX];
     uint32_t nr_give_back;
 
+    bool has_churn;     /* a watched interval is being given up */
     bool has_gaps;      /* a watched interval was unmapped or moved away: client may look again */
     uint64_t bars_set;  /* how many discards have barred pages */
     uint64_t bars_over; /* bars up to this one are known to be over */
@@ -154,6 +163,13 @@ int pager_pin(struct pager *pg, page_number first, page_number end);
 int pager_unpin(struct pager *pg, page_number first, page_number end);
 /* Forgets an interval whose pages have all been brought back. */
 void pager_unwatch(struct pager *pg, page_number first, page_number end);
+
+/* Intervals that have raised too many events in the time since the last call are to be given up ... */
+void pager_find_churn(struct pager *pg, uint64_t elapsed_ns);
+/* ... a piece of that: brings back at most max_pages. 1: there was something to do; 0: nothing. */
+int pager_calm_churn(struct pager *pg, unsigned max_pages);
+/* What was refused may be something else by now: it counts as a gap again. */
+void pager_forget_refusals(struct pager *pg);
 
 /* ---- stored.c: the way of a page from staging to the store */
 
