@@ -97,7 +97,8 @@ int report_write(const struct run *run, const struct worker *workers, const uint
     json_uint(&json, "touches", sum->nr_touches);
     put_latency(&json, "touch", &sum->touches, 0);
     put_latency(&json, "touch_over_1us", &sum->touches, LATENCY_SLOW_NS);
-    put_latency(&json, run->workload->period, &sum->periods, 0);
+    json_string(&json, "period", run->workload->period);
+    put_latency(&json, "period", &sum->periods, 0);
     json_uint(&json, "pages_checked", sum->pages_checked);
     json_uint(&json, "verify_errors", sum->verify_errors);
     json_uint(&json, "workers_failed", sum->failures);

@@ -1,0 +1,27 @@
+/* summary.h - comparison.csv read aloud: per workload the medians over the repeats, with the least
+ * and the largest. Goes to the terminal and to summary.txt. */
+#ifndef BENCH_SUMMARY_H
+#define BENCH_SUMMARY_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "csv.h"
+
+struct summary_spread {
+    double median, min, max;
+    size_t count; /* 0: no row had the cell */
+};
+
+/* Of a column over the rows of one workload. The median of an even number is the mean of the middle
+ * two. */
+struct summary_spread summary_spread(const struct csv_table *t, const char *workload,
+                                     const char *column);
+
+/* The tables and, in the last line but for the caller's own, what is invalid and why. */
+void summary_write(FILE *out, const struct csv_table *t);
+
+/* One line: what `workload` saved net in the steady state. */
+void summary_write_saved(FILE *out, const struct csv_table *t, const char *workload);
+
+#endif
