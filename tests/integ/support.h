@@ -1,0 +1,110 @@
+/* support.h - what every integration test stands on: supervision, helper processes, pages whose
+ * expected bytes are known outside managed memory, and bounded waiting.
+ *
+ * test_begin() forks. The parent is the supervisor: it ends the test after its time, starts helper
+ * processes for it (a fork() in the test itself would bring every page back first), and at the end
+ * kills what is left, by pid, and removes the temporary directory, however the test ended. The child
+ * returns from test_begin() and is the test.
+ *
+ * Exit: 0 passed, 1 failed (also: killed, out of time), 77 skipped, with "SKIP: reason". */
+#ifndef INTEG_SUPPORT_H
+#define INTEG_SUPPORT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/pagesize.h"
+#include "process_pager.h"
+
+/* ---- the test */
+
+void test_begin(const char *what_is_shown, unsigned seconds_max);
+int test_end(void);
+void test_case(const char *name); /* said when the test fails or takes its time */
+_Noreturn void test_skip(const char *reason);
+_Noreturn void test_fail(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            test_fail(__FILE__, __LINE__, "%s", #condition);                                       \
+    } while (0)
+#define CHECK_EQ(is, should_be)                                                                    \
+    do {                                                                                           \
+        long long is_ = (long long)(is), should_be_ = (long long)(should_be);                      \
+        if (is_ != should_be_)                                                                     \
+            test_fail(__FILE__, __LINE__, "%s is %lld, should be %lld", #is, is_, should_be_);     \
+    } while (0)
+/* Up to five seconds. */
+#define WAIT_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        uint64_t deadline_ = test_now_ms() + 5000;                                                 \
+        while (!(condition)) {                                                                     \
+            if (test_now_ms() > deadline_)                                                         \
+                test_fail(__FILE__, __LINE__, "still not after 5 s: %s", #condition);              \
+            test_nap_us(300);                                                                      \
+        }                                                                                          \
+    } while (0)
+
+uint64_t test_now_ms(void);
+void test_nap_us(unsigned us);
+/* A path in the test's own temporary directory; static storage, a few at a time. */
+const char *test_path(const char *name);
+
+/* ---- helper processes, children of the supervisor, made from the image before the test began */
+
+/* Memory that the test and all its helpers share; zeros at first. Only before test_begin(). */
+void *test_shared(size_t bytes);
+pid_t helper_start(int (*function)(void *argument), void *argument);
+/* A program; argv ends with NULL. Its output goes to standard error. */
+pid_t helper_exec(char *const argv[]);
+void helper_kill(pid_t pid, int signal); /* SIGKILL, SIGTERM: returns when it is gone */
+int helper_wait(pid_t pid);              /* its wait status; at most ten seconds */
+
+/* ---- pages: all 4096 bytes depend on the page's number and its version; version 0 reads as zeros.
+ * They shrink to about an eighth. */
+struct pages {
+    unsigned char *memory;
+    uint32_t nr;
+    uint32_t *versions; /* outside managed memory */
+    uint32_t salt;
+};
+
+void pages_map(struct pages *p, uint32_t nr);        /* fresh private memory, nothing touched */
+void pages_unmap(struct pages *p);
+unsigned char *pages_at(const struct pages *p, uint32_t i);
+void pages_fill(void *ret_bytes, uint32_t salt, uint32_t i, uint32_t version);
+void pages_write(struct pages *p, uint32_t i);       /* the next version */
+void pages_write_all(struct pages *p);
+/* True: the page reads as its expected version. Does not end the test. */
+bool pages_is_right(const struct pages *p, uint32_t i);
+void pages_check(const struct pages *p, uint32_t i); /* ends the test when wrong */
+void pages_check_all(const struct pages *p);         /* in an order of its own */
+/* How many are present in memory now, by pagemap: no touch. */
+uint32_t pages_nr_present(const struct pages *p, uint32_t first, uint32_t nr);
+uint64_t memory_nr_present(const void *address, size_t nr_pages);
+
+/* ---- a pager and its numbers */
+
+uint64_t pager_stat(const struct pp_pager *pager, const char *name);
+struct pp_pager *pager_open(const char *socket_path);
+void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
+
+/* ---- the real daemon: $PP_DAEMON, or it is skipped; options end with NULL */
+struct daemon {
+    pid_t pid;
+    char socket_path[108];
+};
+void daemon_start(struct daemon *d, const char *const options[]);
+
+/* ---- threads and time */
+bool can_use_fifo(void);               /* a real-time class for this thread's own tests */
+void thread_pin(int cpu);              /* the calling thread */
+void thread_fifo(int priority);        /* 0: back to the ordinary class */
+uint64_t test_random(uint64_t *state); /* xorshift */
+
+#endif
