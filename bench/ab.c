@@ -39,8 +39,8 @@ static const struct row rows[] = {
     {"anon_streamer", "anon_streamer", "", DEMO_SEC, true},
     {"random_touch_heap", "random_touch_heap", "", DEMO_SEC, true},
     {"mmap_churn", "mmap_churn", "", DEMO_SEC, true},
-    {"half_idle_heap", "random_touch_heap",
-     "--content heap --hot-fraction 0.5 --hot-probability 1", DEMO_HALF_IDLE_SEC, false},
+    {"half_idle_heap", "random_touch_heap", "--content heap --hot-fraction 0.5 --hot-probability 1",
+     DEMO_HALF_IDLE_SEC, false},
 };
 #define NR_ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -62,7 +62,7 @@ struct plan {
     struct utsname kernel;
 };
 
-/* ---- reading the plan ------------------------------------------------------------------------- */
+/* ---- reading the plan ----------------------------------------------------------------------- */
 
 static enum options_result read_options(struct plan *p, int argc, char **argv)
 {
@@ -135,7 +135,7 @@ static bool choose_rows(struct plan *p)
     return true;
 }
 
-/* ---- finding programs and places -------------------------------------------------------------- */
+/* ---- finding programs and places ------------------------------------------------------------ */
 
 /* The first of the candidates below the folder of this program that is there. */
 static bool find_beside(const char *const *candidates, const char *want, char *ret_path)
@@ -221,7 +221,8 @@ static int check_machine(const struct plan *p)
     struct child child = {.pid = 0};
     int r = child_start(&spec, &child);
     arm_args_free(&args);
-    if (r < 0 || child_wait_until(&child, pace_now_ns() + CHECK_PATIENCE_NS, &code) != CHILD_ENDED) {
+    if (r < 0 ||
+        child_wait_until(&child, pace_now_ns() + CHECK_PATIENCE_NS, &code) != CHILD_ENDED) {
         (void)child_end(&child, CHECK_PATIENCE_NS);
         fprintf(stderr, "ab: %s --check: did not end\n", p->daemon_found);
         return EXIT_SYSTEM;
@@ -234,7 +235,7 @@ static int check_machine(const struct plan *p)
     return code;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 static double row_duration_sec(const struct plan *p, const struct row *row)
 {
@@ -260,8 +261,8 @@ static struct arm_args workload_args(const struct plan *p, const struct row *row
     return args;
 }
 
-static int run_arm(const struct plan *p, const struct row *row, uint64_t repeat,
-                   enum arm_kind kind, struct arm_result *ret_result)
+static int run_arm(const struct plan *p, const struct row *row, uint64_t repeat, enum arm_kind kind,
+                   struct arm_result *ret_result)
 {
     char folder[2 * PATH_MAX], program[2 * PATH_MAX];
     snprintf(folder, sizeof(folder), "%s/raw/%s/repeat-%03llu-%s", p->results_found, row->name,
@@ -341,7 +342,7 @@ static int run_row(const struct plan *p, const struct row *row, uint64_t repeat,
     return code;
 }
 
-/* ---- the results ------------------------------------------------------------------------------ */
+/* ---- the results ---------------------------------------------------------------------------- */
 
 static void write_all(const struct plan *p, const struct csv_table *table, FILE *out)
 {
@@ -398,8 +399,8 @@ int main(int argc, char **argv)
     struct plan plan = {.repeats = 1, .seed = 1};
     switch (read_options(&plan, argc, argv)) {
     case OPTIONS_DONE: return 0;
-    case OPTIONS_BAD:  return EXIT_USAGE;
-    case OPTIONS_RUN:  break;
+    case OPTIONS_BAD: return EXIT_USAGE;
+    case OPTIONS_RUN: break;
     }
     if (!choose_rows(&plan))
         return EXIT_USAGE;

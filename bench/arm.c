@@ -26,7 +26,7 @@
 
 const char *const arm_names[ARM_NR] = {"baseline", "pager"};
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ---------------------------------------------------------------------------------- */
 
 void arm_args_add(struct arm_args *args, const char *word)
 {
@@ -55,7 +55,7 @@ void arm_args_free(struct arm_args *args)
     *args = (struct arm_args){.count = 0};
 }
 
-/* ---- what an arm has while it runs ------------------------------------------------------------ */
+/* ---- what an arm has while it runs ---------------------------------------------------------- */
 
 struct arm {
     const struct arm_spec *spec;
@@ -76,7 +76,7 @@ static void fail(struct arm *arm, int code, const char *what, const char *detail
     snprintf(arm->result->problem, sizeof(arm->result->problem), "%s: %s", what, detail);
 }
 
-/* ---- the daemon ------------------------------------------------------------------------------- */
+/* ---- the daemon ----------------------------------------------------------------------------- */
 
 static bool wait_for_socket(struct arm *arm, const char *log_path)
 {
@@ -88,8 +88,7 @@ static bool wait_for_socket(struct arm *arm, const char *log_path)
         if (stat(arm->socket_path, &st) == 0)
             return true;
         switch (child_wait_until(&arm->daemon, pace_now_ns() + LOOK_AGAIN_NS, &code)) {
-        case CHILD_RUNS:
-            break;
+        case CHILD_RUNS: break;
         case CHILD_ENDED:
             file_last_line(log_path, line, sizeof(line));
             fail(arm, code ? code : EXIT_NO_DAEMON, "process-pagerd ended", line);
@@ -152,7 +151,7 @@ static void remove_temp(const struct arm *arm)
         fprintf(stderr, "ab: %s: %s; left behind\n", arm->folder_temp, strerror(errno));
 }
 
-/* ---- the workload ----------------------------------------------------------------------------- */
+/* ---- the workload --------------------------------------------------------------------------- */
 
 static bool start_workload(struct arm *arm)
 {
@@ -219,16 +218,14 @@ static pid_t find_child_of(pid_t parent)
 /* Samples at a steady beat until the workload has ended. */
 static void watch_workload(struct arm *arm)
 {
-    uint64_t limit_ns =
-        pace_now_ns() + (uint64_t)((arm->spec->duration_sec + OVERTIME_SEC) * 1e9);
+    uint64_t limit_ns = pace_now_ns() + (uint64_t)((arm->spec->duration_sec + OVERTIME_SEC) * 1e9);
     uint64_t next_ns = pace_now_ns();
     pid_t target = arm->spec->has_gnu_time ? 0 : arm->workload.pid;
     for (;;) {
         int code = 0;
         next_ns += target ? SAMPLE_EVERY_NS : LOOK_AGAIN_NS;
         switch (child_wait_until(&arm->workload, next_ns, &code)) {
-        case CHILD_RUNS:
-            break;
+        case CHILD_RUNS: break;
         case CHILD_ENDED:
             if (code != 0) {
                 char path[PATH_MAX], line[160];
@@ -237,9 +234,7 @@ static void watch_workload(struct arm *arm)
                 fail(arm, code, "workload failed", line);
             }
             return;
-        case CHILD_INTERRUPTED:
-            fail(arm, EXIT_SYSTEM, "workload", "interrupted");
-            return;
+        case CHILD_INTERRUPTED: fail(arm, EXIT_SYSTEM, "workload", "interrupted"); return;
         }
         if (pace_now_ns() > limit_ns) {
             fail(arm, EXIT_SYSTEM, "workload", "did not end; given up");
@@ -253,7 +248,7 @@ static void watch_workload(struct arm *arm)
     }
 }
 
-/* ---- what they wrote -------------------------------------------------------------------------- */
+/* ---- what they wrote ------------------------------------------------------------------------ */
 
 static void read_results(struct arm *arm)
 {
@@ -281,8 +276,8 @@ static void read_results(struct arm *arm)
             fail(arm, EXIT_SYSTEM, "daemon.csv", "no row for the workload");
     }
     in_folder(spec, "memory.csv", path);
-    int r = memory_series_write(&result->memory, result->window_start_ns, result->window_end_ns,
-                                path);
+    int r =
+        memory_series_write(&result->memory, result->window_start_ns, result->window_end_ns, path);
     if (r < 0)
         fprintf(stderr, "ab: %s: %s; continuing\n", path, strerror(-r));
 }

@@ -1,7 +1,7 @@
 /* arm.h - one arm of one row: run the workload once, with or without the pager, under GNU time,
  * and sample memory meanwhile. The pager arm has a daemon of its own, on a socket of its own, which
- * is ended afterwards. Everything raw lands in one folder: workload.json, workload.stderr, time.txt,
- * memory.csv, and for the pager daemon.csv and daemon.log. */
+ * is ended afterwards. Everything raw lands in one folder: workload.json, workload.stderr,
+ * time.txt, memory.csv, and for the pager daemon.csv and daemon.log. */
 #ifndef BENCH_ARM_H
 #define BENCH_ARM_H
 

@@ -1,6 +1,6 @@
 /* child.h - child processes that do not outlive us: each is the head of a process group of its own,
- * so that Ctrl-C reaches us, and we them in good order. Who starts a child ends it with child_end(),
- * on every path. Only what was started here is ever signalled. One thread. */
+ * so that Ctrl-C reaches us, and we them in good order. Who starts a child ends it with
+ * child_end(), on every path. Only what was started here is ever signalled. One thread. */
 #ifndef BENCH_CHILD_H
 #define BENCH_CHILD_H
 

@@ -6,7 +6,7 @@
 
 #include "common/json.h"
 
-/* ---- fields that each arm has ----------------------------------------------------------------- */
+/* ---- fields that each arm has --------------------------------------------------------------- */
 
 static void set_for_arm(struct csv_table *t, enum arm_kind kind, const char *name, double value)
 {
@@ -48,8 +48,8 @@ static void set_ratio(struct csv_table *t, const struct arm_result *const arms[A
     double base, pager;
     char column[112];
     snprintf(column, sizeof(column), "%s_ratio_pager_vs_baseline", field);
-    if (arms[ARM_BASELINE] && arms[ARM_PAGER] && arms[ARM_BASELINE]->json && arms[ARM_PAGER]->json &&
-        json_find_number(arms[ARM_BASELINE]->json, field, &base) &&
+    if (arms[ARM_BASELINE] && arms[ARM_PAGER] && arms[ARM_BASELINE]->json &&
+        arms[ARM_PAGER]->json && json_find_number(arms[ARM_BASELINE]->json, field, &base) &&
         json_find_number(arms[ARM_PAGER]->json, field, &pager) && base > 0)
         csv_table_set(t, column, "%.6f", pager / base);
     else
@@ -69,7 +69,7 @@ static void set_gnu_time(struct csv_table *t, enum arm_kind kind, const struct a
     set_for_arm(t, kind, "time_max_rss_kib", (double)arm->time.max_rss_kib);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 enum span { SPAN_AVERAGE, SPAN_STEADY /* the last quarter of the measured part */ };
 
@@ -131,7 +131,7 @@ static void set_memory_parts(struct csv_table *t, const struct arm_result *pager
     csv_table_set(t, "pager_sample_cost_us", "%.0f", cost / (double)count);
 }
 
-/* ---- the session ------------------------------------------------------------------------------ */
+/* ---- the session ---------------------------------------------------------------------------- */
 
 void compare_column_name(const char *export_name, char *ret_name, size_t size)
 {
@@ -202,7 +202,7 @@ static void copy_session(struct csv_table *t, const struct csv_row *session)
     }
 }
 
-/* ---- the row ---------------------------------------------------------------------------------- */
+/* ---- the row -------------------------------------------------------------------------------- */
 
 static void set_what_ran(struct csv_table *t, const struct arm_result *const arms[ARM_NR])
 {
@@ -245,7 +245,9 @@ static int set_verdict(struct csv_table *t, const struct arm_result *const arms[
         code = 1;
     csv_table_set(t, "verify_errors", "%.0f", errors);
     csv_table_set(t, "verdict", "%s",
-                  code != 0 ? "INVALID" : checked_least == 0 ? "UNCHECKED" : "OK");
+                  code != 0            ? "INVALID"
+                  : checked_least == 0 ? "UNCHECKED"
+                                       : "OK");
     csv_table_set(t, "problem", "%s", problem);
     return code;
 }

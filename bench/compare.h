@@ -1,6 +1,6 @@
 /* compare.h - both arms of a row side by side: one row of comparison.csv. Column names are the
- * published ones where there are any; `baseline_` and `pager_` begin what an arm gave, `pager_` also
- * what the daemon counted for the session. A cell that was not measured is empty. */
+ * published ones where there are any; `baseline_` and `pager_` begin what an arm gave, `pager_`
+ * also what the daemon counted for the session. A cell that was not measured is empty. */
 #ifndef BENCH_COMPARE_H
 #define BENCH_COMPARE_H
 

@@ -138,7 +138,7 @@ int csv_table_write(const struct csv_table *t, const char *path)
     return fclose(out) == 0 ? 0 : -EIO;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /* Cuts a line at its commas, in place. */
 static size_t split(char *line, char ***ret_cells)

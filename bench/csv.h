@@ -24,7 +24,7 @@ size_t csv_table_rows(const struct csv_table *t);
 int csv_table_write(const struct csv_table *t, const char *path);
 
 struct csv_row {
-    char *text;            /* owns what names and values point into */
+    char *text; /* owns what names and values point into */
     char **names, **values;
     size_t count;
 };

@@ -13,7 +13,7 @@
 
 #define MEMFDS_MAX 256u
 
-/* ---- smaps ------------------------------------------------------------------------------------ */
+/* ---- smaps ---------------------------------------------------------------------------------- */
 
 static bool begins_with(const char *text, const char *prefix)
 {
@@ -71,7 +71,7 @@ int memory_read_maps(pid_t pid, struct memory_maps *ret_maps)
     return ret_maps->pss_kib > 0 ? 0 : -ESRCH; /* an exiting process has no mappings any more */
 }
 
-/* ---- memfds ----------------------------------------------------------------------------------- */
+/* ---- memfds --------------------------------------------------------------------------------- */
 
 struct seen_files {
     struct {
@@ -125,7 +125,8 @@ int memory_read_memfd_kib(pid_t pid, uint64_t *ret_kib)
     int r = see_memfds(pid, "fd", &seen);
     if (r < 0)
         return r;
-    (void)see_memfds(pid, "map_files", &seen); /* mapped, descriptor closed; needs root: best effort */
+    /* Mapped, and the descriptor closed: only root may look; without it the fds are what there is. */
+    (void)see_memfds(pid, "map_files", &seen);
     *ret_kib = seen.blocks / 2;
     return 0;
 }
@@ -143,13 +144,14 @@ static uint64_t read_cpu_ms(pid_t pid)
     fclose(file);
     text[length] = '\0';
     const char *behind_name = strrchr(text, ')');
-    if (!behind_name || sscanf(behind_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
-                               &user, &system) != 2)
+    if (!behind_name ||
+        sscanf(behind_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+               &system) != 2)
         return 0;
     return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
-/* ---- samples ---------------------------------------------------------------------------------- */
+/* ---- samples -------------------------------------------------------------------------------- */
 
 int memory_sample(pid_t target, pid_t daemon, struct memory_sample *ret_sample)
 {

@@ -13,12 +13,12 @@ struct summary_spread {
     size_t count; /* 0: no row had the cell */
 };
 
-/* Of a column over the rows of one workload. The median of an even number is the mean of the middle
+/* Of a column over the rows of one workload that are not INVALID. The median of an even number is the mean of the middle
  * two. */
 struct summary_spread summary_spread(const struct csv_table *t, const char *workload,
                                      const char *column);
 
-/* The tables and, in the last line but for the caller's own, what is invalid and why. */
+/* The tables, and behind them which rows are no result and why. */
 void summary_write(FILE *out, const struct csv_table *t);
 
 /* One line: what `workload` saved net in the steady state. */

@@ -32,19 +32,18 @@ static void elapsed_is_read_in_all_its_forms(void **state)
     assert_false(gnu_time_parse_elapsed("", &sec));
 }
 
-static const char time_text[] =
-    "\tCommand being timed: \"./anon_streamer --duration-sec 3\"\n"
-    "\tUser time (seconds): 0.95\n"
-    "\tSystem time (seconds): 0.61\n"
-    "\tPercent of CPU this job got: 44%\n"
-    "\tElapsed (wall clock) time (h:mm:ss or m:ss): 0:03.54\n"
-    "\tAverage shared text size (kbytes): 0\n"
-    "\tMaximum resident set size (kbytes): 526888\n"
-    "\tAverage resident set size (kbytes): 0\n"
-    "\tMajor (requiring I/O) page faults: 7\n"
-    "\tMinor (reclaiming a frame) page faults: 131412\n"
-    "\tVoluntary context switches: 133\n"
-    "\tExit status: 0\n";
+static const char time_text[] = "\tCommand being timed: \"./anon_streamer --duration-sec 3\"\n"
+                                "\tUser time (seconds): 0.95\n"
+                                "\tSystem time (seconds): 0.61\n"
+                                "\tPercent of CPU this job got: 44%\n"
+                                "\tElapsed (wall clock) time (h:mm:ss or m:ss): 0:03.54\n"
+                                "\tAverage shared text size (kbytes): 0\n"
+                                "\tMaximum resident set size (kbytes): 526888\n"
+                                "\tAverage resident set size (kbytes): 0\n"
+                                "\tMajor (requiring I/O) page faults: 7\n"
+                                "\tMinor (reclaiming a frame) page faults: 131412\n"
+                                "\tVoluntary context switches: 133\n"
+                                "\tExit status: 0\n";
 
 static void gnu_time_is_read(void **state)
 {
@@ -68,13 +67,16 @@ static const char smaps_text[] =
     "Pss:                   8 kB\n"
     "Pss_Dirty:             8 kB\n"
     "VmFlags: rd wr mr mw me ac sd \n"
-    "7f0000000000-7f0100000000 r--s 00000000 00:01 1027       /memfd:process-pager-store (deleted)\n"
+    "7f0000000000-7f0100000000 r--s 00000000 00:01 1027       /memfd:process-pager-store "
+    "(deleted)\n"
     "Rss:                 400 kB\n"
     "Pss:                 200 kB\n"
     "Pss_Dirty:           200 kB\n"
-    "7f0200000000-7f0200400000 rw-s 00000000 00:01 1028     /memfd:process-pager-session (deleted)\n"
+    "7f0200000000-7f0200400000 rw-s 00000000 00:01 1028     /memfd:process-pager-session "
+    "(deleted)\n"
     "Pss:                  30 kB\n"
-    "7f0300000000-7f0300400000 rw-s 00000000 00:01 1029                   /memfd:somebody (deleted)\n"
+    "7f0300000000-7f0300400000 rw-s 00000000 00:01 1029                   /memfd:somebody "
+    "(deleted)\n"
     "Pss:                   5 kB\n"
     "7f0400000000-7f0420000000 rw-p 00000000 00:00 0 \n"
     "Pss:              524288 kB\n"
@@ -169,6 +171,9 @@ static void medians_are_over_one_workload(void **state)
     csv_table_free(t);
     t = table_of(values, 5); /* one: 3 1 2 */
     assert_true(summary_spread(t, "one", "ratio").median == 2);
+    csv_table_set(t, "verdict", "INVALID"); /* the last row: 2 */
+    assert_true(summary_spread(t, "one", "ratio").median == 2);
+    assert_int_equal(summary_spread(t, "one", "ratio").count, 2);
     csv_table_free(t);
 }
 

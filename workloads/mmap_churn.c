@@ -54,7 +54,8 @@ static void work(struct worker *w)
         uint64_t due = pace_take_due(&pace, now_ns);
         for (; due > 0 && w->failure == 0 && now_ns < run->deadline_ns; due--) {
             uint64_t number = nr_maps++ * run->settings.workers + w->index;
-            w->failure = pages_new(&run->region.content, number * id_stride, id_stride, false, &map);
+            w->failure =
+                pages_new(&run->region.content, number * id_stride, id_stride, false, &map);
             if (w->failure != 0)
                 break;
             w->failure = churn_once(w, &map);

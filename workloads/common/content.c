@@ -35,7 +35,7 @@ static struct stamp stamp_of(const struct content *c, uint64_t page, uint32_t ve
     return (struct stamp){.page = page, .version = version, .check = (uint32_t)check};
 }
 
-/* ---- salts: which version wrote the salt of a line last --------------------------------------- */
+/* ---- salts: which version wrote the salt of a line last ------------------------------------- */
 
 /* The salted lines are the last ones of the page. */
 static unsigned nr_salted(enum content_kind kind)
@@ -83,14 +83,14 @@ static uint64_t salt_of(uint64_t key, enum content_kind kind, unsigned line, uin
     return salt;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------ */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 static const char words[32][12] = {
-    "status=ok",  "user_id=",   "timestamp",   "GET /api/",  "null, null,", "https://",
-    "\"name\": ", "\"value\":", "session ",    "true, false", "error: ",    "index.html",
-    "the ",       "of a ",      "and then ",   "which is ",  "memory ",     "because ",
-    "request ",   "would have", "number of ",  "between ",   "other ",      "people ",
-    "is not ",    "in the ",    "every ",      "page ",      "written ",    "under ",
+    "status=ok",  "user_id=",   "timestamp",  "GET /api/",   "null, null,", "https://",
+    "\"name\": ", "\"value\":", "session ",   "true, false", "error: ",     "index.html",
+    "the ",       "of a ",      "and then ",  "which is ",   "memory ",     "because ",
+    "request ",   "would have", "number of ", "between ",    "other ",      "people ",
+    "is not ",    "in the ",    "every ",     "page ",       "written ",    "under ",
     "a few ",     "again, ",
 };
 
@@ -127,9 +127,7 @@ static void heap_line(uint64_t bits, unsigned char *to)
         w[5] = bits >> 12 & 15;
         break;
     case 2:
-    case 3: /* a short string */
-        words_into((unsigned char *)&w[3], 8 + (bits & 15), more);
-        break;
+    case 3: /* a short string */ words_into((unsigned char *)&w[3], 8 + (bits & 15), more); break;
     case 4: /* a list of references */
         w[0] = pointer_of(bits, 24);
         w[3] = pointer_of(more, 24);
@@ -138,9 +136,7 @@ static void heap_line(uint64_t bits, unsigned char *to)
         w[3] = more;
         w[4] = rng_mix(more);
         break;
-    default: /* free, or allocated and not yet used */
-        w[3] = pointer_of(more, 24);
-        break;
+    default: /* free, or allocated and not yet used */ w[3] = pointer_of(more, 24); break;
     }
     memcpy(to, w, sizeof(w));
 }
@@ -150,12 +146,8 @@ static void base_line(enum content_kind kind, uint64_t key, unsigned line,
 {
     uint64_t bits = rng_mix(key ^ ((uint64_t)line << 8));
     switch (kind) {
-    case CONTENT_SEED:
-        memset(to, 0, CONTENT_LINE_BYTES);
-        return;
-    case CONTENT_HEAP:
-        heap_line(bits, to);
-        return;
+    case CONTENT_SEED: memset(to, 0, CONTENT_LINE_BYTES); return;
+    case CONTENT_HEAP: heap_line(bits, to); return;
     case CONTENT_TEXT:
         words_into(to, CONTENT_LINE_BYTES - 1, bits);
         to[CONTENT_LINE_BYTES - 1] = '\n';
@@ -166,8 +158,7 @@ static void base_line(enum content_kind kind, uint64_t key, unsigned line,
             memcpy(to + i, &bits, 8);
         }
         return;
-    case CONTENT_KIND_NR:
-        break;
+    case CONTENT_KIND_NR: break;
     }
     __builtin_trap();
 }
@@ -191,7 +182,7 @@ static void keyed_line(const struct content *c, uint64_t key, uint64_t page, uns
     }
 }
 
-/* ---- the door --------------------------------------------------------------------------------- */
+/* ---- the door ------------------------------------------------------------------------------- */
 
 void content_line(const struct content *c, uint64_t page, unsigned line, uint32_t version,
                   unsigned char ret_bytes[CONTENT_LINE_BYTES])

@@ -9,7 +9,7 @@
 #define LATENCY_SUB_BITS 4
 #define LATENCY_OCTAVES 40 /* to 2^40 ns, 18 minutes; longer ones count in the last bucket */
 #define LATENCY_BUCKETS ((LATENCY_OCTAVES - LATENCY_SUB_BITS + 1) << LATENCY_SUB_BITS)
-#define LATENCY_SLOW_NS 1024u /* "above 1 us": the bucket edge next to it */
+#define LATENCY_SLOW_NS 1024u            /* "above 1 us": the bucket edge next to it */
 #define LATENCY_P999_MIN UINT64_C(10000) /* fewer values do not carry a p99.9 */
 
 struct latency {
@@ -26,7 +26,8 @@ static inline unsigned latency_bucket(uint64_t ns)
     if (octave >= LATENCY_OCTAVES)
         return LATENCY_BUCKETS - 1;
     unsigned shift = octave - LATENCY_SUB_BITS;
-    return ((shift + 1) << LATENCY_SUB_BITS) + (unsigned)((ns >> shift) & ((1u << LATENCY_SUB_BITS) - 1));
+    return ((shift + 1) << LATENCY_SUB_BITS) +
+           (unsigned)((ns >> shift) & ((1u << LATENCY_SUB_BITS) - 1));
 }
 
 uint64_t latency_bucket_top_ns(unsigned bucket);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 bool options_read_double(const char *text, double *ret_value)
 {
     char *end;
@@ -60,8 +59,8 @@ static bool read_with_unit(const char *text, const struct unit *units, uint64_t 
 
 bool options_read_size(const char *text, uint64_t *ret_bytes)
 {
-    static const struct unit units[] = {{"", 1},        {"K", 0x1p10},   {"M", 0x1p20},
-                                        {"G", 0x1p30},  {"KiB", 0x1p10}, {"MiB", 0x1p20},
+    static const struct unit units[] = {{"", 1},         {"K", 0x1p10},   {"M", 0x1p20},
+                                        {"G", 0x1p30},   {"KiB", 0x1p10}, {"MiB", 0x1p20},
                                         {"GiB", 0x1p30}, {NULL, 0}};
     return read_with_unit(text, units, ret_bytes);
 }
@@ -72,19 +71,19 @@ bool options_read_time(const char *text, uint64_t *ret_ns)
     return read_with_unit(text, units, ret_ns);
 }
 
-/* ---- one value -------------------------------------------------------------------------------- */
+/* ---- one value ------------------------------------------------------------------------------ */
 
 static const char *kind_wants(enum option_kind kind)
 {
     switch (kind) {
-    case OPTION_FLAG:   return "on or off";
-    case OPTION_UINT:   return "a whole number";
+    case OPTION_FLAG: return "on or off";
+    case OPTION_UINT: return "a whole number";
     case OPTION_DOUBLE: return "a number";
-    case OPTION_SIZE:   return "a size such as 512M";
-    case OPTION_TIME:   return "a time such as 300ms";
+    case OPTION_SIZE: return "a size such as 512M";
+    case OPTION_TIME: return "a time such as 300ms";
     case OPTION_STRING:
     case OPTION_FILE:
-    case OPTION_LIST:   return "a value";
+    case OPTION_LIST: return "a value";
     case OPTION_CHOICE: return "one of the words in --help";
     }
     return "a value";
@@ -138,30 +137,24 @@ static bool store_value(const struct option_row *row, const char *text)
 {
     double number;
     switch (row->kind) {
-    case OPTION_FLAG:
-        return store_flag(row->target, text);
+    case OPTION_FLAG: return store_flag(row->target, text);
     case OPTION_UINT:
     case OPTION_SIZE:
-    case OPTION_TIME:
-        return store_integer(row, text);
+    case OPTION_TIME: return store_integer(row, text);
     case OPTION_DOUBLE:
         if (!options_read_double(text, &number) || !in_range(row, number))
             return false;
         *(double *)row->target = number;
         return true;
     case OPTION_STRING:
-    case OPTION_FILE:
-        *(const char **)row->target = text;
-        return true;
-    case OPTION_CHOICE:
-        return store_choice(row, text);
-    case OPTION_LIST:
-        return store_list(row->target, text);
+    case OPTION_FILE: *(const char **)row->target = text; return true;
+    case OPTION_CHOICE: return store_choice(row, text);
+    case OPTION_LIST: return store_list(row->target, text);
     }
     return false;
 }
 
-/* ---- help ------------------------------------------------------------------------------------- */
+/* ---- help ----------------------------------------------------------------------------------- */
 
 static void format_size(uint64_t bytes, char *to, size_t size)
 {
@@ -178,18 +171,12 @@ static void format_default(const struct option_row *row, char *to, size_t size)
     const char *text;
     to[0] = '\0';
     switch (row->kind) {
-    case OPTION_FLAG:
-        snprintf(to, size, "%s", *(const bool *)row->target ? "on" : "off");
-        return;
+    case OPTION_FLAG: snprintf(to, size, "%s", *(const bool *)row->target ? "on" : "off"); return;
     case OPTION_UINT:
         snprintf(to, size, "%llu", (unsigned long long)*(const uint64_t *)row->target);
         return;
-    case OPTION_DOUBLE:
-        snprintf(to, size, "%g", *(const double *)row->target);
-        return;
-    case OPTION_SIZE:
-        format_size(*(const uint64_t *)row->target, to, size);
-        return;
+    case OPTION_DOUBLE: snprintf(to, size, "%g", *(const double *)row->target); return;
+    case OPTION_SIZE: format_size(*(const uint64_t *)row->target, to, size); return;
     case OPTION_TIME:
         snprintf(to, size, "%gms", (double)*(const uint64_t *)row->target / 1e6);
         return;
@@ -201,8 +188,7 @@ static void format_default(const struct option_row *row, char *to, size_t size)
     case OPTION_CHOICE:
         snprintf(to, size, "%s", row->choices[*(const unsigned *)row->target]);
         return;
-    case OPTION_LIST:
-        return;
+    case OPTION_LIST: return;
     }
 }
 
@@ -221,7 +207,7 @@ static void print_help(const struct option_table *table)
     printf("  --%-20s %s\n  --%-20s %s\n", "help", "this text", "version", "the version");
 }
 
-/* ---- the command line ------------------------------------------------------------------------- */
+/* ---- the command line ----------------------------------------------------------------------- */
 
 static const struct option_row *find_row(const struct option_table *table, const char *name,
                                          size_t length)

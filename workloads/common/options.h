@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EXIT_WRONG 1   /* it ran, and the bytes were wrong */
-#define EXIT_USAGE 64  /* as in sysexits.h */
+#define EXIT_WRONG 1  /* it ran, and the bytes were wrong */
+#define EXIT_USAGE 64 /* as in sysexits.h */
 #define EXIT_NO_DAEMON 69
 #define EXIT_SYSTEM 71
 
@@ -43,7 +43,8 @@ struct option_row {
 
 struct option_table {
     const char *program, *about;
-    const struct option_row *rows[3]; /* up to three tables, read as one; NULL where there is none */
+    const struct option_row
+        *rows[3]; /* up to three tables, read as one; NULL where there is none */
     size_t nr_rows[3];
 };
 

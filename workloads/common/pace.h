@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include <time.h>
 
-#define PACE_TICK_NS UINT64_C(2000000)      /* 4 workers: 2000 wake-ups a second, ~2 % of a CPU */
-#define PACE_BACKLOG_NS UINT64_C(100000000) /* longer than a scheduling delay, shorter than a stall */
+#define PACE_TICK_NS UINT64_C(2000000) /* 4 workers: 2000 wake-ups a second, ~2 % of a CPU */
+#define PACE_BACKLOG_NS                                                                            \
+    UINT64_C(100000000) /* longer than a scheduling delay, shorter than a stall */
 
 static inline uint64_t pace_now_ns(void)
 {

@@ -1,5 +1,6 @@
 /* pager.h - the client library as the workloads use it: opened or not, the workload's code is the
- * same. Functions taking NULL do nothing. What fails says so on stderr, in the pager's own words. */
+ * same. Functions taking NULL do nothing. What fails says so on stderr, in the pager's own words.
+ */
 #ifndef WORKLOADS_PAGER_H
 #define WORKLOADS_PAGER_H
 

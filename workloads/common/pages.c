@@ -69,7 +69,8 @@ static void count_error(const struct pages *p, size_t index, unsigned line, stru
         return;
     uint32_t found_version;
     memcpy(&found_version, page_at(p, index) + 8, sizeof(found_version));
-    fprintf(stderr, "verify error: page %llu line %u: not the bytes of version %u (stamp says %u)\n",
+    fprintf(stderr,
+            "verify error: page %llu line %u: not the bytes of version %u (stamp says %u)\n",
             (unsigned long long)(p->first_id + index), line, p->versions[index], found_version);
 }
 

@@ -41,7 +41,8 @@ static void put_latency(struct json *j, const char *name, const struct latency *
         const char *suffix;
         unsigned per_mille;
         uint64_t needs;
-    } points[] = {{"p50", 500, 1}, {"p95", 950, 1}, {"p99", 990, 1}, {"p999", 999, LATENCY_P999_MIN}};
+    } points[] = {
+        {"p50", 500, 1}, {"p95", 950, 1}, {"p99", 990, 1}, {"p999", 999, LATENCY_P999_MIN}};
     uint64_t count = latency_count(l, from_ns);
     char field[64];
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {

@@ -7,8 +7,8 @@
 
 #include "run.h"
 
-/* pager_stats as of pager_read_stats(). Returns the exit code that the result deserves: 0, or 1 when
- * a byte was wrong or a worker could not go on. */
+/* pager_stats as of pager_read_stats(). Returns the exit code that the result deserves: 0, or 1
+ * when a byte was wrong or a worker could not go on. */
 int report_write(const struct run *run, const struct worker *workers, const uint64_t *pager_stats,
                  FILE *out);
 

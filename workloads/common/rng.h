@@ -5,7 +5,8 @@
 
 #include <stdint.h>
 
-/* One to one, and every bit of the result depends on every bit of x (the finalizer of splitmix64). */
+/* One to one, and every bit of the result depends on every bit of x (the finalizer of splitmix64).
+ */
 static inline uint64_t rng_mix(uint64_t x)
 {
     x += UINT64_C(0x9e3779b97f4a7c15);

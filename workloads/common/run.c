@@ -21,7 +21,7 @@
 
 static const char *const content_choices[] = {"seed", "heap", "text", "random", NULL};
 
-/* ---- threads ---------------------------------------------------------------------------------- */
+/* ---- threads -------------------------------------------------------------------------------- */
 
 struct crew {
     struct run *run;
@@ -62,7 +62,7 @@ bool run_idle(struct worker *w, uint64_t idle_ns, double jitter)
     return until_ns < w->run->deadline_ns;
 }
 
-/* ---- checking --------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------------------- */
 
 struct check {
     const struct run *run;
@@ -83,7 +83,8 @@ static void *check_main(void *argument)
     return NULL;
 }
 
-/* All workers' pages, a thread each: a page coming back is waited for, so one thread would be slow. */
+/* All workers' pages, a thread each: a page coming back is waited for, so one thread would be slow.
+ */
 static void check_region(const struct run *run, struct worker *workers, bool leave_some)
 {
     size_t count = run->settings.workers;
@@ -101,7 +102,7 @@ static void check_region(const struct run *run, struct worker *workers, bool lea
     }
 }
 
-/* ---- one run ---------------------------------------------------------------------------------- */
+/* ---- one run -------------------------------------------------------------------------------- */
 
 static int make_workers(struct run *run, struct worker **ret_workers)
 {
@@ -305,8 +306,8 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
     };
     switch (options_parse(&table, argc, argv)) {
     case OPTIONS_DONE: return 0;
-    case OPTIONS_BAD:  return EXIT_USAGE;
-    case OPTIONS_RUN:  break;
+    case OPTIONS_BAD: return EXIT_USAGE;
+    case OPTIONS_RUN: break;
     }
     return settings_make_sense(workload, s) ? run_all(&run) : EXIT_USAGE;
 }

@@ -36,7 +36,7 @@ struct worker {
     unsigned index;
     size_t first_page, nr_pages; /* its part of the region; disjoint from the others' */
     struct toucher toucher;
-    struct latency periods; /* passes, bursts, batches or operations, in ns */
+    struct latency periods;    /* passes, bursts, batches or operations, in ns */
     double units, units_asked; /* asked: 0 where no rate was asked for */
     uint64_t start_ns, end_ns;
     int failure; /* -errno: the worker could not go on */
@@ -65,8 +65,8 @@ struct settings run_defaults(void);
 /* The whole program. `defaults` may be changed by the command line. Returns the exit code. */
 int run_workload(const struct workload *workload, struct settings defaults, int argc, char **argv);
 
-/* For work(): sleeps for idle_ns, longer or shorter by up to the fraction `jitter`, but not past the
- * deadline. False: the deadline has come. */
+/* For work(): sleeps for idle_ns, longer or shorter by up to the fraction `jitter`, but not past
+ * the deadline. False: the deadline has come. */
 bool run_idle(struct worker *w, uint64_t idle_ns, double jitter);
 
 #endif

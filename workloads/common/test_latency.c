@@ -28,8 +28,8 @@ static void buckets_meet_without_gap(void **state)
     assert_int_equal(latency_bucket(LATENCY_SLOW_NS - 1) + 1, latency_bucket(LATENCY_SLOW_NS));
 }
 
-/* 100 values 1..100 us: the 50th smallest is 50 us, in the bucket 49152..51199 (shift 11: 24 to 25);
- * the 95th is 95 us, in 94208..98303; the 99th 99 us, in 98304..102399, cut at the largest. */
+/* 100 values 1..100 us: the 50th smallest is 50 us, in the bucket 49152..51199 (shift 11: 24 to
+ * 25); the 95th is 95 us, in 94208..98303; the 99th 99 us, in 98304..102399, cut at the largest. */
 static void percentiles_are_nearest_rank(void **state)
 {
     (void)state;
@@ -127,8 +127,8 @@ static void options_are_stored_and_refused(void **state)
         {"colour", OPTION_CHOICE, &colour, 0, 0, colours, ""},
     };
     struct option_table table = {.program = "test", .about = "", .rows = {rows}, .nr_rows = {6}};
-    char *good[] = {"test",   "--flag",  "--other",  "off",     "--count=9", "--fraction",
-                    "0.25",   "--file",  "x.json",   "--colour", "green",    NULL};
+    char *good[] = {"test", "--flag", "--other", "off",      "--count=9", "--fraction",
+                    "0.25", "--file", "x.json",  "--colour", "green",     NULL};
     assert_int_equal(options_parse(&table, 11, good), OPTIONS_RUN);
     assert_true(flag);
     assert_false(other);
