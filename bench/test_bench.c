@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -99,6 +100,32 @@ static void mappings_are_told_apart_by_name(void **state)
     assert_int_equal(maps.store_pss_kib, 200);
     assert_int_equal(maps.pager_pss_kib, 200 + 30);
     assert_int_equal(maps.memfd_pss_kib, 200 + 30 + 5);
+}
+
+/* This process as the target: a file of 1 MiB under two descriptors and mapped is 1 MiB of blocks;
+ * once mapped and touched it is in the Pss, under its name. */
+static void a_memfd_is_counted_once(void **state)
+{
+    (void)state;
+    uint64_t before_kib = 0, after_kib = 0;
+    struct memory_maps maps;
+    assert_int_equal(memory_read_memfd_kib(getpid(), &before_kib), 0);
+    int fd = memfd_create("process-pager-store", MFD_CLOEXEC), again = dup(fd);
+    assert_int_equal(ftruncate(fd, 8 << 20), 0); /* 8 MiB long, 1 MiB of it there */
+    unsigned char *map = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    memset(map, 1, 1 << 20);
+    assert_int_equal(memory_read_memfd_kib(getpid(), &after_kib), 0);
+    assert_int_equal(after_kib - before_kib, 1024);
+    assert_int_equal(memory_read_maps(getpid(), &maps), 0);
+    assert_int_equal(maps.store_pss_kib, 1024);
+    assert_int_equal(maps.pager_pss_kib, 1024);
+    assert_true(maps.pss_kib > maps.memfd_pss_kib);
+    assert_int_equal(munmap(map, 8 << 20), 0);
+    close(fd);
+    close(again);
+    assert_int_equal(memory_read_memfd_kib(getpid(), &after_kib), 0);
+    assert_int_equal(after_kib, before_kib);
 }
 
 /* Target 1000 of which 300 map the store; daemon 90 of which 40 are memfds; blocks 600:
@@ -231,6 +258,7 @@ int main(void)
         cmocka_unit_test(elapsed_is_read_in_all_its_forms),
         cmocka_unit_test(gnu_time_is_read),
         cmocka_unit_test(mappings_are_told_apart_by_name),
+        cmocka_unit_test(a_memfd_is_counted_once),
         cmocka_unit_test(the_store_is_paid_for_once),
         cmocka_unit_test(means_are_over_the_asked_time),
         cmocka_unit_test(unit_goes_to_the_end_of_a_column),
