@@ -61,7 +61,8 @@ static bool take_answers(struct agent *a, struct pp_pager *pp)
         if (r)
             break;
     }
-    if (r < 0)
+    uint32_t broken = atomic_load_explicit(&pp->porter->broken, memory_order_acquire);
+    if (r < 0 || broken == a->session_number)
         session_lost(a, pp, "the daemon broke the protocol");
     else if (a->pg.nr_give_back)
         pager_give_back(&a->pg);

@@ -76,6 +76,7 @@ struct porter {
     _Atomic uint32_t session;   /* number of the newest; its struct is sessions[number & 1] */
     _Atomic uint32_t abandoned; /* sessions up to this number are over: skip their copies */
     _Atomic uint32_t abandoned_ack;
+    _Atomic uint32_t broken;    /* the porter's: in this session the daemon's side of a ring can't be */
     /* Rule 4: has each thread been outside any discard since bar number `wanted` was set? */
     _Atomic uint64_t bars_wanted, bars_checked;
     _Atomic uint32_t raw_limit; /* the agent's: raw slots that may be lent at a time */

@@ -94,7 +94,8 @@ static void order_copy(struct porter *p, struct porter_session *s, const struct 
                                .staging_slot = o->slot,
                                .generation = o->generation };
     if (ring_put(&s->raw, &entry)) {
-        p->raw_free_stack[p->nr_raw_free++] = raw_slot; /* a broken daemon: the agent will notice */
+        p->raw_free_stack[p->nr_raw_free++] = raw_slot;
+        atomic_store_explicit(&p->broken, o->session, memory_order_release);
         return;
     }
     p->nr_raw_lent++;
