@@ -313,6 +313,9 @@ static void answer_raw(struct session *s, const struct raw_entry *raw)
         memset(changed, 0xff, PAGE_BYTES);
         e.place = put(s, LOCATOR_LZ4, changed, 700);
         break;
+    case ROGUE_SAYS_ZERO:
+        e.place = locator_make_fill32(0);
+        break;
     case ROGUE_OUT_OF_RANGE:
         e.place = locator_make(LOCATOR_LZ4, STORE_BYTES - 16, 600);
         break;
@@ -471,7 +474,7 @@ static bool serve(unsigned i)
     take_given_up(s);
     break_a_ring(s);
     give_held_answers(s);
-    bool did = take_raw(s);
+    bool did = orders->answer != ROGUE_BROKEN_RAW && take_raw(s); /* which would mend it */
     return offer(s) || did;
 }
 
@@ -610,12 +613,19 @@ void arena_begin(struct arena *a, struct rogue *r, uint32_t nr_pages)
     WAIT_UNTIL(r->nr_ranges > 0);
 }
 
+static void wait_for_answers(struct arena *a)
+{
+    if (a->rogue->answer != ROGUE_NEVER && a->rogue->answer != ROGUE_HOLD)
+        WAIT_UNTIL(pager_stat_now(a->pager, "pages_staged") == 0);
+}
+
 void arena_out(struct arena *a, uint32_t first, uint32_t nr)
 {
     rogue_offer_only(a->rogue, pages_at(&a->pages, first), nr);
     WAIT_UNTIL(pages_nr_present(&a->pages, first, nr) == 0);
     rogue_pause(a->rogue);
     CHECK_EQ(pages_nr_present(&a->pages, first, nr), 0);
+    wait_for_answers(a);
 }
 
 void arena_all_out(struct arena *a)
@@ -624,8 +634,7 @@ void arena_all_out(struct arena *a)
     WAIT_UNTIL(pages_nr_present(&a->pages, 0, a->pages.nr) == 0);
     rogue_pause(a->rogue);
     CHECK_EQ(pages_nr_present(&a->pages, 0, a->pages.nr), 0);
-    if (a->rogue->answer == ROGUE_HONEST)
-        WAIT_UNTIL(pager_stat(a->pager, "pages_staged") == 0);
+    wait_for_answers(a);
 }
 
 void arena_end(struct arena *a)

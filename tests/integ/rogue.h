@@ -18,6 +18,7 @@ enum rogue_answer {
     ROGUE_FUTURE,        /* an answer for a page that was never handed over */
     ROGUE_WRONG_BYTES,   /* stores something that does not decode */
     ROGUE_OTHER_BYTES,   /* stores other bytes that do decode */
+    ROGUE_SAYS_ZERO,     /* "that was a page of zeros" */
     ROGUE_OUT_OF_RANGE,  /* a place outside the store */
     ROGUE_NO_SUCH_SLOT,  /* a staging slot that can't be */
     ROGUE_FULL,          /* the store is full */
@@ -70,7 +71,7 @@ struct arena {
 void arena_begin(struct arena *a, struct rogue *r, uint32_t nr_pages);
 /* Everything out and (if the rogue answers) stored; then nothing more is offered. */
 void arena_all_out(struct arena *a);
-/* Offers all until these pages have left; then nothing more. */
+/* Offers these pages until they have left and are answered for; then nothing more. */
 void arena_out(struct arena *a, uint32_t first, uint32_t nr);
 void arena_end(struct arena *a); /* checks all, stops, checks all again, closes, checks all again */
 

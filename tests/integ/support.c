@@ -453,6 +453,16 @@ uint64_t pager_stat(const struct pp_pager *pager, const char *name)
     test_fail(__FILE__, __LINE__, "no number is called %s", name);
 }
 
+/* The agent's CPU time is published with the gauges and is never twice the same. */
+uint64_t pager_stat_now(const struct pp_pager *pager, const char *name)
+{
+    for (int i = 0; i < 2; i++) {
+        uint64_t before = pager_stat(pager, "agent_cpu_ns");
+        WAIT_UNTIL(pager_stat(pager, "agent_cpu_ns") != before);
+    }
+    return pager_stat(pager, name);
+}
+
 struct pp_pager *pager_open(const char *socket_path)
 {
     struct pp_config config = PP_CONFIG_INIT;

@@ -91,6 +91,8 @@ uint64_t memory_nr_present(const void *address, size_t nr_pages);
 /* ---- a pager and its numbers */
 
 uint64_t pager_stat(const struct pp_pager *pager, const char *name);
+/* The same, of a moment after the call: gauges are published at intervals. */
+uint64_t pager_stat_now(const struct pp_pager *pager, const char *name);
 struct pp_pager *pager_open(const char *socket_path);
 void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
 

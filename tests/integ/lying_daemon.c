@@ -1,0 +1,182 @@
+/* lying_daemon - a daemon that gives back wrong bytes makes touches raise SIGBUS, and never hands out
+ * other bytes or zeros; one that breaks the protocol is dropped, and the client lives. Method: a
+ * rogue daemon for each lie; the touch stands in a handler's shadow (sigsetjmp). */
+#include "rogue.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#define NR 256u
+
+static struct arena a;
+static sigjmp_buf before_touch;
+
+static void on_sigbus(int signal)
+{
+    (void)signal;
+    siglongjmp(before_touch, 1);
+}
+
+/* True: the touch raised SIGBUS. False: it read the right bytes. Anything else ends the test. */
+static bool is_lost(uint32_t i)
+{
+    if (sigsetjmp(before_touch, 1))
+        return true;
+    pages_check(&a.pages, i);
+    return false;
+}
+
+static uint32_t nr_lost(void)
+{
+    volatile uint32_t nr = 0;
+    for (volatile uint32_t i = 0; i < NR; i++)
+        nr += is_lost(i);
+    return nr;
+}
+
+static void begin(struct rogue *r)
+{
+    r->answer = ROGUE_HONEST;
+    arena_begin(&a, r, NR);
+}
+
+/* Poisoned memory is of no use to the next case: map it anew. */
+static void end(void)
+{
+    int r = pp_stop(a.pager);
+    CHECK(r == 0 || r == -EIO || r == -EALREADY);
+    a.pager = pp_close(a.pager);
+    pages_unmap(&a.pages);
+    rogue_kill(a.rogue);
+}
+
+static void wrong_bytes(struct rogue *r, enum rogue_answer how, const char *name)
+{
+    test_case(name);
+    begin(r);
+    arena_out(&a, NR / 2, NR / 2); /* honestly */
+    rogue_answers(r, how);
+    arena_out(&a, 0, NR / 2);
+    CHECK_EQ(nr_lost(), NR / 2);
+    CHECK_EQ(nr_lost(), NR / 2); /* and stays so */
+    CHECK(!is_lost(NR - 1));
+    CHECK_EQ(pager_stat(a.pager, "restore_fail"), NR / 2);
+    end();
+}
+
+static void spoilt_store(struct rogue *r)
+{
+    test_case("bytes that change after they were stored; stop says so");
+    begin(r);
+    arena_all_out(&a);
+    r->spoils_store = true;
+    WAIT_UNTIL(!r->spoils_store);
+    test_nap_us(10000);
+    CHECK_EQ(pp_stop(a.pager), -EIO);
+    CHECK_EQ(nr_lost(), NR);
+    CHECK(*pp_error(a.pager));
+    end();
+
+    test_case("the same, and unregister says so");
+    begin(r);
+    arena_all_out(&a);
+    r->spoils_store = true;
+    WAIT_UNTIL(!r->spoils_store);
+    test_nap_us(10000);
+    CHECK_EQ(pp_unregister(a.pager, a.pages.memory, pages_to_bytes(NR)), -EIO);
+    CHECK_EQ(nr_lost(), NR);
+    end();
+}
+
+/* Written over, a lost page is a page again only in a new mapping; DONTNEED makes it zeros. */
+static void poison_ends_with_the_page(struct rogue *r)
+{
+    test_case("a lost page that is discarded reads as zeros");
+    begin(r);
+    rogue_answers(r, ROGUE_WRONG_BYTES);
+    arena_out(&a, 0, NR);
+    CHECK(is_lost(3));
+    CHECK_EQ(madvise(pages_at(&a.pages, 3), PAGE_BYTES, MADV_DONTNEED), 0);
+    a.pages.versions[3] = 0;
+    CHECK(!is_lost(3));
+    end();
+}
+
+static void broken_protocol(struct rogue *r, enum rogue_answer how, const char *name)
+{
+    test_case(name);
+    begin(r);
+    /* A producer looks at the other side's position only when the ring seems full: 1024 entries. */
+    for (int round = 0; round < 7; round++) {
+        arena_out(&a, NR / 2, NR / 2);
+        CHECK_EQ(nr_lost(), 0);
+    }
+    uint64_t joins = pager_stat(a.pager, "daemon_joins");
+    rogue_answers(r, how);
+    rogue_offer_all(r);
+    WAIT_UNTIL(pager_stat(a.pager, "daemon_joins") > joins); /* dropped, and joined anew */
+    CHECK_EQ(nr_lost(), 0);
+    rogue_answers(r, ROGUE_HONEST);
+    rogue_pause(r);
+    CHECK_EQ(nr_lost(), 0);
+    pages_write_all(&a.pages);
+    WAIT_UNTIL(r->nr_clients == 1 && r->nr_ranges > 0);
+    arena_all_out(&a);
+    arena_end(&a);
+}
+
+static void lies_that_do_not_matter(struct rogue *r)
+{
+    test_case("a daemon that frees raw slots that were not lent");
+    begin(r);
+    rogue_answers(r, ROGUE_LENDS_LIES);
+    rogue_offer_all(r);
+    for (int round = 0; round < 20; round++) {
+        volatile uint32_t i = 0;
+        for (; i < NR; i++)
+            (void)is_lost(i); /* its own copies may be spoilt: noticed, or right */
+        test_nap_us(2000);
+    }
+    rogue_pause(r);
+    end();
+}
+
+static void joining(struct rogue *r)
+{
+    test_case("a daemon that refuses, one that says nothing");
+    rogue_start(r);
+    rogue_answers(r, ROGUE_REFUSES);
+    struct pp_pager *pager = pager_open(r->socket_path);
+    CHECK_EQ(pp_start(pager), -EUSERS);
+    rogue_answers(r, ROGUE_DEAF);
+    uint64_t begun_ms = test_now_ms();
+    CHECK_EQ(pp_start(pager), -ETIMEDOUT);
+    CHECK(test_now_ms() - begun_ms < 6000);
+    rogue_answers(r, ROGUE_HONEST);
+    pager_start(pager);
+    pp_close(pager);
+    rogue_kill(r);
+}
+
+int main(void)
+{
+    struct rogue *r = rogue_new("rogue");
+    test_begin("a lying daemon is found out", 40);
+    struct sigaction action = { .sa_handler = on_sigbus };
+    CHECK_EQ(sigaction(SIGBUS, &action, NULL), 0);
+    wrong_bytes(r, ROGUE_WRONG_BYTES, "stored bytes that do not decode");
+    wrong_bytes(r, ROGUE_OTHER_BYTES, "stored bytes that are not the page's");
+    wrong_bytes(r, ROGUE_SAYS_ZERO, "a page that is not zeros is called zeros");
+    spoilt_store(r);
+    poison_ends_with_the_page(r);
+    broken_protocol(r, ROGUE_OUT_OF_RANGE, "a place outside the store");
+    broken_protocol(r, ROGUE_NO_SUCH_SLOT, "a staging slot that can't be");
+    broken_protocol(r, ROGUE_BROKEN_STORED, "a broken ring of answers");
+    broken_protocol(r, ROGUE_BROKEN_RAW, "a broken ring of raw pages");
+    broken_protocol(r, ROGUE_BROKEN_CANDIDATES, "a broken ring of candidates");
+    lies_that_do_not_matter(r);
+    joining(r);
+    return test_end();
+}
