@@ -346,8 +346,9 @@ static int run_row(const struct plan *p, const struct row *row, uint64_t repeat,
 
 static void write_all(const struct plan *p, const struct csv_table *table, FILE *out)
 {
-    fprintf(out, "process-pager %s, Linux %s, %ld CPUs, cold age %s\n\n", PP_COMMIT, p->kernel.release,
-            sysconf(_SC_NPROCESSORS_ONLN), p->cold_age ? p->cold_age : "as the daemon has it");
+    fprintf(out, "process-pager %s, Linux %s, %ld CPUs, cold age %s\n\n", PP_COMMIT,
+            p->kernel.release, sysconf(_SC_NPROCESSORS_ONLN),
+            p->cold_age ? p->cold_age : "as the daemon has it");
     summary_write(out, table);
 }
 

@@ -1,6 +1,7 @@
 /* compare.c - ratios, memory, touches, GNU time, and the session's numbers. */
 #include "compare.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,11 +9,20 @@
 
 /* ---- fields that each arm has --------------------------------------------------------------- */
 
+/* A value that is not known is NAN, and its cell empty. */
+static void set_cell(struct csv_table *t, const char *column, int digits, double value)
+{
+    if (isnan(value))
+        csv_table_set(t, column, "%s", "");
+    else
+        csv_table_set(t, column, "%.*g", digits, value);
+}
+
 static void set_for_arm(struct csv_table *t, enum arm_kind kind, const char *name, double value)
 {
     char column[112];
     snprintf(column, sizeof(column), "%s_%s", arm_names[kind], name);
-    csv_table_set(t, column, "%.9g", value);
+    set_cell(t, column, 9, value);
 }
 
 static void copy_field(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
@@ -20,12 +30,9 @@ static void copy_field(struct csv_table *t, const struct arm_result *const arms[
 {
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
         double value;
-        char column[112];
-        snprintf(column, sizeof(column), "%s_%s", arm_names[kind], name);
-        if (arms[kind] && arms[kind]->json && json_find_number(arms[kind]->json, field, &value))
-            csv_table_set(t, column, "%.9g", value);
-        else
-            csv_table_set(t, column, "%s", "");
+        if (!arms[kind] || !arms[kind]->json || !json_find_number(arms[kind]->json, field, &value))
+            value = NAN;
+        set_for_arm(t, kind, name, value);
     }
 }
 
@@ -58,29 +65,39 @@ static void set_ratio(struct csv_table *t, const struct arm_result *const arms[A
 
 static void set_gnu_time(struct csv_table *t, enum arm_kind kind, const struct arm_result *arm)
 {
-    if (!arm || !arm->has_time)
-        return;
-    set_for_arm(t, kind, "time_cpu_pct", arm->time.cpu_pct);
-    set_for_arm(t, kind, "time_elapsed_sec", arm->time.elapsed_sec);
-    set_for_arm(t, kind, "time_user_sec", arm->time.user_sec);
-    set_for_arm(t, kind, "time_system_sec", arm->time.system_sec);
-    set_for_arm(t, kind, "time_minor_faults", (double)arm->time.minor_faults);
-    set_for_arm(t, kind, "time_major_faults", (double)arm->time.major_faults);
-    set_for_arm(t, kind, "time_max_rss_kib", (double)arm->time.max_rss_kib);
+    static const struct gnu_time none;
+    bool is_known = arm && arm->has_time;
+    const struct gnu_time *g = is_known ? &arm->time : &none;
+    const struct {
+        const char *name;
+        double value;
+    } cells[] = {
+        {"time_cpu_pct", g->cpu_pct},
+        {"time_elapsed_sec", g->elapsed_sec},
+        {"time_user_sec", g->user_sec},
+        {"time_system_sec", g->system_sec},
+        {"time_minor_faults", (double)g->minor_faults},
+        {"time_major_faults", (double)g->major_faults},
+        {"time_max_rss_kib", (double)g->max_rss_kib},
+    };
+    for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++)
+        set_for_arm(t, kind, cells[i].name, is_known ? cells[i].value : NAN);
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
 enum span { SPAN_AVERAGE, SPAN_STEADY /* the last quarter of the measured part */ };
 
-static bool paid_mib(const struct arm_result *arm, enum span span, double *ret_mib)
+/* NAN: not known. */
+static double paid_mib(const struct arm_result *arm, enum span span)
 {
+    double mib;
     if (!arm)
-        return false;
+        return NAN;
     uint64_t start_ns = arm->window_start_ns, end_ns = arm->window_end_ns;
     if (span == SPAN_STEADY)
         start_ns = end_ns - (end_ns - start_ns) / 4;
-    return memory_series_mean_mib(&arm->memory, start_ns, end_ns, ret_mib);
+    return memory_series_mean_mib(&arm->memory, start_ns, end_ns, &mib) ? mib : NAN;
 }
 
 static void set_memory(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
@@ -88,22 +105,17 @@ static void set_memory(struct csv_table *t, const struct arm_result *const arms[
 {
     const char *const name = span == SPAN_AVERAGE ? "avg" : "steady";
     double paid[ARM_NR];
-    bool is_known = true;
     char column[64];
+    snprintf(column, sizeof(column), "memory_paid_%s_mib", name);
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
-        bool is_paid = paid_mib(arms[kind], span, &paid[kind]);
-        snprintf(column, sizeof(column), "memory_paid_%s_mib", name);
-        if (is_paid)
-            set_for_arm(t, kind, column, paid[kind]);
-        is_known = is_known && is_paid;
+        paid[kind] = paid_mib(arms[kind], span);
+        set_for_arm(t, kind, column, paid[kind]);
     }
-    if (!is_known)
-        return;
     double saved = paid[ARM_BASELINE] - paid[ARM_PAGER];
     snprintf(column, sizeof(column), "net_memory_saved_%s_mib", name);
-    csv_table_set(t, column, "%.3f", saved);
+    set_cell(t, column, 6, saved);
     snprintf(column, sizeof(column), "net_memory_saved_%s_pct", name);
-    csv_table_set(t, column, "%.3f", 100 * saved / paid[ARM_BASELINE]);
+    set_cell(t, column, 6, 100 * saved / paid[ARM_BASELINE]);
 }
 
 /* Parts of what is paid in the pager's arm, as means over the steady part, to see where it goes. */

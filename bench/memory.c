@@ -125,7 +125,8 @@ int memory_read_memfd_kib(pid_t pid, uint64_t *ret_kib)
     int r = see_memfds(pid, "fd", &seen);
     if (r < 0)
         return r;
-    /* Mapped, and the descriptor closed: only root may look; without it the fds are what there is. */
+    /* Mapped, and the descriptor closed: only root may look; without it the fds are what there is.
+     */
     (void)see_memfds(pid, "map_files", &seen);
     *ret_kib = seen.blocks / 2;
     return 0;

@@ -252,6 +252,113 @@ static void cells_stay_under_their_columns(void **state)
     csv_table_free(t);
 }
 
+/* ---- both arms, made by hand: a window of 8 s from t = 100 s, a sample each second ---------- */
+
+#define SECOND UINT64_C(1000000000)
+
+static struct arm_result made_arm(const char *json, uint64_t pss_mib, uint64_t late_pss_mib)
+{
+    struct arm_result arm = {
+        .json = strdup(json),
+        .window_start_ns = 100 * SECOND,
+        .window_end_ns = 108 * SECOND,
+    };
+    for (uint64_t i = 0; i < 12; i++) { /* from 98.5 s to 109.5 s; the last quarter is 106..108 */
+        struct memory_sample s = {.time_ns = 98 * SECOND + SECOND / 2 + i * SECOND};
+        s.target.pss_kib = (s.time_ns >= 106 * SECOND ? late_pss_mib : pss_mib) * 1024;
+        s.daemon_cpu_ms = i * 10;
+        memory_series_add(&arm.memory, &s);
+    }
+    return arm;
+}
+
+static double cell(const struct csv_table *t, const char *column)
+{
+    double value = -12345;
+    (void)csv_table_get_number(t, 0, column, &value);
+    return value;
+}
+
+static bool is_near(double a, double b)
+{
+    return a > b - 1e-6 && a < b + 1e-6;
+}
+
+static const char baseline_json[] = "{\n  \"units_per_sec\": 200,\n  \"elapsed_ms\": 8000,\n"
+                                    "  \"verify_errors\": 0,\n  \"pages_checked\": 9\n}\n";
+static const char pager_json[] =
+    "{\n  \"units_per_sec\": 190,\n  \"elapsed_ms\": 8080,\n  \"verify_errors\": 0,\n"
+    "  \"pages_checked\": 9,\n  \"touch_p99_ns\": 1234,\n  \"touch_p999_ns\": null,\n"
+    "  \"pager_agent_cpu_ns\": 40000000,\n  \"pager_porter_cpu_ns\": 8000000\n}\n";
+
+static void a_row_is_worked_out(void **state)
+{
+    (void)state;
+    char *names[] = {"wall_ms",       "daemon_cpu_ns",      "agent_cpu_ns",
+                     "porter_cpu_ns", "agent_fault_cpu_ns", "fault_missing_ns_p95"};
+    char *values[] = {"10000", "100000000", "200000000", "50000000", "80000000", "7000"};
+    struct arm_result baseline = made_arm(baseline_json, 500, 500);
+    struct arm_result pager = made_arm(pager_json, 500, 300);
+    pager.has_session = true;
+    pager.session = (struct csv_row){.names = names, .values = values, .count = 6};
+    struct csv_table *t = csv_table_new();
+    csv_table_add_row(t);
+    assert_int_equal(compare_arms(t, &baseline, &pager), 0);
+    assert_string_equal(csv_table_get(t, 0, "verdict"), "OK");
+    assert_true(is_near(cell(t, "units_per_sec_ratio_pager_vs_baseline"), 0.95));
+    assert_true(is_near(cell(t, "elapsed_ms_ratio_pager_vs_baseline"), 1.01));
+    /* eight samples in the window, the last two of them lower by 200 */
+    assert_true(is_near(cell(t, "net_memory_saved_avg_mib"), 50));
+    assert_true(is_near(cell(t, "net_memory_saved_avg_pct"), 10));
+    assert_true(is_near(cell(t, "net_memory_saved_steady_mib"), 200));
+    assert_true(is_near(cell(t, "net_memory_saved_steady_pct"), 40));
+    assert_true(is_near(cell(t, "pager_daemon_cpu_pct_total"), 3.5));
+    assert_true(is_near(cell(t, "pager_fault_cpu_pct"), 0.8));
+    assert_true(is_near(cell(t, "pager_bg_cpu_pct"), 2.7));
+    assert_true(is_near(cell(t, "pager_daemon_process_cpu_pct"), 1));
+    assert_true(is_near(cell(t, "pager_agent_cpu_pct"), 2));
+    assert_true(is_near(cell(t, "pager_porter_cpu_pct"), 0.5));
+    /* 10 ms a second of the daemon's, 48 ms in 8 s of the two threads' */
+    assert_true(is_near(cell(t, "pager_window_cpu_pct"), 1.6));
+    assert_true(is_near(cell(t, "pager_fault_missing_p95_ns"), 7000));
+    assert_true(is_near(cell(t, "pager_touch_p99_ns"), 1234));
+    assert_string_equal(csv_table_get(t, 0, "pager_touch_p999_ns"), "");
+    assert_string_equal(csv_table_get(t, 0, "baseline_time_cpu_pct"), "");
+    csv_table_free(t);
+    pager.has_session = false; /* it was not allocated */
+    arm_result_free(&baseline);
+    arm_result_free(&pager);
+}
+
+static const char *verdict_of(const char *json, int exit_code, int *ret_code)
+{
+    static char verdict[32];
+    struct arm_result baseline = made_arm(baseline_json, 1, 1), pager = made_arm(json, 1, 1);
+    pager.exit_code = exit_code;
+    struct csv_table *t = csv_table_new();
+    csv_table_add_row(t);
+    *ret_code = compare_arms(t, &baseline, &pager);
+    snprintf(verdict, sizeof(verdict), "%s", csv_table_get(t, 0, "verdict"));
+    csv_table_free(t);
+    arm_result_free(&baseline);
+    arm_result_free(&pager);
+    return verdict;
+}
+
+static void a_wrong_byte_makes_a_row_invalid(void **state)
+{
+    (void)state;
+    int code;
+    assert_string_equal(
+        verdict_of("{\n  \"verify_errors\": 3,\n  \"pages_checked\": 9\n}", 1, &code), "INVALID");
+    assert_int_equal(code, 1);
+    assert_string_equal(
+        verdict_of("{\n  \"verify_errors\": 0,\n  \"pages_checked\": 0\n}", 0, &code), "UNCHECKED");
+    assert_int_equal(code, 0);
+    assert_string_equal(verdict_of("", 139, &code), "INVALID"); /* it crashed */
+    assert_int_equal(code, 139);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +372,8 @@ int main(void)
         cmocka_unit_test(medians_are_over_one_workload),
         cmocka_unit_test(the_row_of_a_pid_is_found),
         cmocka_unit_test(cells_stay_under_their_columns),
+        cmocka_unit_test(a_row_is_worked_out),
+        cmocka_unit_test(a_wrong_byte_makes_a_row_invalid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
