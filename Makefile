@@ -1,0 +1,54 @@
+# A thin front for meson: everything that is known about the build stands in the meson.build files.
+#
+#   make             build into build/               make check       all tests, ten minutes at most
+#   make demo        the A/B over the workloads      make check-full  clang, clang-tidy, cppcheck too
+#   make deps        install what is missing         make asan        build-asan/ with ASan + UBSan
+#   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
+#   make clean       removes the build directories
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD := build
+
+.PHONY: all deps check check-full demo asan install uninstall clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+# Only says what is missing; nothing is installed unless asked for.
+$(BUILD)/build.ninja:
+	@PP_NO_INSTALL=1 tools/deps build
+	meson setup $(BUILD) --prefix=$(PREFIX)
+
+deps:
+	@tools/deps
+
+check:
+	@tools/deps
+	@tests/run
+
+check-full:
+	@tools/deps
+	@tests/run --full
+
+demo:
+	@tools/deps
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/bench/ab --demo
+
+asan:
+	@PP_NO_INSTALL=1 tools/deps build
+	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C build-asan
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+	@tools/uninstall --list $(BUILD) '$(DESTDIR)' | tail -n 1
+
+uninstall:
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@tools/uninstall $(BUILD) '$(DESTDIR)'
+
+clean:
+	rm -rf build build-asan build-tsan build-clang
