@@ -1,0 +1,47 @@
+/* heat.h - which pages of a client look cold, and for how long. A source yields (start, length,
+ * idle); it decides nothing: how old is old enough, and how many may leave, comes from src/policy.
+ *
+ * One struct heat per session. Contract: the daemon's control thread; each call is bounded (about
+ * 2 ms at most). A wrong answer costs time, never bytes: the client looks for itself. */
+#ifndef HEAT_HEAT_H
+#define HEAT_HEAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pagesize.h"
+#include "wire/session_memory.h"
+
+struct heat;
+
+struct heat_run {
+    page_number first;
+    uint32_t nr_pages; /* 1..512 */
+    uint64_t idle_ms;  /* at least so long since the last write, of the youngest page in it */
+};
+
+struct heat_ops {
+    const char *name;
+    /* For one client. cold_age_ms only scales how finely time is told apart. -ENOMEM. */
+    int (*create)(int pagemap_fd, uint64_t cold_age_ms, struct heat **ret);
+    struct heat *(*destroy)(struct heat *h); /* takes NULL, returns NULL; does not close pagemap_fd */
+    /* The client watches, or no longer watches, an interval. Adding what is there changes nothing. */
+    int (*add)(struct heat *h, page_number first, page_number end);
+    void (*remove)(struct heat *h, page_number first, page_number end);
+    /* Looks at memory; called every few milliseconds to a quarter of a second. True: there was more to
+     * look at than a bounded call may. */
+    bool (*tick)(struct heat *h, uint64_t now_ms);
+    /* The client tells what became of a page. */
+    void (*feedback)(struct heat *h, page_number page, enum feedback_kind kind);
+    /* Finds runs of pages that are there and have been idle for at least cold_age_ms (longer for those
+     * that were wanted back soon), at most nr_max runs and pages_max pages, going round. */
+    size_t (*pick)(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
+                   size_t nr_max);
+    uint64_t (*nr_pages)(const struct heat *h);          /* watched now */
+    uint64_t (*bookkeeping_bytes)(const struct heat *h); /* heap memory of this one */
+};
+
+extern const struct heat_ops heat_scan_ops;
+
+#endif

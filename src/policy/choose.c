@@ -1,0 +1,81 @@
+/* choose.c - see choose.h. */
+#include "policy/choose.h"
+
+#define FIRST_SHARE 8u
+#define STEP_MS 100u
+#define RETURN_PERCENT 5u
+#define RATE_LEAST 256u /* pages/s: 1 MiB/s, so that it finds out when things have changed */
+
+void choose_init(struct choose *c, uint64_t pages_per_second)
+{
+    *c = (struct choose){ .rate = pages_per_second };
+    c->allowed_rate = pages_per_second / FIRST_SHARE;
+    if (c->allowed_rate < RATE_LEAST)
+        c->allowed_rate = RATE_LEAST;
+}
+
+static void next_second(struct choose *c, uint64_t second)
+{
+    uint64_t nr = second - c->second;
+    for (uint64_t i = 0; i < nr && i < CHOOSE_SECONDS; i++) {
+        c->offered[(second - i) % CHOOSE_SECONDS] = 0;
+        c->returned[(second - i) % CHOOSE_SECONDS] = 0;
+    }
+    c->second = second;
+}
+
+static uint64_t nr_offered(const struct choose *c)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < CHOOSE_SECONDS; i++)
+        sum += c->offered[i];
+    return sum;
+}
+
+static void step(struct choose *c)
+{
+    uint64_t now = c->second % CHOOSE_SECONDS;
+    uint64_t before = (c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS;
+    uint64_t returned = c->returned[now] + c->returned[before];
+    if (returned * 100 > nr_offered(c) * RETURN_PERCENT) {
+        c->allowed_rate /= 4;
+        c->returned[now] = c->returned[before] = 0; /* punished once */
+    } else {
+        c->allowed_rate *= 2;
+    }
+    if (c->allowed_rate < RATE_LEAST)
+        c->allowed_rate = RATE_LEAST;
+    if (c->allowed_rate > c->rate)
+        c->allowed_rate = c->rate;
+}
+
+uint64_t choose_allowance(struct choose *c, uint64_t now_ms)
+{
+    if (!c->last_ms) {
+        c->last_ms = c->last_step_ms = now_ms;
+        c->second = now_ms / 1000;
+    }
+    if (now_ms / 1000 != c->second)
+        next_second(c, now_ms / 1000);
+    if (now_ms >= c->last_step_ms + STEP_MS) {
+        step(c);
+        c->last_step_ms = now_ms;
+    }
+    c->credit += (double)c->allowed_rate * (double)(now_ms - c->last_ms) / 1000;
+    c->last_ms = now_ms;
+    double most = (double)c->allowed_rate / 4; /* a quarter of a second's worth is saved up */
+    if (c->credit > most)
+        c->credit = most;
+    return c->credit > 0 ? (uint64_t)c->credit : 0;
+}
+
+void choose_on_offered(struct choose *c, uint64_t nr_pages)
+{
+    c->credit -= (double)nr_pages;
+    c->offered[c->second % CHOOSE_SECONDS] += nr_pages;
+}
+
+void choose_on_returned(struct choose *c, uint64_t nr_pages)
+{
+    c->returned[c->second % CHOOSE_SECONDS] += nr_pages;
+}

@@ -1,0 +1,27 @@
+/* memfd.c - see memfd.h. */
+#include "sys/memfd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int memfd_share(const char *name, size_t bytes, int *ret_fd, void **ret_map)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    void *map = MAP_FAILED;
+    if (ftruncate(fd, (off_t)bytes) == 0)
+        map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+        int r = -errno;
+        if (map != MAP_FAILED)
+            munmap(map, bytes);
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    *ret_map = map;
+    return 0;
+}

@@ -1,0 +1,11 @@
+/* memfd.h - anonymous memory with a descriptor, to be shared with a process that is not trusted. */
+#ifndef SYS_MEMFD_H
+#define SYS_MEMFD_H
+
+#include <stddef.h>
+
+/* A memfd of `bytes` that nobody can shrink, grow, or seal further; mapped shared and writable.
+ * Close-on-exec. 0 or negative errno. */
+int memfd_share(const char *name, size_t bytes, int *ret_fd, void **ret_map);
+
+#endif
