@@ -223,7 +223,10 @@ static void watch_workload(struct arm *arm)
     pid_t target = arm->spec->has_gnu_time ? 0 : arm->workload.pid;
     for (;;) {
         int code = 0;
-        next_ns += target ? SAMPLE_EVERY_NS : LOOK_AGAIN_NS;
+        uint64_t beat_ns = target ? SAMPLE_EVERY_NS : LOOK_AGAIN_NS, now_ns = pace_now_ns();
+        next_ns += beat_ns;
+        if (next_ns < now_ns) /* the machine stood still: beats that were missed are not made up */
+            next_ns = now_ns + beat_ns;
         switch (child_wait_until(&arm->workload, next_ns, &code)) {
         case CHILD_RUNS: break;
         case CHILD_ENDED:
