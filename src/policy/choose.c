@@ -3,7 +3,9 @@
 
 #define FIRST_SHARE 8u
 #define STEP_MS 100u
-#define RETURN_PERCENT 5u
+#define FALL_PER_MILLE 50u
+#define RISE_PER_MILLE 10u
+#define FALL_PAUSE_MS 1000u /* what a fall changes is seen in the last second's returns after one */
 #define RATE_LEAST 256u /* pages/s: 1 MiB/s, so that it finds out when things have changed */
 
 void choose_init(struct choose *c, uint64_t pages_per_second)
@@ -12,6 +14,14 @@ void choose_init(struct choose *c, uint64_t pages_per_second)
     c->allowed_rate = pages_per_second / FIRST_SHARE;
     if (c->allowed_rate < RATE_LEAST)
         c->allowed_rate = RATE_LEAST;
+    if (c->allowed_rate > c->rate)
+        c->allowed_rate = c->rate;
+}
+
+void choose_set_free(struct choose *c)
+{
+    c->is_free = true;
+    c->allowed_rate = c->rate;
 }
 
 static void next_second(struct choose *c, uint64_t second)
@@ -32,15 +42,22 @@ static uint64_t nr_offered(const struct choose *c)
     return sum;
 }
 
-static void step(struct choose *c)
+/* Of this second and the whole one before. */
+static uint64_t nr_returned(const struct choose *c)
 {
-    uint64_t now = c->second % CHOOSE_SECONDS;
-    uint64_t before = (c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS;
-    uint64_t returned = c->returned[now] + c->returned[before];
-    if (returned * 100 > nr_offered(c) * RETURN_PERCENT) {
+    return c->returned[c->second % CHOOSE_SECONDS] +
+           c->returned[(c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS];
+}
+
+static void step(struct choose *c, uint64_t now_ms)
+{
+    uint64_t returned = nr_returned(c) * 1000, offered = nr_offered(c);
+    if (returned > offered * FALL_PER_MILLE) {
+        if (c->last_fall_ms && now_ms < c->last_fall_ms + FALL_PAUSE_MS)
+            return;
         c->allowed_rate /= 4;
-        c->returned[now] = c->returned[before] = 0; /* punished once */
-    } else {
+        c->last_fall_ms = now_ms;
+    } else if (returned <= offered * RISE_PER_MILLE) {
         c->allowed_rate *= 2;
     }
     if (c->allowed_rate < RATE_LEAST)
@@ -57,8 +74,8 @@ uint64_t choose_allowance(struct choose *c, uint64_t now_ms)
     }
     if (now_ms / 1000 != c->second)
         next_second(c, now_ms / 1000);
-    if (now_ms >= c->last_step_ms + STEP_MS) {
-        step(c);
+    if (!c->is_free && now_ms >= c->last_step_ms + STEP_MS) {
+        step(c, now_ms);
         c->last_step_ms = now_ms;
     }
     c->credit += (double)c->allowed_rate * (double)(now_ms - c->last_ms) / 1000;
