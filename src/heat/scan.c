@@ -2,7 +2,7 @@
  *
  * Memory is looked at in chunks of 512 pages. A look write-protects what was written since the last
  * one; the writer then pays about 1 us per page, once. That is the price, so it is rationed: the first
- * look at a chunk is free, a later one costs as many tokens as pages were found written the time
+ * two looks at a chunk are free (only the second can tell what is written), a later one costs as many tokens as pages were found written the time
  * before, out of 5000 a second for a session: half a percent of a CPU at most. Chunks where nothing is
  * written cost nothing and are looked at often.
  *
@@ -181,6 +181,7 @@ static void look(struct heat *h, struct chunk *c, uint64_t now_ms)
     struct page_run runs[CHUNK_PAGES / 2 + 1];
     int n = pagemap_scan_written(h->pagemap_fd, c->first, c->first + c->nr, runs,
                                  sizeof runs / sizeof *runs);
+    bool is_first = !c->looked_ms; /* all looks written then, which says nothing about the next time */
     uint64_t units = c->looked_ms ? (now_ms - c->looked_ms) / h->unit_ms : 0;
     /* What was not a whole unit counts at the next look. */
     c->looked_ms = c->looked_ms && n >= 0 ? c->looked_ms + units * h->unit_ms : now_ms;
@@ -195,7 +196,7 @@ static void look(struct heat *h, struct chunk *c, uint64_t now_ms)
             uint32_t p = (uint32_t)(page - c->first);
             c->idle[p] = 0;
             c->bar[p] &= (uint8_t)~BAR_INCOMPRESSIBLE;
-            c->nr_written++;
+            c->nr_written += !is_first;
         }
     if (n || units)
         c->is_spent = false;

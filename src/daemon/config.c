@@ -1,0 +1,96 @@
+/* config.c - see config.h. docs/defaults.md repeats the defaults; a test compares. */
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/options.h"
+
+#define DEFAULT_CONFIG_PATH "/etc/process-pager.conf"
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
+
+static const struct config defaults = {
+    .config_path = DEFAULT_CONFIG_PATH,
+    .cold_age_ms = 5000,
+    .store_cap_bytes = 4 * GIB,
+    .reclaim_rate = 500 * MIB,
+};
+
+#define OPTIONS_NR 12
+
+static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
+{
+    const struct option_spec table[OPTIONS_NR] = {
+        /* clang-format off */
+        { "socket", 0, OPTION_TEXT, &c->socket_path, 0, 0, "PATH",
+          "where clients find us [/run/process-pager/pager.sock as root, else in $XDG_RUNTIME_DIR]" },
+        { "cold-age", 0, OPTION_TIME, &c->cold_age_ms, 1, 86400000, "TIME",
+          "pages unwritten for so long may leave" },
+        { "store-cap", 0, OPTION_SIZE, &c->store_cap_bytes, MIB, 1024 * GIB, "SIZE",
+          "compressed memory kept for one client, at most" },
+        { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
+          "memory taken from one client per second, at most" },
+        { "csv", 0, OPTION_TEXT, &c->csv_path, 0, 0, "FILE",
+          "append a row of figures when a client's session ends" },
+        { "config", 0, OPTION_TEXT, &c->config_path, 0, 0, "FILE",
+          "options as 'name = value' lines" },
+        { "dry-run", 0, OPTION_FLAG, &c->is_dry_run, 0, 0, NULL, "find what is cold, evict nothing" },
+        { "check", 0, OPTION_FLAG, &c->is_check, 0, 0, NULL,
+          "say what this kernel offers and what we would use, then end" },
+        { "verbose", 'v', OPTION_FLAG, &c->is_verbose, 0, 0, NULL, "log more" },
+        { "help", 'h', OPTION_FLAG, &c->wants_help, 0, 0, NULL, "this text" },
+        { "version", 'V', OPTION_FLAG, &c->wants_version, 0, 0, NULL, "the version" },
+        { NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL },
+        /* clang-format on */
+    };
+    memcpy(ret_table, table, sizeof table);
+}
+
+static int complain(const char *error, int code)
+{
+    fprintf(stderr, "process-pagerd: %s\n", error);
+    return code;
+}
+
+/* The command line decides over the file, so it is read twice: once for --config, once for good. */
+int config_read(int argc, char **argv, struct config *ret)
+{
+    struct option_spec table[OPTIONS_NR];
+    char error[400];
+    *ret = defaults;
+    make_table(ret, table);
+    int words = options_parse(table, argc, argv, error, sizeof error);
+    if (words < 0)
+        return complain(error, EX_USAGE);
+    if (words < argc) {
+        (void)snprintf(error, sizeof error, "'%s' is not an option: see --help", argv[words]);
+        return complain(error, EX_USAGE);
+    }
+    if (ret->wants_help || ret->wants_version)
+        return 0;
+    const char *path = ret->config_path;
+    *ret = defaults;
+    if (path != defaults.config_path || access(path, R_OK) == 0) {
+        int r = options_read_file(table, path, error, sizeof error);
+        if (r)
+            return complain(error, EX_CONFIG);
+    }
+    (void)options_parse(table, argc, argv, error, sizeof error);
+    return 0;
+}
+
+void config_print_help(void)
+{
+    struct config c = defaults;
+    struct option_spec table[OPTIONS_NR];
+    make_table(&c, table);
+    printf("usage: process-pagerd [options]\n\n"
+           "Keeps the cold memory of the processes that ask for it compressed in RAM.\n\n");
+    options_print_help(table);
+    printf("\nSizes take K, M, G, T; times take ms, s, m, h. Exit codes: 64 usage, 69 socket taken or "
+           "kernel\ntoo old, 71 system call, 77 no right, 78 configuration file.\n");
+}

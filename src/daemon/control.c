@@ -1,0 +1,480 @@
+/* control.c - see control.h. Everything here is bounded: a client that sends much or has much memory
+ * is served in turns. */
+#include "daemon/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/timerfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/compress.h"
+#include "daemon/limits.h"
+#include "daemon/report.h"
+#include "daemon/session.h"
+#include "sys/uffd.h"
+
+#define EVENTS_NR 64
+#define TICK_LEAST_MS 1u
+#define TICK_MOST_MS 250u
+#define SLOW_TICK_MS 500u
+
+struct control {
+    const struct config *config;
+    const struct features *features;
+    struct listener *listener;
+    int epoll_fd, signal_fd, wake_fd, timer_fd;
+    struct session *sessions;
+    unsigned nr_sessions;
+    uint32_t next_id;
+    uint64_t next_slow_ms;
+    bool must_end;
+    bool is_timer_on;
+};
+
+/* ---- the end of a session */
+
+/* The connection goes at once; memory when the compress thread has let go of it. */
+static void end_session(struct control *c, struct session *s, const char *reason)
+{
+    if (s->is_leaving)
+        return;
+    s->is_leaving = true;
+    s->end_reason = reason;
+    (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
+    close(s->socket);
+    s->socket = -1;
+    for (struct session **at = &c->sessions; *at; at = &(*at)->next)
+        if (*at == s) {
+            *at = s->next;
+            break;
+        }
+    c->nr_sessions--;
+    if (s->is_joined)
+        compress_detach(s);
+    else
+        session_free(s);
+}
+
+static void bury(struct control *c, struct session *s)
+{
+    if (c->config->csv_path) {
+        int r = report_csv(c->config->csv_path, s, c->features->remote_dontneed);
+        if (r)
+            log_error("event=csv file=%s error=\"%s\"; continuing without this row",
+                      c->config->csv_path, strerror(-r));
+    }
+    log_info("event=session_end session=%u pid=%d name=%s reason=\"%s\" wall_ms=%llu "
+             "store_held_bytes=%llu offered=%llu returned=%llu",
+             s->id, (int)s->pid, s->name, s->end_reason,
+             (unsigned long long)(monotonic_ms() - s->born_ms),
+             (unsigned long long)atomic_load(&s->held_bytes), (unsigned long long)s->nr_offered,
+             (unsigned long long)s->nr_returned);
+    session_free(s);
+}
+
+static void bury_detached(struct control *c)
+{
+    for (struct session *s = compress_detached(), *next; s; s = next) {
+        next = s->next;
+        bury(c, s);
+    }
+}
+
+/* ---- messages */
+
+static void refuse(struct control *c, struct session *s, int error, const char *text)
+{
+    struct msg_refuse m = { .error = error };
+    strncpy(m.text, text, sizeof m.text - 1);
+    (void)msg_send(s->socket, MSG_REFUSE, &m, NULL);
+    log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
+    end_session(c, s, text);
+}
+
+/* Is it a /proc/PID/pagemap? Anything else would make our scans fail or do something else. */
+static bool is_pagemap(int fd)
+{
+    char link[64], path[128];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    struct stat st;
+    if (n <= 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || major(st.st_dev) != 0)
+        return false;
+    path[n] = 0;
+    return n > 8 && !strcmp(path + n - 8, "/pagemap") && !strncmp(path, "/proc/", 6);
+}
+
+static bool is_userfaultfd(int fd)
+{
+    char link[64], path[64];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    return !strcmp(path, "anon_inode:[userfaultfd]");
+}
+
+static void close_given(struct msg_fds *given)
+{
+    /* Store, session memory and device were made for the client; the bells are ours, too. */
+    close(given->fd[0]);
+    close(given->fd[1]);
+    if (given->nr == 6)
+        close(given->fd[5]);
+}
+
+static void on_hello(struct control *c, struct session *s, const struct msg_hello *hello,
+                     struct msg_fds *fds)
+{
+    if (s->is_joined)
+        return end_session(c, s, "a second hello");
+    if (hello->version != WIRE_VERSION)
+        return refuse(c, s, -EPROTO, "another protocol version: upgrade the older of the two");
+    if (c->nr_sessions > SESSIONS_MAX)
+        return refuse(c, s, -EUSERS, "too many sessions on this daemon (256)");
+    if (fds->nr != 1 || !is_pagemap(fds->fd[0]))
+        return refuse(c, s, -EPROTO, "the hello brought no /proc/self/pagemap");
+    struct msg_welcome welcome;
+    struct msg_fds given = { .nr = 0 };
+    int pagemap_fd = fds->fd[0];
+    fds->nr = 0; /* the session's from now on */
+    int r = session_join(s, c->config, hello, pagemap_fd, &welcome, &given);
+    if (r) {
+        close(pagemap_fd);
+        return refuse(c, s, r, "the daemon has no memory or descriptors for another session");
+    }
+    r = msg_send(s->socket, MSG_WELCOME, &welcome, &given);
+    close_given(&given);
+    if (r == 0)
+        r = compress_attach(s);
+    if (r) {
+        s->is_joined = false; /* the compress thread does not have it */
+        return end_session(c, s, "the welcome could not be sent");
+    }
+    log_info("event=session_begin session=%u pid=%d uid=%u name=%s", s->id, (int)s->pid, s->uid,
+             s->name);
+}
+
+static void on_uffd_api(struct control *c, struct session *s, const struct msg_uffd_api *ask,
+                        struct msg_fds *fds)
+{
+    struct msg_uffd_api answer = { .features = ask->features, .error = -EBADF };
+    if (fds->nr == 1 && is_userfaultfd(fds->fd[0])) {
+        uint64_t offered = 0;
+        answer.error = uffd_handshake(fds->fd[0], ask->features, &offered);
+        answer.features = offered;
+    }
+    if (msg_send(s->socket, MSG_UFFD_API_DONE, &answer, NULL))
+        end_session(c, s, "the client does not read its answers");
+}
+
+static void on_status_get(struct control *c, struct session *s)
+{
+    char *text = report_json(c->sessions, c->config);
+    size_t bytes = text ? strlen(text) : 0;
+    int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
+    if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
+        struct msg_status status = { .bytes = bytes };
+        struct msg_fds fds = { .fd = { fd }, .nr = 1 };
+        (void)msg_send(s->socket, MSG_STATUS, &status, &fds);
+    }
+    if (fd >= 0)
+        close(fd);
+    free(text);
+}
+
+static void on_range(struct control *c, struct session *s, uint32_t type, const struct msg_range *m)
+{
+    page_number first = page_of(m->start), end = page_of(m->start + m->bytes);
+    if (type == MSG_RANGE_DEL) {
+        heat_scan_ops.remove(s->heat, first, end);
+        return;
+    }
+    if (heat_scan_ops.nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
+        return end_session(c, s, "more pages than a session may have");
+    if (heat_scan_ops.add(s->heat, first, end))
+        log_warning("event=no_memory session=%u; its new range is not scanned; continuing", s->id);
+}
+
+static void on_message(struct control *c, struct session *s, const struct msg *m, struct msg_fds *fds)
+{
+    switch ((enum msg_type)m->header.type) {
+    case MSG_HELLO:
+        return on_hello(c, s, &m->payload.hello, fds);
+    case MSG_STATUS_GET:
+        return on_status_get(c, s);
+    case MSG_RANGE_ADD:
+    case MSG_RANGE_DEL:
+        if (s->is_joined)
+            return on_range(c, s, m->header.type, &m->payload.range);
+        break;
+    case MSG_RANGES_RESET:
+        if (s->is_joined) {
+            heat_scan_ops.remove(s->heat, 0, (page_number)1 << 52);
+            return;
+        }
+        break;
+    case MSG_UFFD_API:
+        if (s->is_joined)
+            return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+        break;
+    case MSG_WELCOME:
+    case MSG_REFUSE:
+    case MSG_UFFD_API_DONE:
+    case MSG_STATUS:
+    case MSG_TYPE_NR:
+        break;
+    }
+    end_session(c, s, "a message out of order");
+}
+
+static void read_socket(struct control *c, struct session *s)
+{
+    for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
+        struct msg m;
+        struct msg_fds fds = { .nr = 0 };
+        int r = msg_recv(s->socket, &m, &fds);
+        if (r == -EAGAIN)
+            return;
+        if (r)
+            return end_session(c, s, r == -EPROTO ? "not a message" : "the client has gone");
+        uint32_t id = s->id;
+        on_message(c, s, &m, &fds);
+        msg_fds_close(&fds);
+        struct session *still = c->sessions;
+        while (still && still->id != id)
+            still = still->next;
+        if (!still)
+            return;
+    }
+}
+
+static void accept_client(struct control *c)
+{
+    int fd = accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+    if (!s || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+        if (!s)
+            close(fd);
+        session_free(s);
+        return;
+    }
+    s->next = c->sessions;
+    c->sessions = s;
+    c->nr_sessions++;
+}
+
+/* ---- heat and policy */
+
+static void take_feedback(struct control *c, struct session *s)
+{
+    struct feedback_entry e;
+    int r;
+    unsigned nr = 0;
+    while (nr++ < RING_FEEDBACK_NR && (r = ring_take(&s->feedback, &e)) == 1) {
+        enum feedback_kind kind = (enum feedback_kind)(e.word & 0xff);
+        if (kind >= FEEDBACK_KIND_NR)
+            continue;
+        heat_scan_ops.feedback(s->heat, e.word >> 8, kind);
+        if (kind == FEEDBACK_REFAULT) {
+            s->nr_returned++;
+            choose_on_returned(&s->choose, 1);
+        }
+    }
+    if (r < 0)
+        end_session(c, s, "feedback ring: impossible position");
+}
+
+static void offer(struct control *c, struct session *s, uint64_t now_ms)
+{
+    struct heat_run runs[CANDIDATES_AHEAD];
+    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    int64_t room = ring_room(&s->candidates);
+    if (room < 0)
+        return end_session(c, s, "candidates ring: impossible position");
+    int64_t unread = (int64_t)RING_CANDIDATES_NR - room;
+    if (!allowance || unread >= (int64_t)CANDIDATES_AHEAD)
+        return;
+    size_t nr = heat_scan_ops.pick(s->heat, now_ms, allowance, runs, (size_t)(CANDIDATES_AHEAD - unread));
+    for (size_t i = 0; i < nr; i++) {
+        struct candidate_entry e = { .first = runs[i].first,
+                                     .nr_pages = runs[i].nr_pages,
+                                     .flags = CANDIDATE_IF_UNWRITTEN };
+        if (ring_put(&s->candidates, &e))
+            return;
+        s->nr_offered += runs[i].nr_pages;
+        choose_on_offered(&s->choose, runs[i].nr_pages);
+    }
+    if (nr)
+        doorbell_ring(&s->memory->agent_bell, s->agent_bell);
+}
+
+static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
+{
+    uint64_t begin_ns = thread_cpu_ns();
+    take_feedback(c, s);
+    if (s->is_leaving)
+        return;
+    (void)heat_scan_ops.tick(s->heat, now_ms);
+    offer(c, s, now_ms);
+    if (!s->is_leaving)
+        s->control_cpu_ns += thread_cpu_ns() - begin_ns;
+}
+
+static void slow_tick(struct control *c, uint64_t now_ms)
+{
+    for (struct session *s = c->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->is_joined)
+            (void)eventfd_write(s->daemon_bell, 1); /* places given up come without a bell; memory
+                                                       goes back then */
+        else if (now_ms > s->born_ms + HELLO_TIMEOUT_MS)
+            end_session(c, s, "no hello");
+    }
+}
+
+static void tick(struct control *c)
+{
+    uint64_t expirations;
+    (void)!read(c->timer_fd, &expirations, sizeof expirations);
+    uint64_t now_ms = monotonic_ms();
+    for (struct session *s = c->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->is_joined)
+            tick_session(c, s, now_ms);
+    }
+    if (now_ms >= c->next_slow_ms) {
+        c->next_slow_ms = now_ms + SLOW_TICK_MS;
+        slow_tick(c, now_ms);
+    }
+}
+
+/* The clock runs only while somebody is connected. */
+static void set_timer(struct control *c)
+{
+    bool is_needed = c->sessions != NULL;
+    if (is_needed == c->is_timer_on)
+        return;
+    uint64_t ms = c->config->cold_age_ms / 16;
+    ms = ms < TICK_LEAST_MS ? TICK_LEAST_MS : ms > TICK_MOST_MS ? TICK_MOST_MS : ms;
+    if (!is_needed)
+        ms = 0;
+    struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000 * 1000000) };
+    struct itimerspec every = { .it_interval = t, .it_value = t };
+    (void)timerfd_settime(c->timer_fd, 0, &every, NULL);
+    c->is_timer_on = is_needed;
+}
+
+static void end_failed(struct control *c)
+{
+    eventfd_t count;
+    (void)eventfd_read(c->wake_fd, &count);
+    for (struct session *s = c->sessions, *next; s; s = next) {
+        next = s->next;
+        const char *failure = atomic_load(&s->failure);
+        if (failure)
+            end_session(c, s, failure);
+    }
+    bury_detached(c);
+}
+
+/* ---- the loop */
+
+static void on_event(struct control *c, const struct epoll_event *e)
+{
+    if (e->data.ptr == &c->listener)
+        accept_client(c);
+    else if (e->data.ptr == &c->signal_fd)
+        c->must_end = true;
+    else if (e->data.ptr == &c->wake_fd)
+        end_failed(c);
+    else if (e->data.ptr == &c->timer_fd)
+        tick(c);
+}
+
+static bool is_own(const struct control *c, const void *pointer)
+{
+    return pointer == &c->listener || pointer == &c->signal_fd || pointer == &c->wake_fd ||
+           pointer == &c->timer_fd;
+}
+
+/* Sockets first: ticks and failures may free sessions that an event of this batch points to. */
+static void serve(struct control *c)
+{
+    struct epoll_event events[EVENTS_NR];
+    int n = epoll_wait(c->epoll_fd, events, EVENTS_NR, -1);
+    for (int i = 0; i < n; i++)
+        if (!is_own(c, events[i].data.ptr))
+            read_socket(c, events[i].data.ptr);
+    for (int i = 0; i < n; i++)
+        if (is_own(c, events[i].data.ptr))
+            on_event(c, &events[i]);
+    set_timer(c);
+}
+
+static int watch(struct control *c, int fd, void *pointer)
+{
+    struct epoll_event e = { .events = EPOLLIN, .data.ptr = pointer };
+    return fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+}
+
+static int open_all(struct control *c)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    c->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    int r = watch(c, c->listener->fd, &c->listener);
+    if (r == 0)
+        r = watch(c, c->signal_fd, &c->signal_fd);
+    if (r == 0)
+        r = watch(c, c->wake_fd, &c->wake_fd);
+    if (r == 0)
+        r = watch(c, c->timer_fd, &c->timer_fd);
+    return r ? r : compress_start(c->wake_fd);
+}
+
+int control_run(const struct config *config, const struct features *features, struct listener *l)
+{
+    struct control c = { .config = config, .features = features, .listener = l };
+    int r = open_all(&c);
+    if (r) {
+        log_error("event=start error=\"%s\"", strerror(-r));
+        return EX_OSERR;
+    }
+    while (!c.must_end)
+        serve(&c);
+    log_info("event=stop sessions=%u; clients keep what is stored", c.nr_sessions);
+    while (c.sessions)
+        end_session(&c, c.sessions, "the daemon ends");
+    compress_stop();
+    bury_detached(&c);
+    close(c.timer_fd);
+    close(c.wake_fd);
+    close(c.signal_fd);
+    close(c.epoll_fd);
+    return 0;
+}

@@ -1,0 +1,62 @@
+/* main.c - process-pagerd: keeps the cold memory of the processes that ask for it compressed in RAM. */
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "daemon/config.h"
+#include "daemon/control.h"
+#include "daemon/features.h"
+#include "daemon/listen.h"
+
+static void log_settings(const struct config *c, const struct listener *l)
+{
+    char age[32], cap[32], rate[32];
+    log_info("event=start version=%s socket=%s cold_age=%s store_cap=%s reclaim_rate=%s/s%s",
+             PP_VERSION, l->is_ours ? l->path : "(passed)", time_text(c->cold_age_ms, age, sizeof age),
+             size_text(c->store_cap_bytes, cap, sizeof cap),
+             size_text(c->reclaim_rate, rate, sizeof rate), c->is_dry_run ? " dry_run=yes" : "");
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    int code = config_read(argc, argv, &config);
+    if (code)
+        return code;
+    if (config.wants_help) {
+        config_print_help();
+        return 0;
+    }
+    if (config.wants_version) {
+        printf("process-pagerd %s\n", PP_VERSION);
+        return 0;
+    }
+    log_set_level(config.is_verbose ? LOG_AT_DEBUG : LOG_AT_INFO);
+
+    struct features features;
+    features_find(&features);
+    const char *missing = features_missing(&features);
+    if (config.is_check)
+        features_print(&features);
+    if (missing) {
+        if (!config.is_check)
+            fprintf(stderr, "process-pagerd: %s\n", missing);
+        return features_exit_code(&features);
+    }
+    if (config.is_check)
+        return 0;
+
+    struct listener listener;
+    char error[300];
+    code = listener_open(config.socket_path, &listener, error, sizeof error);
+    if (code) {
+        fprintf(stderr, "process-pagerd: %s\n", error);
+        return code;
+    }
+    features_log(&features);
+    log_settings(&config, &listener);
+    code = control_run(&config, &features, &listener);
+    listener_close(&listener);
+    return code;
+}

@@ -1,0 +1,145 @@
+/* session.c - see session.h. */
+#include "daemon/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "sys/memfd.h"
+
+/* What a client maps of its store. The cap counts populated blocks; places lie anywhere in the file, so
+ * it may be longer: slabs of all sizes are open at once, and emptied ones leave holes. */
+#define FILE_BYTES_PER_CAP 2u
+
+uint64_t monotonic_ms(void)
+{
+    return now_ns() / NS_PER_MS;
+}
+
+struct session *session_new(int socket, uint32_t id)
+{
+    struct session *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->id = id;
+    s->socket = socket;
+    s->pagemap_fd = s->daemon_bell = s->agent_bell = s->porter_bell = -1;
+    s->born_ms = monotonic_ms();
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+        s->pid = peer.pid;
+        s->uid = peer.uid;
+    }
+    return s;
+}
+
+static int new_bell(void)
+{
+    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+static void bind_rings(struct session *s)
+{
+    struct session_memory *m = s->memory;
+    ring_init(&s->raw, &m->raw, m->raw_entries, RAW_SLOTS_MAX, sizeof(struct raw_entry));
+    ring_init(&s->raw_free, &m->raw_free, m->raw_free_entries, RAW_SLOTS_MAX,
+              sizeof(struct raw_free_entry));
+    ring_init(&s->stored, &m->stored, m->stored_entries, STAGING_SLOTS_MAX,
+              sizeof(struct stored_entry));
+    ring_init(&s->given_up, &m->given_up, m->given_up_entries, RING_GIVEN_UP_NR,
+              sizeof(struct given_up_entry));
+    ring_init(&s->candidates, &m->candidates, m->candidate_entries, RING_CANDIDATES_NR,
+              sizeof(struct candidate_entry));
+    ring_init(&s->feedback, &m->feedback, m->feedback_entries, RING_FEEDBACK_NR,
+              sizeof(struct feedback_entry));
+}
+
+/* The program's name, as a word that is safe in logs and CSV. */
+static void copy_name(struct session *s, const char *name)
+{
+    size_t i = 0;
+    for (; i < sizeof s->name - 1 && name[i]; i++)
+        s->name[i] = name[i] > ' ' && name[i] < 127 && name[i] != ',' && name[i] != '"' ? name[i] : '_';
+    s->name[i] = 0;
+}
+
+int session_join(struct session *s, const struct config *config, const struct msg_hello *hello,
+                 int pagemap_fd, struct msg_welcome *ret_welcome, struct msg_fds *ret_fds)
+{
+    uint64_t file_bytes = config->store_cap_bytes * FILE_BYTES_PER_CAP;
+    if (file_bytes > LOCATOR_STORE_BYTES_MAX)
+        file_bytes = LOCATOR_STORE_BYTES_MAX;
+    int memory_fd = -1;
+    int r = store_writer_new(config->store_cap_bytes, file_bytes, &s->store);
+    if (r == 0)
+        r = memfd_share("process-pager-session", SESSION_MEMORY_BYTES, &memory_fd, (void **)&s->memory);
+    if (r == 0)
+        r = heat_scan_ops.create(pagemap_fd, config->cold_age_ms, &s->heat);
+    if (r)
+        goto failed;
+    s->daemon_bell = new_bell();
+    s->agent_bell = new_bell();
+    s->porter_bell = new_bell();
+    int store_fd = store_writer_open_readonly(s->store);
+    if (s->daemon_bell < 0 || s->agent_bell < 0 || s->porter_bell < 0 || store_fd < 0) {
+        if (store_fd >= 0)
+            close(store_fd);
+        r = -EMFILE;
+        goto failed;
+    }
+    bind_rings(s);
+    copy_name(s, hello->name);
+    choose_init(&s->choose, config->reclaim_rate / PAGE_BYTES);
+    s->pagemap_fd = pagemap_fd;
+    s->is_joined = true;
+    *ret_fds = (struct msg_fds){
+        .fd = { store_fd, memory_fd, s->daemon_bell, s->agent_bell, s->porter_bell }, .nr = 5
+    };
+    int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    if (device >= 0)
+        ret_fds->fd[ret_fds->nr++] = device;
+    *ret_welcome = (struct msg_welcome){
+        .version = WIRE_VERSION,
+        .session_id = s->id,
+        .has_device = device >= 0,
+        .store_bytes = file_bytes,
+        .session_bytes = SESSION_MEMORY_BYTES,
+        .cold_age_ms = (uint32_t)config->cold_age_ms,
+        .dry_run = config->is_dry_run,
+    };
+    return 0;
+failed:
+    if (memory_fd >= 0)
+        close(memory_fd);
+    return r;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+struct session *session_free(struct session *s)
+{
+    if (!s)
+        return NULL;
+    heat_scan_ops.destroy(s->heat);
+    store_writer_free(s->store);
+    if (s->memory)
+        munmap(s->memory, SESSION_MEMORY_BYTES);
+    close_fd(s->socket);
+    close_fd(s->pagemap_fd);
+    close_fd(s->daemon_bell);
+    close_fd(s->agent_bell);
+    close_fd(s->porter_bell);
+    free(s);
+    return NULL;
+}

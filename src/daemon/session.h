@@ -1,0 +1,69 @@
+/* session.h - one client, as the daemon holds it.
+ *
+ * Who may touch what: the control thread makes and frees it and has everything but what is marked
+ * `compress`, which is the compress thread's between compress_attach() and the session's appearance in
+ * compress_detached(). Words marked atomic are written by one thread and read by the other. */
+#ifndef DAEMON_SESSION_H
+#define DAEMON_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/config.h"
+#include "heat/heat.h"
+#include "policy/choose.h"
+#include "store/writer.h"
+#include "wire/msg.h"
+#include "wire/session_memory.h"
+
+struct session {
+    /* set at birth */
+    uint32_t id;
+    pid_t pid;
+    uid_t uid;
+    char name[17];
+    uint64_t born_ms;
+    struct session_memory *memory;
+    int daemon_bell, agent_bell, porter_bell;
+
+    /* control */
+    int socket; /* -1: gone */
+    int pagemap_fd;
+    bool is_joined, is_leaving;
+    const char *end_reason;
+    struct ring candidates, feedback;
+    struct heat *heat;
+    struct choose choose;
+    uint64_t nr_offered, nr_returned;
+    uint64_t control_cpu_ns;
+
+    /* compress */
+    struct store_writer *store;
+    struct ring raw, raw_free, stored, given_up;
+    bool is_active;
+    struct session *next_active;
+    uint64_t last_put_ms;
+
+    /* compress writes, control reads */
+    _Atomic uint64_t compress_cpu_ns;
+    _Atomic uint64_t held_bytes, held_bytes_peak, payload_bytes, nr_blobs, bookkeeping_bytes;
+    _Atomic uint64_t nr_bad_drops;
+    _Atomic(const char *) failure; /* a string constant: the peer broke the protocol */
+
+    struct session *next; /* control's list, or the queues between the threads */
+};
+
+/* A connection that has said nothing yet. NULL: no memory. */
+struct session *session_new(int socket, uint32_t id);
+/* Makes what the client gets and puts it into welcome and fds (theirs to close after sending, but
+ * for the bells, which stay ours too). 0 or negative errno. */
+int session_join(struct session *s, const struct config *config, const struct msg_hello *hello,
+                 int pagemap_fd, struct msg_welcome *ret_welcome, struct msg_fds *ret_fds);
+/* Frees everything; not while the compress thread has it. NULL is fine; returns NULL. */
+struct session *session_free(struct session *s);
+
+uint64_t monotonic_ms(void);
+
+#endif
