@@ -423,9 +423,8 @@ void pages_check_all(const struct pages *p)
 
 uint64_t memory_nr_present(const void *address, size_t nr_pages)
 {
-    static int fd = -1;
-    if (fd < 0 || fcntl(fd, F_GETFD) < 0)
-        fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC); /* anew: tests fork, and close all */
+    CHECK(fd >= 0);
     pagemap_entry entries[512];
     uint64_t nr = 0;
     for (size_t done = 0; done < nr_pages;) {
@@ -435,6 +434,7 @@ uint64_t memory_nr_present(const void *address, size_t nr_pages)
             nr += pagemap_is_present(entries[i]);
         done += some;
     }
+    close(fd);
     return nr;
 }
 
