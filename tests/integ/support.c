@@ -232,6 +232,11 @@ void test_begin(const char *what_is_shown, unsigned seconds_max)
     need_userfaultfd();
 }
 
+int test_socket(void)
+{
+    return test.socket;
+}
+
 int test_end(void)
 {
     fflush(NULL);

@@ -52,6 +52,8 @@ _Noreturn void test_fail(const char *file, int line, const char *format, ...)
 
 uint64_t test_now_ms(void);
 void test_nap_us(unsigned us);
+/* The one descriptor that a test must not close: its way to the supervisor. */
+int test_socket(void);
 /* A path in the test's own temporary directory; static storage, a few at a time. */
 const char *test_path(const char *name);
 
