@@ -41,13 +41,18 @@ asan:
 	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false
 	ninja -C build-asan
 
+# As root after a user's `make`: touches the build directory only if PREFIX is another one.
+set-prefix = meson introspect $(BUILD) --buildoptions | \
+	grep -qF '"name": "prefix", "value": "$(PREFIX)"' || meson configure $(BUILD) -Dprefix=$(PREFIX)
+
 install: all
-	@meson configure $(BUILD) -Dprefix=$(PREFIX)
-	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
-	@tools/uninstall --list $(BUILD) '$(DESTDIR)' | tail -n 1
+	@$(set-prefix)
+	DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --quiet
+	@test -n '$(DESTDIR)' || ! command -v ldconfig >/dev/null || ldconfig
+	@echo 'As a service: systemd-sysusers && systemctl enable --now process-pagerd.socket'
 
 uninstall:
-	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@$(set-prefix)
 	@tools/uninstall $(BUILD) '$(DESTDIR)'
 
 clean:
