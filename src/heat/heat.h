@@ -39,6 +39,7 @@ struct heat_ops {
     size_t (*pick)(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
                    size_t nr_max);
     uint64_t (*nr_pages)(const struct heat *h);          /* watched now */
+    uint64_t (*nr_ready)(const struct heat *h);          /* that pick could find now */
     uint64_t (*bookkeeping_bytes)(const struct heat *h); /* heap memory of this one */
 };
 

@@ -1,57 +1,94 @@
 /* scan.c - idle time from written pages: PAGEMAP_SCAN with asynchronous write-protection.
  *
- * Memory is looked at in chunks of 512 pages. A look write-protects what was written since the last
- * one; the writer then pays about 1 us per page, once. That is the price, so it is rationed: the first
- * two looks at a chunk are free (only the second can tell what is written), a later one costs as many tokens as pages were found written the time
- * before, out of 5000 a second for a session: half a percent of a CPU at most. Chunks where nothing is
- * written cost nothing and are looked at often.
+ * Memory is looked at in chunks of at most 512 pages. Two things are done to a chunk:
  *
- * Two bytes a page: how long unwritten, in quarters of the cold age (never overestimated: a page counts
- * from the look that found it unwritten back to the look before), and how often it came back too soon. */
+ *   a look      which pages are there, which of them were written since they were last protected.
+ *               Costs the client nothing and us 2-6 us. Each chunk, every quarter of the cold age.
+ *   protection  the written ones are write-protected again. Each costs its next writer about 1 us, once.
+ *               That is the price, so it is rationed: what a chunk holds at first is free, all else
+ *               costs a token a page, out of 5000 a second for a session: half a percent of one CPU at
+ *               most. Chunks take their turns: one that can't pay is waited for, not passed over, or
+ *               the first few would take everything. Where all that was protected has been written
+ *               again, the turns come more rarely.
+ *
+ * So pages that are not written any more are seen growing old at once, whatever their neighbours do.
+ *
+ * A page's idle time counts from the protection that covered its last write, rounded down: it is never
+ * too large. Pages that are only read look idle; the client's feedback tells those. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "heat/heat.h"
 #include "sys/pagemap_scan.h"
 
 #define CHUNK_PAGES 512u
-#define IDLE_UNITS_PER_AGE 4u /* idle time is counted in quarters of the cold age */
-#define IDLE_MAX 255u
-#define BAR_LEVEL_MAX 6u
-#define BAR_INCOMPRESSIBLE 0x40u /* not offered until written */
-#define BAR_OUTSIDE 0x80u        /* not watched (any more) */
-#define BAR_LEVEL(b) ((b) & 0x0fu)
-#define SOON_AGES 16u /* wanted back within so many cold ages is "soon" */
 
+/* Two bytes a page. */
+#define PAGE_AGE 0x03ffu            /* how long idle, in eighths of the cold age */
+#define PAGE_LEVEL_SHIFT 10         /* three bits: wanted back too soon, so often */
+#define PAGE_LEVEL_MAX 6u           /* waits for 64 times the cold age: 513 of 1023 units */
+#define PAGE_INCOMPRESSIBLE 0x2000u /* not offered until written */
+#define PAGE_OFFERED 0x4000u        /* since then not seen written; the age counts from the offer */
+#define PAGE_THERE 0x8000u          /* present and unwritten at the last look, not offered since */
+
+#define UNITS_PER_COLD_AGE 8u
+#define SOON_UNITS (16 * UNITS_PER_COLD_AGE) /* wanted back within 16 cold ages is too soon */
+#define LOOK_PAUSE_MS_MAX 2000u
+#define EMPTY_FACTOR 4u   /* where nothing is, looks are so much rarer */
+#define HOT_SHIFT_MAX 3u  /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 5000u
-#define TICK_CHUNKS_MAX 48u /* looks in one call: 20-40 us each when much is written */
-#define AGGRESSIVE_BELOW_MS 1000u /* a user who asks for so short a cold age asks for no rationing */
+/* A user who asks for a cold age of less asks for speed, not for thrift: no rationing. */
+#define RATIONED_FROM_MS 1000u
+/* Our own time: 2 % of one CPU, so that a client with a hundred gigabytes costs no more than that. */
+#define OWN_NS_PER_MS 20000u
+#define TICK_NS_MIN 300000u
+#define TICK_NS_MAX 2000000u
 
 struct chunk {
     page_number first;
-    uint32_t nr;           /* pages, at most CHUNK_PAGES */
-    uint32_t nr_written;   /* at the last look */
-    uint64_t looked_ms;    /* 0: never */
-    uint64_t next_offer_ms;
-    bool is_spent; /* nothing cold was there at the last pick, and nothing has changed since */
-    uint8_t idle[CHUNK_PAGES];
-    uint8_t bar[CHUNK_PAGES];
+    uint16_t nr;         /* pages, 1..512 */
+    uint16_t nr_written; /* at the last look, and not protected since */
+    uint16_t nr_ready;   /* cold ones that can be picked */
+    uint16_t nr_free;    /* pages that are still protected for nothing */
+    uint8_t hot_shift;
+    bool is_empty;
+    uint32_t reserved;
+    uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
+    uint64_t looked_ms;    /* 0: look as soon as possible */
+    uint64_t protected_ms;
+    uint16_t *pages;       /* NULL: nothing was ever there */
 };
 
 struct heat {
     int pagemap_fd;
-    uint64_t cold_age_ms, unit_ms, look_every_ms;
-    struct chunk **chunks; /* sorted by first, not overlapping */
+    uint64_t cold_age_ms, unit_ms, look_pause_ms;
+    bool is_rationed;
+    struct chunk *chunks; /* sorted, not overlapping */
     size_t nr, capacity;
-    size_t look_cursor, pick_cursor;
-    double tokens;
-    uint64_t last_tick_ms;
+    size_t look_cursor, protect_cursor, pick_cursor;
+    uint64_t nr_pages, nr_ready, page_bytes;
+    uint64_t tokens_ms; /* tokens are counted in thousandths, so a millisecond gives TOKENS_PER_S */
+    uint64_t tokens;
+    uint64_t now_ms; /* of the last tick */
+    struct pagemap_region regions[CHUNK_PAGES];
 };
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 {
     return value < least ? least : value > most ? most : value;
+}
+
+static struct heat *scan_destroy(struct heat *h)
+{
+    if (!h)
+        return NULL;
+    for (size_t i = 0; i < h->nr; i++)
+        free(h->chunks[i].pages);
+    free(h->chunks);
+    free(h);
+    return NULL;
 }
 
 static int scan_create(int pagemap_fd, uint64_t cold_age_ms, struct heat **ret)
@@ -61,22 +98,19 @@ static int scan_create(int pagemap_fd, uint64_t cold_age_ms, struct heat **ret)
         return -ENOMEM;
     h->pagemap_fd = pagemap_fd;
     h->cold_age_ms = cold_age_ms;
-    h->unit_ms = clamp(cold_age_ms / IDLE_UNITS_PER_AGE, 1, UINT32_MAX);
-    h->look_every_ms = clamp(h->unit_ms, 1, 1000);
-    h->tokens = TOKENS_PER_S;
+    h->unit_ms = clamp(cold_age_ms / UNITS_PER_COLD_AGE, 1, UINT32_MAX);
+    h->look_pause_ms = clamp(cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
+    h->is_rationed = cold_age_ms >= RATIONED_FROM_MS;
+    h->tokens = TOKENS_PER_S * 1000u;
     *ret = h;
     return 0;
 }
 
-static struct heat *scan_destroy(struct heat *h)
+/* ---- which pages: the list of chunks */
+
+static page_number chunk_end(const struct chunk *c)
 {
-    if (!h)
-        return NULL;
-    for (size_t i = 0; i < h->nr; i++)
-        free(h->chunks[i]);
-    free(h->chunks);
-    free(h);
-    return NULL;
+    return c->first + c->nr;
 }
 
 /* Index of the first chunk that ends after the page. */
@@ -85,7 +119,7 @@ static size_t chunk_from(const struct heat *h, page_number page)
     size_t low = 0, high = h->nr;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (h->chunks[middle]->first + h->chunks[middle]->nr <= page)
+        if (chunk_end(&h->chunks[middle]) <= page)
             low = middle + 1;
         else
             high = middle;
@@ -93,252 +127,391 @@ static size_t chunk_from(const struct heat *h, page_number page)
     return low;
 }
 
-static int reserve(struct heat *h, size_t nr_more)
+/* Makes room for nr_more chunks at an index; they are zeroed. */
+static int open_gap(struct heat *h, size_t at, size_t nr_more)
 {
-    if (h->nr + nr_more <= h->capacity)
-        return 0;
-    size_t capacity = h->nr + nr_more + h->capacity / 2;
-    struct chunk **chunks = realloc(h->chunks, capacity * sizeof *chunks);
-    if (!chunks)
-        return -ENOMEM;
-    h->chunks = chunks;
-    h->capacity = capacity;
+    if (h->nr + nr_more > h->capacity) {
+        size_t capacity = h->nr + nr_more + h->capacity / 2;
+        struct chunk *chunks = realloc(h->chunks, capacity * sizeof *chunks);
+        if (!chunks)
+            return -ENOMEM;
+        h->chunks = chunks;
+        h->capacity = capacity;
+    }
+    memmove(&h->chunks[at + nr_more], &h->chunks[at], (h->nr - at) * sizeof *h->chunks);
+    memset(&h->chunks[at], 0, nr_more * sizeof *h->chunks);
+    h->nr += nr_more;
     return 0;
 }
 
-static void drop_chunk(struct heat *h, size_t i)
+static void free_pages(struct heat *h, struct chunk *c)
 {
-    free(h->chunks[i]);
-    memmove(&h->chunks[i], &h->chunks[i + 1], (h->nr - i - 1) * sizeof *h->chunks);
-    h->nr--;
+    if (c->pages)
+        h->page_bytes -= CHUNK_PAGES * sizeof *c->pages;
+    free(c->pages);
+    c->pages = NULL;
+}
+
+static void drop_chunks(struct heat *h, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        h->nr_pages -= h->chunks[i].nr;
+        h->nr_ready -= h->chunks[i].nr_ready;
+        free_pages(h, &h->chunks[i]);
+    }
+    memmove(&h->chunks[from], &h->chunks[to], (h->nr - to) * sizeof *h->chunks);
+    h->nr -= to - from;
+}
+
+/* A chunk that has become smaller: what was counted is counted anew at the next look, soon. */
+static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_number end)
+{
+    h->nr_pages -= c->nr - (end - first);
+    h->nr_ready -= c->nr_ready;
+    if (c->pages)
+        memmove(c->pages, c->pages + (first - c->first), (end - first) * sizeof *c->pages);
+    c->first = first;
+    c->nr = (uint16_t)(end - first);
+    c->nr_ready = c->nr_written = 0;
+    c->looked_ms = 0;
+    for (uint32_t i = 0; c->pages && i < c->nr; i++)
+        c->pages[i] &= (uint16_t)~PAGE_THERE;
+}
+
+/* Takes the middle out of a chunk. Without memory for the part behind, that is forgotten, too. */
+static void chunk_split(struct heat *h, size_t i, page_number first, page_number end)
+{
+    struct chunk behind = h->chunks[i];
+    behind.pages = NULL;
+    if (h->chunks[i].pages) {
+        behind.pages = malloc(CHUNK_PAGES * sizeof *behind.pages);
+        if (behind.pages) {
+            memcpy(behind.pages, h->chunks[i].pages, behind.nr * sizeof *behind.pages);
+            h->page_bytes += CHUNK_PAGES * sizeof *behind.pages;
+        }
+    }
+    page_number behind_end = chunk_end(&behind);
+    chunk_cut(h, &h->chunks[i], h->chunks[i].first, first);
+    if (open_gap(h, i + 1, 1)) {
+        free_pages(h, &behind);
+        return;
+    }
+    h->nr_pages += behind.nr;
+    h->nr_ready += behind.nr_ready;
+    h->chunks[i + 1] = behind;
+    chunk_cut(h, &h->chunks[i + 1], end, behind_end);
 }
 
 static void scan_remove(struct heat *h, page_number first, page_number end)
 {
-    for (size_t i = chunk_from(h, first); i < h->nr && h->chunks[i]->first < end;) {
-        struct chunk *c = h->chunks[i];
-        bool is_any_left = false;
-        for (uint32_t p = 0; p < c->nr; p++) {
-            if (c->first + p >= first && c->first + p < end)
-                c->bar[p] = BAR_OUTSIDE;
-            is_any_left |= !(c->bar[p] & BAR_OUTSIDE);
+    size_t i = chunk_from(h, first);
+    if (i < h->nr && h->chunks[i].first < first) {
+        if (chunk_end(&h->chunks[i]) > end) {
+            chunk_split(h, i, first, end);
+            return;
         }
-        if (is_any_left)
-            i++;
-        else
-            drop_chunk(h, i);
+        chunk_cut(h, &h->chunks[i], h->chunks[i].first, first);
+        i++;
     }
+    size_t to = i;
+    while (to < h->nr && chunk_end(&h->chunks[to]) <= end)
+        to++;
+    if (to > i)
+        drop_chunks(h, i, to);
+    if (i < h->nr && h->chunks[i].first < end)
+        chunk_cut(h, &h->chunks[i], end, chunk_end(&h->chunks[i]));
 }
 
-/* A chunk that is already there takes back what was cut out of it. */
-static void include(struct chunk *c, page_number first, page_number end)
+/* [first, end) is free of chunks; they are cut where a multiple of 512 pages is, as page tables are. */
+static int add_gap(struct heat *h, size_t at, page_number first, page_number end)
 {
-    for (uint32_t p = 0; p < c->nr; p++)
-        if (c->first + p >= first && c->first + p < end && c->bar[p] & BAR_OUTSIDE) {
-            c->bar[p] = 0;
-            c->idle[p] = 0;
-            c->is_spent = false;
-        }
+    size_t nr = (end - 1) / CHUNK_PAGES - first / CHUNK_PAGES + 1;
+    int r = open_gap(h, at, nr);
+    if (r)
+        return r;
+    for (size_t i = at; i < at + nr; i++) {
+        struct chunk *c = &h->chunks[i];
+        page_number stop = (first / CHUNK_PAGES + 1) * CHUNK_PAGES;
+        c->first = first;
+        c->nr = (uint16_t)((stop < end ? stop : end) - first);
+        c->nr_free = c->nr;
+        h->nr_pages += c->nr;
+        first = stop;
+    }
+    return 0;
 }
 
 static int scan_add(struct heat *h, page_number first, page_number end)
 {
     while (first < end) {
         size_t i = chunk_from(h, first);
-        if (i < h->nr && h->chunks[i]->first <= first) {
-            include(h->chunks[i], first, end);
-            first = h->chunks[i]->first + h->chunks[i]->nr;
+        if (i < h->nr && h->chunks[i].first <= first) {
+            first = chunk_end(&h->chunks[i]);
             continue;
         }
-        page_number stop = (first / CHUNK_PAGES + 1) * CHUNK_PAGES;
-        stop = stop < end ? stop : end;
-        if (i < h->nr && h->chunks[i]->first < stop)
-            stop = h->chunks[i]->first;
-        struct chunk *c = reserve(h, 1) ? NULL : calloc(1, sizeof *c);
-        if (!c)
-            return -ENOMEM;
-        c->first = first;
-        c->nr = (uint32_t)(stop - first);
-        memmove(&h->chunks[i + 1], &h->chunks[i], (h->nr - i) * sizeof *h->chunks);
-        h->chunks[i] = c;
-        h->nr++;
+        page_number stop = i < h->nr && h->chunks[i].first < end ? h->chunks[i].first : end;
+        int r = add_gap(h, i, first, stop);
+        if (r)
+            return r;
         first = stop;
     }
     return 0;
 }
 
-/* A page that stays quiet for long is forgiven one return. */
-static void age_page(struct chunk *c, uint32_t p, uint64_t units)
+/* ---- looking */
+
+static unsigned level_of(uint16_t page)
 {
-    uint64_t idle = c->idle[p] + units;
-    if (idle >= IDLE_MAX && c->idle[p] < IDLE_MAX && BAR_LEVEL(c->bar[p]))
-        c->bar[p]--;
-    c->idle[p] = (uint8_t)(idle < IDLE_MAX ? idle : IDLE_MAX);
+    return page >> PAGE_LEVEL_SHIFT & 7u;
 }
 
-static void look(struct heat *h, struct chunk *c, uint64_t now_ms)
+static uint16_t with_level(uint16_t page, unsigned level)
 {
-    struct page_run runs[CHUNK_PAGES / 2 + 1];
-    int n = pagemap_scan_written(h->pagemap_fd, c->first, c->first + c->nr, runs,
-                                 sizeof runs / sizeof *runs);
-    bool is_first = !c->looked_ms; /* all looks written then, which says nothing about the next time */
-    uint64_t units = c->looked_ms ? (now_ms - c->looked_ms) / h->unit_ms : 0;
-    /* What was not a whole unit counts at the next look. */
-    c->looked_ms = c->looked_ms && n >= 0 ? c->looked_ms + units * h->unit_ms : now_ms;
-    if (n < 0)
-        return; /* not mapped or not registered any more: RANGE_DEL is on its way */
-    if (units)
-        for (uint32_t p = 0; p < c->nr; p++)
-            age_page(c, p, units);
-    c->nr_written = 0;
-    for (int i = 0; i < n; i++)
-        for (page_number page = runs[i].first; page < runs[i].end; page++) {
-            uint32_t p = (uint32_t)(page - c->first);
-            c->idle[p] = 0;
-            c->bar[p] &= (uint8_t)~BAR_INCOMPRESSIBLE;
-            c->nr_written += !is_first;
+    level = level < PAGE_LEVEL_MAX ? level : PAGE_LEVEL_MAX;
+    return (uint16_t)((page & ~(7u << PAGE_LEVEL_SHIFT)) | level << PAGE_LEVEL_SHIFT);
+}
+
+/* One unit more than the time itself: the write was within the unit that age 0 stands for. */
+static uint64_t units_needed(const struct heat *h, uint16_t page)
+{
+    if (page & PAGE_OFFERED) /* and still there: the client could not just then */
+        return clamp(h->cold_age_ms / 4, 10, UINT32_MAX) / h->unit_ms + 1;
+    uint64_t idle_ms = h->cold_age_ms << level_of(page);
+    return clamp((idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE);
+}
+
+static bool is_ready(const struct heat *h, uint16_t page)
+{
+    return page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) &&
+           (page & PAGE_AGE) >= units_needed(h, page);
+}
+
+static void grow_old(struct heat *h, struct chunk *c, uint64_t now_ms)
+{
+    uint64_t units = c->age_ms ? (now_ms - c->age_ms) / h->unit_ms : 0;
+    c->age_ms = c->age_ms ? c->age_ms + units * h->unit_ms : now_ms;
+    if (!c->pages)
+        return;
+    units = units < PAGE_AGE ? units : PAGE_AGE;
+    for (uint32_t i = 0; i < c->nr; i++) {
+        uint64_t age = (c->pages[i] & PAGE_AGE) + units;
+        c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) |
+                                 (age < PAGE_AGE ? age : PAGE_AGE));
+    }
+}
+
+static bool has_pages(struct heat *h, struct chunk *c)
+{
+    if (!c->pages) {
+        c->pages = calloc(CHUNK_PAGES, sizeof *c->pages);
+        h->page_bytes += c->pages ? CHUNK_PAGES * sizeof *c->pages : 0;
+    }
+    return c->pages;
+}
+
+static void note_region(struct heat *h, struct chunk *c, const struct pagemap_region *r)
+{
+    uint32_t from = (uint32_t)(page_of(r->start) - c->first);
+    uint32_t to = (uint32_t)(page_of(r->end) - c->first);
+    bool is_written = pagemap_region_is_written(r);
+    for (uint32_t i = from; i < to; i++) {
+        if (is_written) {
+            c->pages[i] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED | PAGE_INCOMPRESSIBLE);
+            continue;
         }
-    if (n || units)
-        c->is_spent = false;
+        c->pages[i] |= PAGE_THERE;
+        c->nr_ready += is_ready(h, c->pages[i]);
+    }
+    if (is_written)
+        c->nr_written = (uint16_t)(c->nr_written + to - from);
+}
+
+/* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
+static void look(struct heat *h, struct chunk *c, uint64_t now_ms, enum pagemap_scan_mode mode)
+{
+    int n = pagemap_scan(h->pagemap_fd, c->first, chunk_end(c), mode, h->regions, CHUNK_PAGES);
+    c->looked_ms = now_ms;
+    grow_old(h, c, now_ms);
+    h->nr_ready -= c->nr_ready;
+    c->nr_written = c->nr_ready = 0;
+    c->is_empty = n <= 0;
+    /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
+    if (n <= 0 || !has_pages(h, c))
+        return;
+    uint32_t nr_there = 0;
+    for (int i = 0; i < n; i++) {
+        note_region(h, c, &h->regions[i]);
+        nr_there += (uint32_t)(page_of(h->regions[i].end) - page_of(h->regions[i].start));
+    }
+    h->nr_ready += c->nr_ready;
+    if (mode != PAGEMAP_SCAN_PROTECT)
+        return;
+    bool is_hot = c->protected_ms && c->nr_written * 8u >= nr_there * 7u;
+    c->hot_shift = !is_hot ? 0 : c->hot_shift < HOT_SHIFT_MAX ? (uint8_t)(c->hot_shift + 1)
+                                                               : (uint8_t)HOT_SHIFT_MAX;
+    c->nr_free -= c->nr_written < c->nr_free ? c->nr_written : c->nr_free;
+    c->nr_written = 0;
+    c->protected_ms = now_ms;
+}
+
+/* Looks at what is due. False: the time was up before the round was. */
+static bool look_round(struct heat *h, uint64_t now_ms, uint64_t until_ns)
+{
+    for (size_t seen = 0; seen < h->nr; seen++) {
+        if (h->look_cursor >= h->nr)
+            h->look_cursor = 0;
+        struct chunk *c = &h->chunks[h->look_cursor];
+        uint64_t pause_ms = h->look_pause_ms * (c->is_empty ? EMPTY_FACTOR : 1);
+        if (!c->looked_ms || now_ms >= c->looked_ms + pause_ms) {
+            if (now_ns() >= until_ns)
+                return false;
+            bool is_for_nothing = !h->is_rationed || c->nr_free == c->nr;
+            look(h, c, now_ms, is_for_nothing ? PAGEMAP_SCAN_PROTECT : PAGEMAP_SCAN_LOOK);
+        }
+        h->look_cursor++;
+    }
+    return true;
+}
+
+/* Gives turns as far as the tokens go; the turn stays with the first that can't pay, and behind it only
+ * who need not pay is served. False: the time was up before the round was. */
+static bool protect_round(struct heat *h, uint64_t now_ms, uint64_t until_ns)
+{
+    size_t at = h->protect_cursor;
+    bool is_waiting = false;
+    for (size_t seen = 0; seen < h->nr; seen++, at++) {
+        if (at >= h->nr)
+            at = 0;
+        if (!is_waiting)
+            h->protect_cursor = at;
+        struct chunk *c = &h->chunks[at];
+        if (!c->nr_written || now_ms < c->protected_ms + (h->look_pause_ms << c->hot_shift))
+            continue;
+        uint64_t price = c->nr_written > c->nr_free ? c->nr_written - c->nr_free : 0;
+        is_waiting |= price * 1000 > h->tokens;
+        if (is_waiting && price)
+            continue;
+        if (now_ns() >= until_ns)
+            return false;
+        h->tokens -= price * 1000;
+        look(h, c, now_ms, PAGEMAP_SCAN_PROTECT);
+    }
+    return true;
 }
 
 static bool scan_tick(struct heat *h, uint64_t now_ms)
 {
-    if (h->last_tick_ms)
-        h->tokens += (double)(now_ms - h->last_tick_ms) * TOKENS_PER_S / 1000;
-    if (h->tokens > TOKENS_PER_S)
-        h->tokens = TOKENS_PER_S;
-    h->last_tick_ms = now_ms;
+    uint64_t elapsed_ms = h->now_ms ? now_ms - h->now_ms : 1;
+    h->now_ms = now_ms;
+    h->tokens = clamp(h->tokens + clamp(elapsed_ms, 0, 1000) * TOKENS_PER_S, 0, TOKENS_PER_S * 1000u);
+    uint64_t own_ns = clamp(clamp(elapsed_ms, 1, 1000) * OWN_NS_PER_MS, TICK_NS_MIN, TICK_NS_MAX);
+    uint64_t until_ns = now_ns() + (h->is_rationed ? own_ns : TICK_NS_MAX);
+    bool is_done = look_round(h, now_ms, until_ns);
+    if (h->is_rationed)
+        is_done &= protect_round(h, now_ms, until_ns);
+    return !is_done;
+}
 
-    unsigned nr_looks = 0;
-    for (size_t seen = 0; seen < h->nr; seen++) {
-        if (h->look_cursor >= h->nr)
-            h->look_cursor = 0;
-        struct chunk *c = h->chunks[h->look_cursor];
-        bool is_due = !c->looked_ms || now_ms >= c->looked_ms + h->look_every_ms;
-        double price = c->looked_ms && h->cold_age_ms >= AGGRESSIVE_BELOW_MS ? c->nr_written : 0;
-        if (is_due && price <= h->tokens) {
-            if (nr_looks++ == TICK_CHUNKS_MAX)
-                return true;
-            h->tokens -= price;
-            look(h, c, now_ms);
-        }
-        h->look_cursor++;
-    }
-    return false;
+/* ---- what becomes of it */
+
+/* The page came back and was out: `age` units after it had been offered. */
+static uint16_t after_return(uint16_t page)
+{
+    unsigned level = level_of(page);
+    if (!(page & PAGE_OFFERED)) /* a look has seen it written before we heard of its return */
+        level = level ? level : 1;
+    else if ((page & PAGE_AGE) <= SOON_UNITS)
+        level++;
+    else if (level)
+        level--;
+    return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level);
 }
 
 static void scan_feedback(struct heat *h, page_number page, enum feedback_kind kind)
 {
     size_t i = chunk_from(h, page);
-    if (i == h->nr || h->chunks[i]->first > page)
+    if (i == h->nr || h->chunks[i].first > page || !h->chunks[i].pages)
         return;
-    struct chunk *c = h->chunks[i];
-    uint32_t p = (uint32_t)(page - c->first);
-    uint32_t soon = (IDLE_UNITS_PER_AGE << BAR_LEVEL(c->bar[p])) + SOON_AGES * IDLE_UNITS_PER_AGE;
+    struct chunk *c = &h->chunks[i];
+    uint16_t *p = &c->pages[page - c->first];
+    bool was_ready = is_ready(h, *p);
     switch (kind) {
     case FEEDBACK_REFAULT:
-        if (c->idle[p] < soon && BAR_LEVEL(c->bar[p]) < BAR_LEVEL_MAX)
-            c->bar[p]++;
-        c->idle[p] = 0;
-        c->is_spent = false;
-        return;
+        *p = after_return(*p);
+        break;
     case FEEDBACK_INCOMPRESSIBLE:
-        c->bar[p] |= BAR_INCOMPRESSIBLE;
-        return;
+        *p = (uint16_t)((*p | PAGE_INCOMPRESSIBLE) & ~PAGE_OFFERED);
+        break;
     case FEEDBACK_BUSY:
-        if (BAR_LEVEL(c->bar[p]) < BAR_LEVEL_MAX)
-            c->bar[p]++;
-        c->idle[p] = 0;
-        return;
+        *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
+        break;
     case FEEDBACK_KIND_NR:
         return;
     }
+    if (was_ready && !is_ready(h, *p)) {
+        c->nr_ready--;
+        h->nr_ready--;
+    }
 }
 
-static bool is_cold(const struct chunk *c, uint32_t p)
-{
-    if (c->bar[p] & (BAR_INCOMPRESSIBLE | BAR_OUTSIDE))
-        return false;
-    uint32_t needed = IDLE_UNITS_PER_AGE << BAR_LEVEL(c->bar[p]);
-    return c->idle[p] >= (needed < IDLE_MAX ? needed : IDLE_MAX);
-}
-
-/* Cuts the runs of present, unwritten pages of one chunk into runs of cold ones. */
+/* Takes runs out of one chunk. Those taken are offered: they count anew from now on. */
 static size_t pick_chunk(struct heat *h, struct chunk *c, size_t pages_max, struct heat_run *ret_runs,
                          size_t nr_max)
 {
-    struct page_run there[CHUNK_PAGES / 2 + 1];
-    int n = pagemap_scan_unwritten(h->pagemap_fd, c->first, c->first + c->nr, there,
-                                   sizeof there / sizeof *there);
-    size_t nr = 0, nr_pages = 0;
-    for (int i = 0; i < n && nr < nr_max; i++)
-        for (page_number page = there[i].first; page < there[i].end && nr_pages < pages_max;) {
-            uint32_t p = (uint32_t)(page - c->first), q = p;
-            uint32_t end = (uint32_t)(there[i].end - c->first);
-            uint8_t youngest = IDLE_MAX;
-            for (; q < end && nr_pages + (q - p) < pages_max && is_cold(c, q); q++)
-                if (c->idle[q] < youngest)
-                    youngest = c->idle[q];
-            if (q == p) {
-                page++;
-                continue;
-            }
-            if (nr == nr_max)
-                return nr;
-            ret_runs[nr++] = (struct heat_run){ .first = page,
-                                                .nr_pages = q - p,
-                                                .idle_ms = youngest * h->unit_ms };
-            nr_pages += q - p;
-            page += q - p;
+    size_t nr = 0;
+    for (uint32_t i = 0; i < c->nr && c->nr_ready && pages_max; i++) {
+        if (!is_ready(h, c->pages[i]))
+            continue;
+        if (nr == nr_max)
+            break;
+        struct heat_run run = { .first = c->first + i, .idle_ms = UINT64_MAX };
+        for (; i < c->nr && pages_max && is_ready(h, c->pages[i]); i++) {
+            uint64_t idle_ms = ((c->pages[i] & PAGE_AGE) - 1u) * h->unit_ms;
+            run.idle_ms = idle_ms < run.idle_ms ? idle_ms : run.idle_ms;
+            c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+            run.nr_pages++;
+            pages_max--;
         }
-    c->is_spent = nr == 0;
+        c->nr_ready -= (uint16_t)run.nr_pages;
+        h->nr_ready -= run.nr_pages;
+        ret_runs[nr++] = run;
+    }
     return nr;
-}
-
-static bool has_cold(const struct chunk *c)
-{
-    for (uint32_t p = 0; p < c->nr; p++)
-        if (is_cold(c, p))
-            return true;
-    return false;
 }
 
 static size_t scan_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
                         size_t nr_max)
 {
+    (void)now_ms;
     size_t nr = 0;
-    for (size_t seen = 0; seen < h->nr && nr < nr_max && pages_max; seen++) {
+    for (size_t seen = 0; seen < h->nr && h->nr_ready && nr < nr_max && pages_max; seen++) {
         if (h->pick_cursor >= h->nr)
             h->pick_cursor = 0;
-        struct chunk *c = h->chunks[h->pick_cursor++];
-        if (c->is_spent || now_ms < c->next_offer_ms)
-            continue;
-        if (!has_cold(c)) {
-            c->is_spent = true; /* until the next look changes something */
-            continue;
-        }
+        struct chunk *c = &h->chunks[h->pick_cursor];
         size_t got = pick_chunk(h, c, pages_max, ret_runs + nr, nr_max - nr);
         for (size_t i = 0; i < got; i++)
             pages_max -= ret_runs[nr + i].nr_pages;
         nr += got;
-        if (pages_max && nr < nr_max)
-            c->next_offer_ms = now_ms + clamp(h->unit_ms, 10, 1000);
+        if (c->nr_ready)
+            break; /* goes on here */
+        h->pick_cursor++;
     }
     return nr;
 }
 
 static uint64_t scan_nr_pages(const struct heat *h)
 {
-    uint64_t nr = 0;
-    for (size_t i = 0; i < h->nr; i++)
-        nr += h->chunks[i]->nr;
-    return nr;
+    return h->nr_pages;
+}
+
+static uint64_t scan_nr_ready(const struct heat *h)
+{
+    return h->nr_ready;
 }
 
 static uint64_t scan_bookkeeping_bytes(const struct heat *h)
 {
-    return sizeof *h + h->capacity * sizeof *h->chunks + h->nr * sizeof(struct chunk);
+    return sizeof *h + h->capacity * sizeof *h->chunks + h->page_bytes;
 }
 
 const struct heat_ops heat_scan_ops = {
@@ -351,5 +524,6 @@ const struct heat_ops heat_scan_ops = {
     .feedback = scan_feedback,
     .pick = scan_pick,
     .nr_pages = scan_nr_pages,
+    .nr_ready = scan_nr_ready,
     .bookkeeping_bytes = scan_bookkeeping_bytes,
 };

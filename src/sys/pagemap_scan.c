@@ -9,12 +9,8 @@
 #define PAGE_IS_WRITTEN (1u << 1)
 #define PAGE_IS_FILE (1u << 2)
 #define PAGE_IS_PRESENT (1u << 3)
+#define PAGE_IS_SWAPPED (1u << 4)
 #define PAGE_IS_PFNZERO (1u << 5)
-struct page_region {
-    __u64 start;
-    __u64 end;
-    __u64 categories;
-};
 #define PM_SCAN_WP_MATCHING (1u << 0)
 #define PM_SCAN_CHECK_WPASYNC (1u << 1)
 struct pm_scan_arg {
@@ -34,42 +30,27 @@ struct pm_scan_arg {
 #define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
 #endif
 
-#define REGIONS_MAX 512
+_Static_assert(sizeof(struct pm_scan_arg) == 96, "the kernel's");
+_Static_assert(sizeof(struct pagemap_region) == 24, "struct page_region of the kernel");
+_Static_assert(PAGE_IS_WRITTEN == 2, "pagemap_region_is_written");
 
-static int scan(int fd, struct pm_scan_arg *a, struct page_run *ret_runs, size_t nr_max)
+int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagemap_scan_mode mode,
+                 struct pagemap_region *ret_regions, size_t nr_max)
 {
-    struct page_region regions[REGIONS_MAX];
-    a->size = sizeof *a;
-    a->vec = (uintptr_t)regions;
-    a->vec_len = nr_max < REGIONS_MAX ? nr_max : REGIONS_MAX;
-    int n = ioctl(fd, PAGEMAP_SCAN, a);
-    if (n < 0)
-        return -errno;
-    for (int i = 0; i < n; i++)
-        ret_runs[i] = (struct page_run){ page_of(regions[i].start), page_of(regions[i].end) };
-    return n;
-}
-
-int pagemap_scan_written(int pagemap_fd, page_number first, page_number end, struct page_run *ret_runs,
-                         size_t nr_max)
-{
-    /* PRESENT, too: WRITTEN alone leaves write-protect markers in holes, and MOVE then says EEXIST. */
-    struct pm_scan_arg a = { .flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
-                             .start = page_address(first),
-                             .end = page_address(end),
-                             .category_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
-                             .return_mask = PAGE_IS_WRITTEN };
-    return scan(pagemap_fd, &a, ret_runs, nr_max);
-}
-
-int pagemap_scan_unwritten(int pagemap_fd, page_number first, page_number end,
-                           struct page_run *ret_runs, size_t nr_max)
-{
-    uint64_t absent = PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PFNZERO;
-    struct pm_scan_arg a = { .start = page_address(first),
-                             .end = page_address(end),
-                             .category_inverted = absent,
-                             .category_mask = PAGE_IS_PRESENT | absent,
-                             .return_mask = PAGE_IS_PRESENT };
-    return scan(pagemap_fd, &a, ret_runs, nr_max);
+    /* Asking for PRESENT keeps holes out of it. That matters: protecting a hole leaves a marker there,
+     * and MOVE into it then says EEXIST. What matches is protected only if it is also written. */
+    const uint64_t not_ours = PAGE_IS_FILE | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO;
+    struct pm_scan_arg a = {
+        .size = sizeof a,
+        .flags = PM_SCAN_CHECK_WPASYNC | (mode == PAGEMAP_SCAN_PROTECT ? PM_SCAN_WP_MATCHING : 0),
+        .start = page_address(first),
+        .end = page_address(end),
+        .vec = (uintptr_t)ret_regions,
+        .vec_len = nr_max,
+        .category_inverted = not_ours,
+        .category_mask = PAGE_IS_PRESENT | not_ours,
+        .return_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
+    };
+    int n = ioctl(pagemap_fd, PAGEMAP_SCAN, &a);
+    return n < 0 ? -errno : n;
 }

@@ -1,26 +1,36 @@
-/* pagemap_scan.h - PAGEMAP_SCAN (Linux 6.7): which pages were written since they were last
- * write-protected, and which are there. Works on any open /proc/PID/pagemap, also one that another
- * process opened and handed over. From Documentation/admin-guide/mm/pagemap.rst. Any thread. */
+/* pagemap_scan.h - PAGEMAP_SCAN (Linux 6.7): which pages are there, and which were written since they
+ * were last write-protected. Works on any open /proc/PID/pagemap, also one that another process opened
+ * and handed over. From Documentation/admin-guide/mm/pagemap.rst. Any thread; nothing is allocated. */
 #ifndef SYS_PAGEMAP_SCAN_H
 #define SYS_PAGEMAP_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/pagesize.h"
 
-struct page_run {
-    page_number first, end;
+/* A run of neighbours that are alike, as the kernel writes it. */
+struct pagemap_region {
+    uint64_t start, end; /* addresses */
+    uint64_t categories;
 };
 
-/* Finds the pages of [first, end) that have been written since the last call and write-protects them
- * again. Only where the owner registered asynchronous write-protection. Holes get no markers. Number
- * of runs; -EPERM: part of it is not registered so (any more). */
-int pagemap_scan_written(int pagemap_fd, page_number first, page_number end, struct page_run *ret_runs,
-                         size_t nr_max);
-/* Finds the pages that are present, anonymous, not the zero page, and unwritten since the last
- * pagemap_scan_written(); changes nothing. */
-int pagemap_scan_unwritten(int pagemap_fd, page_number first, page_number end,
-                           struct page_run *ret_runs, size_t nr_max);
+static inline bool pagemap_region_is_written(const struct pagemap_region *r)
+{
+    return r->categories >> 1 & 1; /* PAGE_IS_WRITTEN */
+}
+
+enum pagemap_scan_mode {
+    PAGEMAP_SCAN_LOOK,    /* changes nothing, costs the owner nothing */
+    PAGEMAP_SCAN_PROTECT, /* and write-protects what is written: its next write costs about 1 us */
+};
+
+/* Finds the pages of [first, end) that are present, anonymous and not the zero page, written and
+ * unwritten ones as runs of their own. Only where the owner registered asynchronous write-protection;
+ * holes in the address space are passed over. At most one run a page is needed.
+ * Number of runs; -EPERM: part of it is not registered so (any more); -ENOTTY: an older kernel. */
+int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagemap_scan_mode mode,
+                 struct pagemap_region *ret_regions, size_t nr_max);
 
 #endif

@@ -1,0 +1,430 @@
+/* What is not written for the cold age is found, and nothing else; the writer's price stays within its
+ * ration and is shared out fairly. Method: a real userfaultfd region of this process with asynchronous
+ * write-protection; time is a number that the test counts up, writes are real. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "heat/heat.h"
+#include "sys/pagemap.h"
+#include "sys/pagemap_scan.h"
+#include "sys/uffd.h"
+
+#define COLD_MS 5000u
+#define CHUNK 512u
+#define RUNS_MAX 4096u
+
+static int pagemap_fd = -1, uffd = -1;
+static struct heat_run runs[RUNS_MAX];
+static struct pagemap_region regions[CHUNK];
+
+struct area {
+    unsigned char *memory;
+    page_number first;
+    size_t nr;
+    struct heat *heat;
+    uint64_t now_ms;
+};
+
+static struct area area_new(size_t nr, uint64_t cold_ms)
+{
+    struct area a = { .nr = nr, .now_ms = 1000 };
+    /* Aligned, so that the chunks are whole. */
+    unsigned char *memory = mmap(NULL, pages_to_bytes(nr + CHUNK), PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    (void)madvise(memory, pages_to_bytes(nr + CHUNK), MADV_NOHUGEPAGE);
+    a.first = (page_of((uintptr_t)memory) / CHUNK + 1) * CHUNK;
+    a.memory = memory + (page_address(a.first) - (uintptr_t)memory);
+    assert_int_equal(uffd_register(uffd, (uintptr_t)a.memory, pages_to_bytes(nr), UFFD_WATCH), 0);
+    assert_int_equal(heat_scan_ops.create(pagemap_fd, cold_ms, &a.heat), 0);
+    assert_int_equal(heat_scan_ops.add(a.heat, a.first, a.first + nr), 0);
+    return a;
+}
+
+static void area_free(struct area *a)
+{
+    a->heat = heat_scan_ops.destroy(a->heat);
+    assert_int_equal(uffd_unregister(uffd, (uintptr_t)a->memory, pages_to_bytes(a->nr)), 0);
+    munmap(a->memory, pages_to_bytes(a->nr));
+}
+
+static void write_pages(struct area *a, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        a->memory[i * PAGE_BYTES + i % PAGE_BYTES]++;
+}
+
+static void tick_all(struct area *a)
+{
+    for (int i = 0; i < 10000 && heat_scan_ops.tick(a->heat, a->now_ms); i++)
+        ;
+}
+
+static void pass(struct area *a, uint64_t ms)
+{
+    for (uint64_t until_ms = a->now_ms + ms; a->now_ms < until_ms;) {
+        a->now_ms += until_ms - a->now_ms < 100 ? until_ms - a->now_ms : 100;
+        tick_all(a);
+    }
+}
+
+/* Everything that can be picked; each page once, all of them in the area. */
+static size_t pick_all(struct area *a, bool *ret_picked)
+{
+    size_t sum = 0, nr;
+    memset(ret_picked, 0, a->nr * sizeof(bool));
+    while ((nr = heat_scan_ops.pick(a->heat, a->now_ms, SIZE_MAX, runs, RUNS_MAX)) > 0)
+        for (size_t i = 0; i < nr; i++) {
+            assert_in_range(runs[i].nr_pages, 1, CHUNK);
+            assert_true(runs[i].first >= a->first);
+            for (uint32_t p = 0; p < runs[i].nr_pages; p++) {
+                size_t page = (size_t)(runs[i].first - a->first) + p;
+                assert_true(page < a->nr && !ret_picked[page]);
+                ret_picked[page] = true;
+                sum++;
+            }
+        }
+    assert_int_equal(heat_scan_ops.nr_ready(a->heat), 0);
+    return sum;
+}
+
+static void idle_pages_are_found_and_no_others(void **state)
+{
+    (void)state;
+    struct area a = area_new(1000, COLD_MS);
+    static bool picked[1000];
+    write_pages(&a, 0, 700); /* beyond that there is nothing */
+    volatile unsigned char zero = a.memory[800 * PAGE_BYTES]; /* only read: the zero page */
+    (void)zero;
+    uint64_t written_ms = a.now_ms;
+    tick_all(&a);
+    for (int i = 0; i < 10; i++) { /* every other page among the first 100 stays busy */
+        for (size_t p = 0; p < 100; p += 2)
+            write_pages(&a, p, p + 1);
+        pass(&a, 400);
+        assert_int_equal(pick_all(&a, picked), 0);
+    }
+    while (a.now_ms < written_ms + COLD_MS - 100) {
+        write_pages(&a, 98, 99);
+        pass(&a, 100);
+        assert_int_equal(pick_all(&a, picked), 0);
+    }
+    pass(&a, 1500 + 625); /* a look's pause and the unit in which ages are counted */
+    size_t nr = pick_all(&a, picked);
+    for (size_t p = 0; p < a.nr; p++)
+        assert_int_equal(picked[p], p < 700 && (p >= 100 || p % 2));
+    assert_int_equal(nr, 650);
+    area_free(&a);
+}
+
+static void what_is_said_is_never_too_long(void **state)
+{
+    (void)state;
+    struct area a = area_new(64, COLD_MS);
+    uint64_t written_ms[64], seed = 1;
+    write_pages(&a, 0, 64);
+    for (size_t p = 0; p < 64; p++)
+        written_ms[p] = a.now_ms;
+    size_t nr_found = 0;
+    for (int step = 0; step < 4000; step++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t p = seed >> 33 & 63;
+        if (seed >> 50 & 1) {
+            write_pages(&a, p, p + 1);
+            written_ms[p] = a.now_ms;
+        }
+        a.now_ms += seed >> 40 & 255;
+        tick_all(&a);
+        size_t nr = heat_scan_ops.pick(a.heat, a.now_ms, 8, runs, RUNS_MAX);
+        for (size_t i = 0; i < nr; i++)
+            for (uint32_t j = 0; j < runs[i].nr_pages; j++) {
+                uint64_t idle_ms = a.now_ms - written_ms[runs[i].first - a.first + j];
+                pagemap_entry entry; /* written since the last look: the client passes it over */
+                assert_int_equal(pagemap_read(pagemap_fd, runs[i].first + j, 1, &entry), 0);
+                if (!pagemap_is_unwritten(entry))
+                    continue;
+                assert_true(runs[i].idle_ms <= idle_ms && idle_ms >= COLD_MS);
+                nr_found++;
+            }
+    }
+    assert_true(nr_found > 100);
+    area_free(&a);
+}
+
+static uint64_t nr_protected(struct area *a, size_t from, size_t to)
+{
+    uint64_t nr = 0;
+    for (size_t i = from; i < to; i += CHUNK) {
+        int n = pagemap_scan(pagemap_fd, a->first + i, a->first + i + CHUNK, PAGEMAP_SCAN_LOOK, regions,
+                             CHUNK);
+        for (int k = 0; k < n; k++)
+            if (!pagemap_region_is_written(&regions[k]))
+                nr += page_of(regions[k].end) - page_of(regions[k].start);
+    }
+    return nr;
+}
+
+#define NR_HOT (40 * CHUNK)
+#define NR_IDLE (8 * CHUNK)
+
+static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
+{
+    (void)state;
+    struct area a = area_new(NR_HOT + NR_IDLE, COLD_MS);
+    static bool picked[NR_HOT + NR_IDLE];
+    static uint64_t turns[NR_HOT / CHUNK];
+    write_pages(&a, 0, a.nr);
+    tick_all(&a);
+    uint64_t paid = 0, seconds = 60, found_ms = 0;
+    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr); /* at first it is free */
+    write_pages(&a, 0, NR_HOT);
+    for (uint64_t ms = 0; ms < seconds * 1000; ms += 100) {
+        pass(&a, 100);
+        for (size_t c = 0; c < NR_HOT / CHUNK; c++) {
+            uint64_t nr = nr_protected(&a, c * CHUNK, (c + 1) * CHUNK);
+            turns[c] += nr > 0;
+            paid += nr;
+        }
+        write_pages(&a, 0, NR_HOT); /* all of it is hot, all the time */
+        if (pick_all(&a, picked) && !found_ms) {
+            found_ms = ms;
+            for (size_t p = 0; p < a.nr; p++)
+                assert_int_equal(picked[p], p >= NR_HOT);
+        }
+    }
+    assert_in_range(found_ms, COLD_MS - 200, COLD_MS + 2000);
+    assert_in_range(paid, 1000 * seconds, 5000 * (seconds + 2));
+    uint64_t least = UINT64_MAX, most = 0;
+    for (size_t c = 0; c < NR_HOT / CHUNK; c++) {
+        least = turns[c] < least ? turns[c] : least;
+        most = turns[c] > most ? turns[c] : most;
+    }
+    print_message("%lu pages protected in %lu s; turns of a chunk: %lu to %lu\n", (unsigned long)paid,
+                  (unsigned long)seconds, (unsigned long)least, (unsigned long)most);
+    assert_true(least >= 3 && most <= least + 2);
+    area_free(&a);
+}
+
+static void a_short_cold_age_is_not_rationed(void **state)
+{
+    (void)state;
+    struct area a = area_new(NR_HOT, 1);
+    static bool picked[NR_HOT];
+    write_pages(&a, 0, a.nr);
+    for (int i = 0; i < 20; i++) {
+        a.now_ms += 2;
+        tick_all(&a);
+        write_pages(&a, 0, a.nr / 2);
+    }
+    for (int i = 0; i < 5; i++) {
+        a.now_ms += 1;
+        tick_all(&a);
+    }
+    assert_int_equal(pick_all(&a, picked), a.nr);
+    area_free(&a);
+}
+
+/* How long until a page, untouched from now on, is offered. */
+static uint64_t wait_for(struct area *a, size_t page)
+{
+    static bool picked[CHUNK];
+    uint64_t from_ms = a->now_ms;
+    while (a->now_ms < from_ms + 1000 * COLD_MS) {
+        pass(a, 100);
+        (void)pick_all(a, picked);
+        if (picked[page])
+            return a->now_ms - from_ms;
+    }
+    return UINT64_MAX;
+}
+
+static void comes_back(struct area *a, size_t page)
+{
+    write_pages(a, page, page + 1);
+    heat_scan_ops.feedback(a->heat, a->first + page, FEEDBACK_REFAULT);
+}
+
+static void who_is_wanted_back_soon_waits_twice_as_long_each_time(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, COLD_MS);
+    write_pages(&a, 0, 32);
+    tick_all(&a);
+    uint64_t slack_ms = 4500; /* looks, units, and turns that have become rarer */
+    assert_in_range(wait_for(&a, 3), COLD_MS, COLD_MS + slack_ms);
+    uint64_t expected_ms = COLD_MS;
+    for (int i = 0; i < 8; i++) {
+        expected_ms = i < 6 ? expected_ms * 2 : expected_ms; /* there is a ceiling: 64 times */
+        comes_back(&a, 3);
+        assert_in_range(wait_for(&a, 3), expected_ms, expected_ms + slack_ms + expected_ms / 10);
+    }
+    /* It stays out for long: forgiven, a step each time. */
+    for (int i = 0; i < 6; i++) {
+        pass(&a, 17 * COLD_MS + 20000);
+        expected_ms /= 2;
+        static bool picked[CHUNK];
+        (void)pick_all(&a, picked); /* it was there all the time and has been offered again and again */
+        (void)madvise(a.memory + 3 * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+        pass(&a, 17 * COLD_MS);
+        comes_back(&a, 3);
+        assert_in_range(wait_for(&a, 3), expected_ms, expected_ms + slack_ms + expected_ms / 10);
+    }
+    area_free(&a);
+}
+
+static void what_does_not_shrink_is_left_alone_until_written(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, COLD_MS);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, 8);
+    pass(&a, COLD_MS + 2500);
+    assert_int_equal(pick_all(&a, picked), 8);
+    heat_scan_ops.feedback(a.heat, a.first + 2, FEEDBACK_INCOMPRESSIBLE);
+    heat_scan_ops.feedback(a.heat, a.first + 5, FEEDBACK_BUSY);
+    pass(&a, COLD_MS + 2500); /* those that are still there are offered again; the busy one later */
+    assert_int_equal(pick_all(&a, picked), 6);
+    assert_true(!picked[2] && !picked[5]);
+    pass(&a, 20 * COLD_MS);
+    assert_int_equal(pick_all(&a, picked), 7);
+    assert_true(!picked[2] && picked[5]);
+    write_pages(&a, 2, 3);
+    assert_in_range(wait_for(&a, 2), COLD_MS, COLD_MS + 4500);
+    area_free(&a);
+}
+
+static void holes_get_no_markers(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, COLD_MS);
+    write_pages(&a, 0, CHUNK);
+    pass(&a, COLD_MS);
+    (void)madvise(a.memory + 10 * PAGE_BYTES, pages_to_bytes(100), MADV_DONTNEED);
+    pass(&a, 3 * COLD_MS);
+    pagemap_entry entries[CHUNK];
+    assert_int_equal(pagemap_read(pagemap_fd, a.first, CHUNK, entries), 0);
+    for (size_t i = 0; i < CHUNK; i++)
+        assert_true((i >= 10 && i < 110) ? entries[i] == 0 || !pagemap_is_unwritten(entries[i])
+                                         : pagemap_is_unwritten(entries[i]));
+    area_free(&a);
+}
+
+#define MODEL_PAGES 4096u
+
+static void ranges_come_and_go(void **state)
+{
+    (void)state;
+    struct area a = area_new(MODEL_PAGES, 1);
+    static bool is_watched[MODEL_PAGES], picked[MODEL_PAGES];
+    memset(is_watched, 1, sizeof(is_watched));
+    write_pages(&a, 0, a.nr);
+    uint64_t seed = 7;
+    for (int step = 0; step < 3000; step++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        size_t from = seed >> 33 & (MODEL_PAGES - 1), nr = 1 + (seed >> 50 & 1023);
+        size_t to = from + nr < MODEL_PAGES ? from + nr : MODEL_PAGES;
+        bool adds = seed >> 31 & 1;
+        if (adds)
+            assert_int_equal(heat_scan_ops.add(a.heat, a.first + from, a.first + to), 0);
+        else
+            heat_scan_ops.remove(a.heat, a.first + from, a.first + to);
+        for (size_t i = from; i < to; i++)
+            is_watched[i] = adds;
+        heat_scan_ops.feedback(a.heat, a.first + from, (enum feedback_kind)(seed >> 60 & 3));
+        uint64_t nr_watched = 0;
+        for (size_t i = 0; i < MODEL_PAGES; i++)
+            nr_watched += is_watched[i];
+        assert_int_equal(heat_scan_ops.nr_pages(a.heat), nr_watched);
+        a.now_ms += seed >> 45 & 15;
+        if (step % 3 == 0)
+            tick_all(&a);
+        if (step % 7 == 0) {
+            (void)pick_all(&a, picked);
+            for (size_t i = 0; i < MODEL_PAGES; i++)
+                assert_true(!picked[i] || is_watched[i]);
+        }
+    }
+    heat_scan_ops.remove(a.heat, 0, UINT64_MAX);
+    assert_int_equal(heat_scan_ops.nr_pages(a.heat), 0);
+    assert_int_equal(heat_scan_ops.add(a.heat, a.first, a.first + a.nr), 0);
+    write_pages(&a, 0, a.nr);
+    for (int i = 0; i < 10; i++) {
+        a.now_ms++;
+        tick_all(&a);
+    }
+    assert_int_equal(pick_all(&a, picked), a.nr);
+    area_free(&a);
+}
+
+static void memory_that_is_gone_is_passed_over(void **state)
+{
+    (void)state;
+    struct area a = area_new(4 * CHUNK, 1);
+    static bool picked[4 * CHUNK];
+    write_pages(&a, 0, a.nr);
+    /* One chunk has no mapping any more, one has another that is not ours. */
+    munmap(a.memory + pages_to_bytes(CHUNK), pages_to_bytes(CHUNK));
+    void *other = mmap(a.memory + pages_to_bytes(2 * CHUNK), pages_to_bytes(CHUNK),
+                       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    assert_ptr_not_equal(other, MAP_FAILED);
+    write_pages(&a, 2 * CHUNK, 3 * CHUNK);
+    for (int i = 0; i < 20; i++) {
+        a.now_ms++;
+        tick_all(&a);
+    }
+    assert_int_equal(pick_all(&a, picked), 2 * CHUNK);
+    assert_true(picked[0] && !picked[CHUNK] && !picked[2 * CHUNK] && picked[3 * CHUNK]);
+    a.heat = heat_scan_ops.destroy(a.heat);
+    munmap(a.memory, pages_to_bytes(a.nr));
+}
+
+static void bookkeeping_is_two_bytes_a_page(void **state)
+{
+    (void)state;
+    size_t nr = 64 * CHUNK;
+    struct area a = area_new(nr, COLD_MS);
+    uint64_t before = heat_scan_ops.bookkeeping_bytes(a.heat);
+    assert_in_range(before, 1, nr / 2 + 16384); /* what was never touched costs hardly anything */
+    write_pages(&a, 0, nr);
+    tick_all(&a);
+    uint64_t after = heat_scan_ops.bookkeeping_bytes(a.heat);
+    assert_in_range(after, 2 * nr, 2 * nr + nr / 4 + 16384);
+    assert_int_equal(heat_scan_ops.add(a.heat, 0, (uint64_t)1 << 28), 0); /* a terabyte of nothing */
+    tick_all(&a);
+    assert_in_range(heat_scan_ops.bookkeeping_bytes(a.heat), 1, (uint64_t)64 << 20);
+    area_free(&a);
+}
+
+int main(void)
+{
+    uint64_t offered;
+    pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    uffd = uffd_open(-1);
+    if (uffd < 0 || uffd_handshake(uffd, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED, &offered)) {
+        printf("SKIP: needs the right to userfaultfd and asynchronous write-protection (Linux 6.8)\n");
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(idle_pages_are_found_and_no_others),
+        cmocka_unit_test(what_is_said_is_never_too_long),
+        cmocka_unit_test(the_price_is_rationed_and_idle_ones_do_not_wait_for_it),
+        cmocka_unit_test(a_short_cold_age_is_not_rationed),
+        cmocka_unit_test(who_is_wanted_back_soon_waits_twice_as_long_each_time),
+        cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
+        cmocka_unit_test(holes_get_no_markers),
+        cmocka_unit_test(ranges_come_and_go),
+        cmocka_unit_test(memory_that_is_gone_is_passed_over),
+        cmocka_unit_test(bookkeeping_is_two_bytes_a_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
