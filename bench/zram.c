@@ -1,0 +1,175 @@
+/* zram.c - see zram.h. */
+#include "zram.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
+#include <sys/sysmacros.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STATE_PATH "/run/process-pager-bench.zram"
+#define PAGE_CLUSTER "/proc/sys/vm/page-cluster"
+#define PRIORITY_HIGHEST 32767
+
+static int write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = write(fd, text, strlen(text));
+    int r = n < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+static int read_int(const char *path, int *ret_value)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return -errno;
+    int r = fscanf(f, "%d", ret_value) == 1 ? 0 : -EINVAL;
+    fclose(f);
+    return r;
+}
+
+static void sys_path(const struct zram *z, const char *name, char path[96])
+{
+    snprintf(path, 96, "/sys/block/zram%d/%s", z->id, name);
+}
+
+/* The header that mkswap(8) writes, version 1: one bad-page-free area over the whole device. */
+static int write_swap_header(const char *device, uint64_t bytes)
+{
+    union {
+        unsigned char bytes[4096];
+        struct {
+            unsigned char boot[1024];
+            uint32_t version, last_page, nr_bad_pages;
+        } header;
+    } page;
+    memset(&page, 0, sizeof page);
+    page.header.version = 1;
+    page.header.last_page = (uint32_t)(bytes / 4096 - 1);
+    memcpy(page.bytes + 4096 - 10, "SWAPSPACE2", 10);
+    int fd = open(device, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = pwrite(fd, &page, sizeof page, 0) == (ssize_t)sizeof page && fsync(fd) == 0 ? 0 : -errno;
+    close(fd);
+    return r;
+}
+
+static void write_state(const struct zram *z)
+{
+    FILE *f = fopen(STATE_PATH, "we");
+    if (!f)
+        return;
+    fprintf(f, "%d %d\n", z->id, z->page_cluster_before);
+    fclose(f);
+}
+
+/* devtmpfs makes the node; where it is not mounted we make it. */
+static void device_path(const struct zram *z, char path[96])
+{
+    snprintf(path, 96, "/dev/zram%d", z->id);
+    char number[96];
+    sys_path(z, "dev", number);
+    unsigned major_number = 0, minor_number = 0;
+    FILE *f = access(path, F_OK) ? fopen(number, "re") : NULL;
+    if (!f)
+        return;
+    if (fscanf(f, "%u:%u", &major_number, &minor_number) == 2)
+        (void)mknod(path, S_IFBLK | 0600, makedev(major_number, minor_number));
+    fclose(f);
+}
+
+static int set_up(struct zram *z, uint64_t bytes)
+{
+    char path[96], text[32];
+    sys_path(z, "comp_algorithm", path);
+    int r = write_text(path, "lz4");
+    snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
+    sys_path(z, "disksize", path);
+    if (r == 0)
+        r = write_text(path, text);
+    device_path(z, path);
+    if (r == 0)
+        r = write_swap_header(path, bytes);
+    if (r == 0 && swapon(path, SWAP_FLAG_PREFER | PRIORITY_HIGHEST))
+        r = -errno;
+    if (r == 0)
+        r = write_text(PAGE_CLUSTER, "0");
+    return r;
+}
+
+int zram_begin(struct zram *z, uint64_t bytes, char *ret_reason, size_t capacity)
+{
+    *z = (struct zram){ .id = -1 };
+    if (geteuid() != 0) {
+        snprintf(ret_reason, capacity, "zram needs root");
+        return -EPERM;
+    }
+    int r = read_int(PAGE_CLUSTER, &z->page_cluster_before);
+    if (r == 0)
+        r = read_int("/sys/class/zram-control/hot_add", &z->id);
+    if (r) {
+        snprintf(ret_reason, capacity, "this kernel has no zram (%s)", strerror(-r));
+        z->id = -1;
+        return r;
+    }
+    write_state(z);
+    r = set_up(z, bytes);
+    if (r) {
+        snprintf(ret_reason, capacity, "zram%d: %s", z->id, strerror(-r));
+        zram_end(z);
+    }
+    return r;
+}
+
+void zram_end(struct zram *z)
+{
+    if (z->id < 0)
+        return;
+    char path[96], text[16];
+    device_path(z, path);
+    (void)swapoff(path); /* EINVAL: it never was on */
+    snprintf(text, sizeof text, "%d", z->page_cluster_before);
+    (void)write_text(PAGE_CLUSTER, text);
+    sys_path(z, "reset", path);
+    (void)write_text(path, "1");
+    snprintf(text, sizeof text, "%d", z->id);
+    if (write_text("/sys/class/zram-control/hot_remove", text) == 0)
+        (void)unlink(STATE_PATH);
+    z->id = -1;
+}
+
+int zram_recover(void)
+{
+    struct zram z;
+    FILE *f = fopen(STATE_PATH, "re");
+    if (!f)
+        return 0;
+    int n = fscanf(f, "%d %d", &z.id, &z.page_cluster_before);
+    fclose(f);
+    if (n == 2)
+        zram_end(&z);
+    return unlink(STATE_PATH) && errno != ENOENT ? -errno : 0;
+}
+
+uint64_t zram_used_kib(const struct zram *z)
+{
+    char path[96];
+    unsigned long long used = 0;
+    sys_path(z, "mm_stat", path);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*u %*u %llu", &used) != 1)
+        used = 0;
+    fclose(f);
+    return used / 1024;
+}

@@ -1,0 +1,25 @@
+/* zram.h - a zram swap device of our own, for as long as a measurement needs one. It is hot-added, so
+ * no device that was there is touched; page-cluster is set and put back. What must be put back stands
+ * in a file until it has been: a run that was killed is cleaned up by the next one. Needs root. */
+#ifndef BENCH_ZRAM_H
+#define BENCH_ZRAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct zram {
+    int id; /* of /dev/zram<id>; -1: none */
+    int page_cluster_before;
+};
+
+/* Puts back what an earlier run left. 0 also when there was nothing. */
+int zram_recover(void);
+/* A swap device of that many bytes, lz4, page-cluster 0, preferred over any other. 0; else a line in
+ * ret_reason why not (no root, no zram in this kernel), and nothing is changed. */
+int zram_begin(struct zram *z, uint64_t bytes, char *ret_reason, size_t capacity);
+/* Everything as it was. Pages still in it are read back by the kernel first. */
+void zram_end(struct zram *z);
+/* What its pages cost, in KiB (mem_used_total of mm_stat). */
+uint64_t zram_used_kib(const struct zram *z);
+
+#endif
