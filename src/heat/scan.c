@@ -3,7 +3,7 @@
  * Memory is looked at in chunks of at most 512 pages. Two things are done to a chunk:
  *
  *   a look      which pages are there, which of them were written since they were last protected.
- *               Costs the client nothing and us 2-6 us. Each chunk, every quarter of the cold age.
+ *               Costs the client nothing and us 7-10 us. Each chunk, every quarter of the cold age.
  *   protection  the written ones are write-protected again. Each costs its next writer about 1 us, once.
  *               That is the price, so it is rationed: what a chunk holds at first is free, all else
  *               costs a token a page, out of 5000 a second for a session: half a percent of one CPU at

@@ -7,7 +7,6 @@
 
 #ifndef PAGEMAP_SCAN
 #define PAGE_IS_WRITTEN (1u << 1)
-#define PAGE_IS_FILE (1u << 2)
 #define PAGE_IS_PRESENT (1u << 3)
 #define PAGE_IS_SWAPPED (1u << 4)
 #define PAGE_IS_PFNZERO (1u << 5)
@@ -38,8 +37,10 @@ int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagema
                  struct pagemap_region *ret_regions, size_t nr_max)
 {
     /* Asking for PRESENT keeps holes out of it. That matters: protecting a hole leaves a marker there,
-     * and MOVE into it then says EEXIST. What matches is protected only if it is also written. */
-    const uint64_t not_ours = PAGE_IS_FILE | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO;
+     * and MOVE into it then says EEXIST. What matches is protected only if it is also written.
+     * Not asked for: PAGE_IS_FILE. The kernel would read each page's struct page to tell, 130 us for
+     * 512 pages instead of 7, and owners register anonymous memory only. */
+    const uint64_t not_ours = PAGE_IS_SWAPPED | PAGE_IS_PFNZERO;
     struct pm_scan_arg a = {
         .size = sizeof a,
         .flags = PM_SCAN_CHECK_WPASYNC | (mode == PAGEMAP_SCAN_PROTECT ? PM_SCAN_WP_MATCHING : 0),

@@ -26,8 +26,8 @@ enum pagemap_scan_mode {
     PAGEMAP_SCAN_PROTECT, /* and write-protects what is written: its next write costs about 1 us */
 };
 
-/* Finds the pages of [first, end) that are present, anonymous and not the zero page, written and
- * unwritten ones as runs of their own. Only where the owner registered asynchronous write-protection;
+/* Finds the pages of [first, end) that are present and not the zero page, written and unwritten ones as
+ * runs of their own. Only where the owner registered asynchronous write-protection;
  * holes in the address space are passed over. At most one run a page is needed.
  * Number of runs; -EPERM: part of it is not registered so (any more); -ENOTTY: an older kernel. */
 int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagemap_scan_mode mode,
