@@ -5,6 +5,7 @@
  * and orders: 10-20 us, the longest a fault waits for us. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/mutant.h"
 #include "pager/pager.h"
@@ -182,6 +183,38 @@ static void copy_hop(struct pager *pg, uint32_t slot, unsigned from, unsigned nr
     pg->landing_first += nr;
 }
 
+/* Who reads our memory from outside (a debugger, a core dump) leaves a zero page in every hole, and the
+ * next MOVE there says EEXIST. Staging raises no events: what no page holds is dropped at once. */
+static void drop_from_slot(struct pager *pg, uint32_t slot)
+{
+    (void)madvise(pg->staging_memory + pages_to_bytes(slot), PAGE_BYTES, MADV_DONTNEED);
+}
+
+/* The same for landing, when nothing of any page is in it. Discarding there would raise an event that
+ * only we can read, so what is in it goes by way of a free slot. */
+static void clear_landing(struct pager *pg)
+{
+    uint32_t slot;
+    if (!staging_run(&pg->staging, 1, &slot))
+        return;
+    page_number landing = page_of((uintptr_t)pg->landing);
+    pagemap_entry entries[MOVE_RUN_MAX];
+    if (pagemap_read(pg->pagemap_fd, landing, MOVE_RUN_MAX, entries))
+        return;
+    bool is_clear = true;
+    for (unsigned i = 0; i < MOVE_RUN_MAX; i++) {
+        if (!pagemap_is_present(entries[i]))
+            continue;
+        uint64_t moved;
+        drop_from_slot(pg, slot);
+        is_clear &= uffd_move(pg->uffd_staging, (uintptr_t)pg->staging_memory + pages_to_bytes(slot),
+                              page_address(landing + i), PAGE_BYTES, &moved) == 0;
+        drop_from_slot(pg, slot);
+    }
+    if (is_clear)
+        pg->landing_first = 0;
+}
+
 /* From landing to staging. The descriptor has no events, nobody touches either side: what fails is
  * ageing's doing and goes at the next try. */
 static void second_hop(struct pager *pg, uint32_t slot, unsigned nr)
@@ -195,6 +228,8 @@ static void second_hop(struct pager *pg, uint32_t slot, unsigned nr)
                          (uintptr_t)pg->landing + pages_to_bytes(pg->landing_first + done), nr - done, &error,
                          &unreported);
         stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
+        if (error == -EEXIST)
+            drop_from_slot(pg, slot + done);
     }
     if (done < nr)
         copy_hop(pg, slot, done, nr);
@@ -256,6 +291,10 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
         break;
     case -ENOENT:
         moved++; /* a hole since we looked */
+        break;
+    case -EEXIST:
+        clear_landing(pg);
+        moved++; /* it is asked again another time */
         break;
     default: /* -EBUSY: pinned; -EINVAL: locked, executable, …: leave it for longer each time */
         stats_add(pg->stats, STAT_evict_busy, 1);

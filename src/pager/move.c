@@ -18,9 +18,12 @@ unsigned move_run(int uffd, int pagemap_fd, uint64_t to, uint64_t from, unsigned
     if (moved == nr || mutant_is(MUTANT_BELIEVE_MOVE_ERROR))
         return moved;
 
-    pagemap_entry there[MOVE_RUN_MAX];
-    if (pagemap_read(pagemap_fd, page_of(to) + moved, nr - moved, there) == 0)
-        while (moved + *ret_unreported < nr && pagemap_is_present(there[*ret_unreported]))
+    /* Both sides: a hole that somebody read from outside is present, too, and nothing has moved. */
+    pagemap_entry there[MOVE_RUN_MAX], here[MOVE_RUN_MAX];
+    if (pagemap_read(pagemap_fd, page_of(to) + moved, nr - moved, there) == 0 &&
+        pagemap_read(pagemap_fd, page_of(from) + moved, nr - moved, here) == 0)
+        while (moved + *ret_unreported < nr && pagemap_is_present(there[*ret_unreported]) &&
+               !pagemap_is_present(here[*ret_unreported]))
             (*ret_unreported)++;
     moved += *ret_unreported;
     if (moved == nr)
