@@ -67,7 +67,8 @@ PP_EXPORT int pp_unregister(struct pp_pager *pager, void *address, size_t bytes)
 /* Joins the daemon and starts the threads. Waits for the daemon's welcome, at most 5 s.
  * -EALREADY: started. -ENOENT, -ECONNREFUSED: no daemon. -EACCES, -EPERM: no right to the socket
  * or to userfaultfd. -EOPNOTSUPP: this kernel lacks what we need (Linux >= 6.8). -EPROTO: the
- * daemon speaks another version. pp_error() says which of them in words. */
+ * daemon speaks another version. -ETIMEDOUT: it does not answer. -ENOMEM, -EAGAIN: no address space or
+ * no thread. pp_error() says in words which of them, and what to do. */
 PP_EXPORT int pp_start(struct pp_pager *pager);
 
 /* Brings everything back and ends the threads. Ranges stay registered for the next pp_start.
@@ -79,7 +80,8 @@ PP_EXPORT int pp_stop(struct pp_pager *pager);
 PP_EXPORT struct pp_pager *pp_close(struct pp_pager *pager);
 
 /* Brings back the pages of an interval and keeps them until as many unpins of the same interval.
- * It need not be registered. Returns when all are back. -ENOSPC: too many pins. */
+ * It need not be registered; before pp_start and after pp_stop, too. Returns when all are back.
+ * -ENOSPC: too many pins (1024 intervals). -EIO: a page of it is lost. */
 PP_EXPORT int pp_pin(struct pp_pager *pager, const void *address, size_t bytes);
 /* -ENOENT: not pinned. */
 PP_EXPORT int pp_unpin(struct pp_pager *pager, const void *address, size_t bytes);

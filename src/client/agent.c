@@ -140,7 +140,7 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
             a->command_result = -ENOSPC; /* can't be: it was put in as one */
         break;
     case COMMAND_PIN:
-        a->command_result = pager_pin(&a->pg, c->first, c->end);
+        a->command_result = pins_add(&a->pg.pins, c->first, c->end);
         break;
     case COMMAND_FREEZE:
     case COMMAND_STOP:
@@ -197,7 +197,7 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
         pager_unwatch(&a->pg, c->first, c->end);
         break;
     case COMMAND_UNPIN:
-        a->command_result = pager_unpin(&a->pg, c->first, c->end);
+        a->command_result = pins_remove(&a->pg.pins, c->first, c->end);
         break;
     case COMMAND_THAW:
         a->is_frozen = false;

@@ -43,11 +43,10 @@ int pager_command_locked(struct pp_pager *pp, int op, page_number first, page_nu
     return c->result;
 }
 
-static int command(struct pp_pager *pp, enum command_op op, page_number first, page_number end,
-                   int if_stopped)
+static int command(struct pp_pager *pp, enum command_op op, page_number first, page_number end)
 {
     pthread_mutex_lock(&pp->command_lock);
-    int r = atomic_load(&pp->is_started) ? pager_command_locked(pp, (int)op, first, end) : if_stopped;
+    int r = atomic_load(&pp->is_started) ? pager_command_locked(pp, (int)op, first, end) : 0;
     pthread_mutex_unlock(&pp->command_lock);
     return r;
 }
@@ -59,6 +58,10 @@ static int fail(struct pp_pager *pp, int error, const char *text)
 }
 
 /* ---- open and close */
+
+#define PAGER_BYTES                                                                                \
+    page_round_up(page_round_up(sizeof(struct pp_pager)) + RANGES_MAX * sizeof(struct interval) +  \
+                  PINS_MAX * sizeof(struct pin))
 
 static bool copy_config(struct pp_pager *pp, const struct pp_config *config)
 {
@@ -73,13 +76,12 @@ static bool copy_config(struct pp_pager *pp, const struct pp_config *config)
  * it). The list of ranges is populated by touch. */
 static struct pp_pager *map_pager(void)
 {
-    size_t bytes = page_round_up(sizeof(struct pp_pager)) + RANGES_MAX * sizeof(struct interval);
-    void *m = mmap(NULL, page_round_up(bytes), PROT_READ | PROT_WRITE,
+    void *m = mmap(NULL, PAGER_BYTES, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     void *bell = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED || bell == MAP_FAILED) {
         if (m != MAP_FAILED)
-            munmap(m, page_round_up(bytes));
+            munmap(m, PAGER_BYTES);
         if (bell != MAP_FAILED)
             munmap(bell, PAGE_BYTES);
         return NULL;
@@ -88,13 +90,14 @@ static struct pp_pager *map_pager(void)
     pp->bell_page = bell;
     pp->ranges.items = (void *)((unsigned char *)m + page_round_up(sizeof *pp));
     pp->ranges.nr_max = RANGES_MAX;
+    pp->pins.items = (void *)(pp->ranges.items + RANGES_MAX);
     return pp;
 }
 
 static void unmap_pager(struct pp_pager *pp)
 {
     munmap(pp->bell_page, PAGE_BYTES);
-    munmap(pp, page_round_up(page_round_up(sizeof *pp) + RANGES_MAX * sizeof(struct interval)));
+    munmap(pp, PAGER_BYTES);
 }
 
 int pp_open(const struct pp_config *config, struct pp_pager **ret_pager)
@@ -189,7 +192,7 @@ int pp_unregister(struct pp_pager *pp, void *address, size_t bytes)
         return fail(pp, r, "no such range: unregister exactly what was registered");
     atomic_fetch_add_explicit(&pp->nr_range_del, 1, memory_order_relaxed);
     if (is_adopted) {
-        r = command(pp, COMMAND_UNREGISTER, first, end, 0);
+        r = command(pp, COMMAND_UNREGISTER, first, end);
         pthread_mutex_lock(&pp->ranges_lock);
         (void)intervals_clear(&pp->ranges, first, end); /* a whole one: no room is needed */
         pthread_mutex_unlock(&pp->ranges_lock);
@@ -246,12 +249,24 @@ int pp_stop(struct pp_pager *pp)
 
 /* ---- pins */
 
+/* The list is ours, so that pins outlive a stop and may come before a start; a started agent hears of
+ * each change. */
+static int change_pins(struct pp_pager *pp, enum command_op op, page_number first, page_number end)
+{
+    pthread_mutex_lock(&pp->command_lock);
+    int r = op == COMMAND_PIN ? pins_add(&pp->pins, first, end) : pins_remove(&pp->pins, first, end);
+    if (r == 0 && atomic_load(&pp->is_started))
+        r = pager_command_locked(pp, (int)op, first, end);
+    pthread_mutex_unlock(&pp->command_lock);
+    return r;
+}
+
 int pp_pin(struct pp_pager *pp, const void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
         return fail(pp, -EINVAL, "the interval holds no whole page of user memory");
-    int r = command(pp, COMMAND_PIN, first, end, 0);
+    int r = change_pins(pp, COMMAND_PIN, first, end);
     if (r == -ENOSPC)
         return fail(pp, r, "too many pins (1024 intervals)");
     return r == -EIO ? fail(pp, r, "a page of it is lost: its stored bytes failed their check") : r;
@@ -262,7 +277,7 @@ int pp_unpin(struct pp_pager *pp, const void *address, size_t bytes)
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
         return fail(pp, -EINVAL, "the interval holds no whole page of user memory");
-    int r = command(pp, COMMAND_UNPIN, first, end, 0);
+    int r = change_pins(pp, COMMAND_UNPIN, first, end);
     return r == -ENOENT ? fail(pp, r, "the interval is not pinned: unpin exactly what was pinned") : r;
 }
 

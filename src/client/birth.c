@@ -104,7 +104,9 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
                                       .nr_max = RANGES_MAX };
     pg->unmapped = (struct intervals){ .items = take(&b, UNMAPPED_MAX * sizeof(struct interval)),
                                        .nr_max = UNMAPPED_MAX };
-    pg->pins = take(&b, PINS_MAX * sizeof *pg->pins);
+    pg->pins.items = take(&b, PINS_MAX * sizeof(struct pin));
+    pg->pins.nr = pp->pins.nr;
+    memcpy(pg->pins.items, pp->pins.items, pp->pins.nr * sizeof(struct pin));
     pg->faults = take(&b, PENDING_FAULTS_MAX * sizeof *pg->faults);
     pg->give_up = take(&b, GIVE_UP_MAX * sizeof *pg->give_up);
     pg->notes = take(&b, STAGING_SLOTS_MAX * sizeof *pg->notes);

@@ -116,6 +116,8 @@ struct pp_pager {
     pthread_mutex_t command_lock;
     struct command command;
 
+    struct pins pins; /* under command_lock; the agent has a copy */
+
     pthread_mutex_t ranges_lock;
     struct intervals ranges; /* as registered; tag: range_tag(). Agent: by trylock only */
 

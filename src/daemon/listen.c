@@ -104,7 +104,7 @@ static int bind_socket(struct listener *l, char *ret_error, size_t capacity)
 int listener_open(const char *path, struct listener *ret, char *ret_error, size_t capacity)
 {
     *ret = (struct listener){ .fd = -1 };
-    if (!path && take_passed_socket(ret))
+    if (take_passed_socket(ret)) /* the unit that made it decides where it is */
         return 0;
     if (path && strlen(path) >= sizeof ret->path) {
         (void)snprintf(ret_error, capacity, "--socket: the path is longer than %zu bytes",

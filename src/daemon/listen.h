@@ -11,7 +11,8 @@ struct listener {
     char path[108];
 };
 
-/* Takes systemd's socket if it gave one, else makes ours: at path, or (NULL) at the place for this user.
+/* Takes systemd's socket if it gave one, whatever path says; else makes ours: at path, or (NULL) at the
+ * place for this user.
  * As root: mode 0660, group process-pager if there is one. 0, or the exit code, and ret_error says in a
  * line what is wrong and how to mend it. */
 int listener_open(const char *path, struct listener *ret, char *ret_error, size_t capacity);

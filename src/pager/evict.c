@@ -306,45 +306,6 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     return moved;
 }
 
-static bool is_pinned(const struct pager *pg, page_number first, page_number end)
-{
-    for (uint32_t i = 0; i < pg->nr_pins; i++)
-        if (pg->pins[i].first < end && first < pg->pins[i].end)
-            return true;
-    return false;
-}
-
-static struct pin *find_pin(const struct pager *pg, page_number first, page_number end)
-{
-    for (uint32_t i = 0; i < pg->nr_pins; i++)
-        if (pg->pins[i].first == first && pg->pins[i].end == end)
-            return &pg->pins[i];
-    return NULL;
-}
-
-int pager_pin(struct pager *pg, page_number first, page_number end)
-{
-    struct pin *pin = find_pin(pg, first, end);
-    if (!pin && pg->nr_pins == PINS_MAX)
-        return -ENOSPC;
-    if (!pin) {
-        pin = &pg->pins[pg->nr_pins++];
-        *pin = (struct pin){ .first = first, .end = end };
-    }
-    pin->count++;
-    return 0;
-}
-
-int pager_unpin(struct pager *pg, page_number first, page_number end)
-{
-    struct pin *pin = find_pin(pg, first, end);
-    if (!pin)
-        return -ENOENT;
-    if (--pin->count == 0)
-        *pin = pg->pins[--pg->nr_pins];
-    return 0;
-}
-
 /* How much of [first, first + nr) is one interval that may be evicted from, armed; 0: none at first. */
 static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
 {
@@ -383,11 +344,11 @@ enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, 
         return EVICT_DONE;
 
     bool may[MOVE_RUN_MAX];
-    bool has_pins = is_pinned(pg, first, first + run);
+    bool has_pins = pins_overlap(&pg->pins, first, first + run);
     for (unsigned i = 0; i < run; i++)
         may[i] = may_leave_now(pg, leaf_page(leaf, first + i), first + i, pg->entries[i],
                                if_unwritten) &&
-                 !(has_pins && is_pinned(pg, first + i, first + i + 1));
+                 !(has_pins && pins_overlap(&pg->pins, first + i, first + i + 1));
     for (unsigned i = 0; i < run;) {
         unsigned j = i;
         while (j < run && may[j])

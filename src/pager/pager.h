@@ -17,6 +17,7 @@
 #include "page/staging.h"
 #include "page/table.h"
 #include "pager/move.h"
+#include "pager/pins.h"
 #include "stats/stats.h"
 #include "store/reader.h"
 #include "sys/maps.h"
@@ -56,13 +57,6 @@ struct pending_fault {
 };
 #define PENDING_FAULTS_MAX 4096u
 
-/* The same interval may be pinned several times, and intervals may overlap. */
-struct pin {
-    page_number first, end;
-    uint32_t count;
-};
-#define PINS_MAX 1024u
-
 #define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
 
 struct pager {
@@ -87,8 +81,7 @@ struct pager {
     struct staging staging;
     struct intervals managed;  /* whose pages may leave */
     struct intervals watched;  /* known to the kernel, tag: enum watch_state */
-    struct pin *pins;          /* memory that stays, whatever the daemon says */
-    uint32_t nr_pins;
+    struct pins pins;          /* memory that stays */
     struct intervals unmapped; /* announced as unmapped, not yet looked at */
 
     struct store_map stores[PAGE_STORES_NR];
@@ -157,10 +150,6 @@ enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, 
 /* Lets the kernel tell us what is written in the interval; after it the daemon may scan. 0;
  * -EINVAL: not memory we can page: refused; -EAGAIN. */
 int pager_watch(struct pager *pg, page_number first, page_number end);
-/* -ENOSPC: too many pins. What is out comes back by a drain, which is the caller's. */
-int pager_pin(struct pager *pg, page_number first, page_number end);
-/* -ENOENT: not pinned so. */
-int pager_unpin(struct pager *pg, page_number first, page_number end);
 /* Forgets an interval whose pages have all been brought back. */
 void pager_unwatch(struct pager *pg, page_number first, page_number end);
 
