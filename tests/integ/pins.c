@@ -47,6 +47,17 @@ int main(void)
     CHECK_EQ(pp_unpin(a.pager, pages_at(&a.pages, 350), pages_to_bytes(10)), -ENOENT);
     WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == 0);
 
+    test_case("a pin outlives a stop and comes before a start");
+    CHECK_EQ(pp_pin(a.pager, middle(), pages_to_bytes(100)), 0);
+    CHECK_EQ(pp_stop(a.pager), 0);
+    CHECK_EQ(pp_pin(a.pager, pages_at(&a.pages, 350), pages_to_bytes(60)), 0);
+    CHECK_EQ(pp_start(a.pager), 0);
+    WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == 110);
+    CHECK_EQ(pages_nr_present(&a.pages, 300, 110), 110);
+    CHECK_EQ(pp_unpin(a.pager, middle(), pages_to_bytes(100)), 0);
+    CHECK_EQ(pp_unpin(a.pager, pages_at(&a.pages, 350), pages_to_bytes(60)), 0);
+    WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == 0);
+
     test_case("too many pins");
     int r_pin = 0;
     uint32_t nr = 0;
