@@ -14,7 +14,11 @@
 
 #define NR 131072u
 #define SMALL 64u
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define BYTES_PER_PAGE_MAX 128u /* shadow memory is anonymous, too */
+#else
 #define BYTES_PER_PAGE_MAX 16u
+#endif
 
 /* Anonymous memory of a process in bytes. */
 static uint64_t anonymous_bytes(pid_t pid)

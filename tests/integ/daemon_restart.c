@@ -30,12 +30,12 @@ static void ended(int signal, const char *name)
     test_case(name);
     uint64_t joins = pager_stat(pager, "daemon_joins");
     all_out();
-    helper_kill(d.pid, signal);
+    CHECK_EQ(helper_kill(d.pid, signal), signal == SIGTERM ? 0 : SIGKILL); /* in order: exit code 0 */
     pages_check_all(&p);
     pages_write_all(&p);
     next_daemon(joins);
     all_out();
-    helper_kill(d.pid, signal);
+    CHECK_EQ(helper_kill(d.pid, signal), signal == SIGTERM ? 0 : SIGKILL); /* in order: exit code 0 */
     next_daemon(joins + 1);
     pages_check_all(&p);
     pages_write_all(&p);
@@ -45,12 +45,12 @@ static void stopped(void)
 {
     test_case("SIGSTOP");
     all_out();
-    helper_kill(d.pid, SIGSTOP);
+    (void)helper_kill(d.pid, SIGSTOP);
     pages_check_all(&p);
     pages_write_all(&p);
     test_nap_us(200000);
     pages_check_all(&p);
-    helper_kill(d.pid, SIGCONT);
+    (void)helper_kill(d.pid, SIGCONT);
     all_out();
     pages_check_all(&p);
 }
@@ -100,7 +100,7 @@ static void client_killed(struct shared *shared)
         pid_t pid = helper_start(victim, shared);
         WAIT_UNTIL(atomic_load(&shared->is_out));
         CHECK(daemon_rss_kib() > before_kib + 4 * 1024); /* 64 MiB shrink to about 8 */
-        helper_kill(pid, SIGKILL);
+        (void)helper_kill(pid, SIGKILL);
         WAIT_UNTIL(daemon_rss_kib() < before_kib + 4 * 1024);
     }
     pages_check_all(&p);

@@ -557,17 +557,17 @@ void rogue_start(struct rogue *r)
 
 void rogue_kill(struct rogue *r)
 {
-    helper_kill(r->pid, SIGKILL);
+    (void)helper_kill(r->pid, SIGKILL);
 }
 
 void rogue_freeze(struct rogue *r)
 {
-    helper_kill(r->pid, SIGSTOP);
+    (void)helper_kill(r->pid, SIGSTOP);
 }
 
 void rogue_thaw(struct rogue *r)
 {
-    helper_kill(r->pid, SIGCONT);
+    (void)helper_kill(r->pid, SIGCONT);
 }
 
 void rogue_offer_all(struct rogue *r)

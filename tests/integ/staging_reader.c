@@ -81,7 +81,7 @@ int main(void)
             if (random >> 40 & 1)
                 pages_write(&a.pages, i);
         }
-    helper_kill(pid, SIGKILL);
+    (void)helper_kill(pid, SIGKILL);
     rogue_pause(r);
     test_case("afterwards");
     arena_all_out(&a); /* pages still can leave */

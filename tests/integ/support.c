@@ -329,11 +329,10 @@ int helper_wait(pid_t pid)
     test_fail(__FILE__, __LINE__, "helper %d has not ended after 10 s", (int)pid);
 }
 
-void helper_kill(pid_t pid, int signal)
+int helper_kill(pid_t pid, int signal)
 {
     CHECK_EQ(kill(pid, signal), 0);
-    if (signal == SIGKILL || signal == SIGTERM)
-        (void)helper_wait(pid);
+    return signal == SIGKILL || signal == SIGTERM ? helper_wait(pid) : 0;
 }
 
 /* ---- pages */

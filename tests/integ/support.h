@@ -64,7 +64,8 @@ void *test_shared(size_t bytes);
 pid_t helper_start(int (*function)(void *argument), void *argument);
 /* A program; argv ends with NULL. Its output goes to standard error. */
 pid_t helper_exec(char *const argv[]);
-void helper_kill(pid_t pid, int signal); /* SIGKILL, SIGTERM: returns when it is gone */
+/* SIGKILL and SIGTERM: returns its wait status when it is gone; else 0 at once. */
+int helper_kill(pid_t pid, int signal);
 int helper_wait(pid_t pid);              /* its wait status; at most ten seconds */
 
 /* ---- pages: all 4096 bytes depend on the page's number and its version; version 0 reads as zeros.
