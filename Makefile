@@ -28,7 +28,7 @@ check:
 	@tests/run
 
 check-full:
-	@tools/deps
+	@tools/deps full
 	@tests/run --full
 
 demo:
