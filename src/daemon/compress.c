@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -16,8 +17,11 @@
 #include "daemon/limits.h"
 
 #define EVENTS_NR 64
-#define BELL_EVERY 8u       /* answers between two rings: the agent frees staging meanwhile */
-#define IDLE_LOOK_MS 500    /* places given up come without a bell; memory goes back then, too */
+#define BELL_EVERY 8u    /* answers between two rings: the agent frees staging meanwhile */
+#define IDLE_LOOK_MS 500 /* places given up come without a bell; memory goes back then, too */
+/* A session that always has something to put is trimmed when so much of what it holds is dead. */
+#define DEAD_SHARE 8u
+#define DEAD_BYTES_MIN ((uint64_t)1 << 20)
 
 static struct {
     pthread_t thread;
@@ -25,9 +29,14 @@ static struct {
     struct codec_encoder *encoder;
     _Atomic bool must_end;
     struct session *active; /* compress: those with work */
+    struct session *all;    /* compress */
+    uint64_t next_idle_ms;  /* compress */
+    /* Whose bell we are ringing just now, and how many rings that makes: see compress_unblock() */
+    _Atomic(struct session *) ringing;
+    _Atomic uint64_t nr_rings;
 
-    pthread_mutex_t lock; /* rank 20: the two queues; held for a few instructions */
-    struct session *to_detach, *detached;
+    pthread_mutex_t lock; /* rank 20: the queues; held for a few instructions */
+    struct session *to_attach, *to_ring, *to_detach, *detached;
 } cp = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void fail(struct session *s, const char *why)
@@ -44,8 +53,8 @@ static bool has_failed(struct session *s)
 static void take_given_up(struct session *s)
 {
     struct given_up_entry e;
-    int r;
-    while ((r = ring_take(&s->given_up, &e)) == 1)
+    int r = 0;
+    for (unsigned i = 0; i < RING_GIVEN_UP_NR && (r = ring_take(&s->given_up, &e)) == 1; i++)
         if (!locator_has_blob(e.place) ||
             store_drop(s->store, locator_offset(e.place), locator_size(e.place)))
             atomic_fetch_add_explicit(&s->nr_bad_drops, 1, memory_order_relaxed);
@@ -76,10 +85,23 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
     return answer;
 }
 
+static void ring_bell(struct session *s, struct doorbell *bell, int eventfd)
+{
+    atomic_fetch_add_explicit(&cp.nr_rings, 1, memory_order_relaxed);
+    atomic_store_explicit(&cp.ringing, s, memory_order_relaxed);
+    doorbell_ring(bell, eventfd);
+    atomic_store_explicit(&cp.ringing, NULL, memory_order_relaxed);
+}
+
+static void ring_agent(struct session *s)
+{
+    ring_bell(s, &s->memory->agent_bell, s->agent_bell);
+}
+
 static void ring_client(struct session *s)
 {
-    doorbell_ring(&s->memory->porter_bell, s->porter_bell);
-    doorbell_ring(&s->memory->agent_bell, s->agent_bell);
+    ring_bell(s, &s->memory->porter_bell, s->porter_bell);
+    ring_agent(s);
 }
 
 /* One turn. Number of pages done. */
@@ -122,21 +144,36 @@ static void publish_usage(struct session *s)
         atomic_store_explicit(&s->held_bytes_peak, u.held_bytes, memory_order_relaxed);
 }
 
+/* Blocks without a blob go back to the system: all of them when nothing was put for a while; else only
+ * when they are many, because a place that is soon used again costs a fault. */
+static void trim(struct session *s)
+{
+    struct store_usage u;
+    store_usage(s->store, &u);
+    uint64_t dead = u.held_bytes > u.payload_bytes ? u.held_bytes - u.payload_bytes : 0;
+    bool is_idle = monotonic_ms() - s->last_put_ms >= IDLE_LOOK_MS;
+    if (is_idle || dead > u.held_bytes / DEAD_SHARE + DEAD_BYTES_MIN)
+        s->is_trimming = store_trim(s->store, TRIM_BLOCKS) == TRIM_BLOCKS && is_idle;
+    else
+        s->is_trimming = false;
+}
+
 static void turn(struct session *s)
 {
     uint64_t begin_ns = thread_cpu_ns();
-    unsigned done = do_turn(s);
-    if (done)
+    if (do_turn(s)) {
         s->last_put_ms = monotonic_ms();
-    else if (monotonic_ms() - s->last_put_ms >= IDLE_LOOK_MS)
-        (void)store_trim(s->store, TRIM_BLOCKS);
+        s->is_trimming = false;
+    } else if (s->is_trimming) {
+        trim(s);
+    }
     publish_usage(s);
     atomic_fetch_add_explicit(&s->compress_cpu_ns, thread_cpu_ns() - begin_ns, memory_order_relaxed);
 }
 
 static bool has_more(struct session *s)
 {
-    return !has_failed(s) && (!ring_is_empty(&s->raw));
+    return !has_failed(s) && (s->is_trimming || !ring_is_empty(&s->raw));
 }
 
 static void activate(struct session *s)
@@ -181,23 +218,74 @@ static void deactivate(struct session *s)
     s->is_active = false;
 }
 
-static void give_back_detached(void)
+/* Twice a second, also when nobody rings. */
+static void idle_round(void)
+{
+    uint64_t now_ms = monotonic_ms();
+    if (now_ms < cp.next_idle_ms)
+        return;
+    cp.next_idle_ms = now_ms + IDLE_LOOK_MS;
+    for (struct session *s = cp.all; s; s = s->next_attached) {
+        uint64_t begin_ns = thread_cpu_ns();
+        if (has_failed(s))
+            continue;
+        take_given_up(s);
+        trim(s);
+        publish_usage(s);
+        if (s->is_trimming)
+            activate(s);
+        atomic_fetch_add_explicit(&s->compress_cpu_ns, thread_cpu_ns() - begin_ns,
+                                  memory_order_relaxed);
+    }
+}
+
+static void take_in(struct session *s)
+{
+    s->next_attached = cp.all;
+    cp.all = s;
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+    if (epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, s->daemon_bell, &event))
+        fail(s, "no memory to listen to its bell");
+    activate(s); /* it may have begun before we listened */
+}
+
+static void let_go(struct session *s)
+{
+    deactivate(s);
+    for (struct session **at = &cp.all; *at; at = &(*at)->next_attached)
+        if (*at == s) {
+            *at = s->next_attached;
+            break;
+        }
+    (void)epoll_ctl(cp.epoll_fd, EPOLL_CTL_DEL, s->daemon_bell, NULL);
+    publish_usage(s);
+    pthread_mutex_lock(&cp.lock);
+    s->next = cp.detached;
+    cp.detached = s;
+    pthread_mutex_unlock(&cp.lock);
+    (void)eventfd_write(cp.wake_fd, 1);
+}
+
+/* What control wants. In this order: it asks for nothing more of a session that it has detached. */
+static void take_calls(void)
 {
     pthread_mutex_lock(&cp.lock);
-    struct session *list = cp.to_detach;
-    cp.to_detach = NULL;
+    struct session *attach = cp.to_attach, *ring = cp.to_ring, *detach = cp.to_detach;
+    cp.to_attach = cp.to_ring = cp.to_detach = NULL;
+    for (struct session *s = ring; s; s = s->next_ring)
+        s->is_to_ring = false;
     pthread_mutex_unlock(&cp.lock);
-    while (list) {
-        struct session *s = list;
-        list = s->next;
-        deactivate(s);
-        (void)epoll_ctl(cp.epoll_fd, EPOLL_CTL_DEL, s->daemon_bell, NULL);
-        publish_usage(s);
-        pthread_mutex_lock(&cp.lock);
-        s->next = cp.detached;
-        cp.detached = s;
-        pthread_mutex_unlock(&cp.lock);
-        (void)eventfd_write(cp.wake_fd, 1);
+    for (struct session *s = attach, *next; s; s = next) {
+        next = s->next_call;
+        take_in(s);
+    }
+    for (struct session *s = ring, *next; s; s = next) {
+        next = s->next_ring;
+        ring_agent(s);
+    }
+    for (struct session *s = detach, *next; s; s = next) {
+        next = s->next_call;
+        let_go(s);
     }
 }
 
@@ -207,7 +295,7 @@ static void *compress_main(void *unused)
     (void)prctl(PR_SET_NAME, "pp-compress");
     struct epoll_event events[EVENTS_NR];
     while (!atomic_load(&cp.must_end)) {
-        int n = epoll_wait(cp.epoll_fd, events, EVENTS_NR, cp.active ? 0 : -1);
+        int n = epoll_wait(cp.epoll_fd, events, EVENTS_NR, cp.active ? 0 : cp.all ? IDLE_LOOK_MS : -1);
         bool is_called = false;
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr)
@@ -218,10 +306,12 @@ static void *compress_main(void *unused)
         if (is_called) {
             eventfd_t count;
             (void)eventfd_read(cp.call_fd, &count);
-            give_back_detached();
+            take_calls();
         }
         take_turns();
+        idle_round();
     }
+    take_calls(); /* what was asked for together with the end */
     return NULL;
 }
 
@@ -250,27 +340,69 @@ static void call(void)
     (void)eventfd_write(cp.call_fd, 1);
 }
 
+static void empty_bell(int eventfd)
+{
+    uint64_t count;
+    struct iovec into = { &count, sizeof count };
+    (void)!preadv2(eventfd, &into, 1, -1, RWF_NOWAIT);
+}
+
+bool compress_is_ringing(uint64_t *ret_ring)
+{
+    *ret_ring = atomic_load_explicit(&cp.nr_rings, memory_order_relaxed);
+    return atomic_load_explicit(&cp.ringing, memory_order_relaxed);
+}
+
+void compress_unblock(void)
+{
+    struct session *s = atomic_load(&cp.ringing);
+    if (!s)
+        return;
+    atomic_store(&s->failure, "it keeps its doorbells from being rung");
+    empty_bell(s->agent_bell);
+    empty_bell(s->porter_bell);
+}
+
 void compress_stop(void)
 {
     atomic_store(&cp.must_end, true);
     call();
-    pthread_join(cp.thread, NULL);
+    struct timespec until;
+    do {
+        compress_unblock(); /* whoever has it stopped just now is ended with all others anyway */
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+    } while (pthread_timedjoin_np(cp.thread, NULL, &until) == ETIMEDOUT);
     close(cp.epoll_fd);
     close(cp.call_fd);
     cp.encoder = codec_encoder_free(cp.encoder);
 }
 
-int compress_attach(struct session *s)
+void compress_attach(struct session *s)
 {
-    doorbell_will_sleep(&s->memory->daemon_bell);
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
-    return epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, s->daemon_bell, &event) ? -errno : 0;
+    pthread_mutex_lock(&cp.lock);
+    s->next_call = cp.to_attach;
+    cp.to_attach = s;
+    pthread_mutex_unlock(&cp.lock);
+    call();
+}
+
+void compress_ring_agent(struct session *s)
+{
+    pthread_mutex_lock(&cp.lock);
+    if (!s->is_to_ring) {
+        s->is_to_ring = true;
+        s->next_ring = cp.to_ring;
+        cp.to_ring = s;
+    }
+    pthread_mutex_unlock(&cp.lock);
+    call();
 }
 
 void compress_detach(struct session *s)
 {
     pthread_mutex_lock(&cp.lock);
-    s->next = cp.to_detach;
+    s->next_call = cp.to_detach;
     cp.to_detach = s;
     pthread_mutex_unlock(&cp.lock);
     call();

@@ -11,8 +11,16 @@
 int compress_start(int wake_fd);
 /* Ends the thread; sessions that it still has are control's again. */
 void compress_stop(void);
-/* From now on the compress thread has the session. 0 or negative errno. */
-int compress_attach(struct session *s);
+/* From now on the compress thread has the session. */
+void compress_attach(struct session *s);
+/* Rings the agent's bell in that thread: the eventfd is the client's, too, who could make it block by
+ * filling it and taking O_NONBLOCK away, and control must never wait. */
+void compress_ring_agent(struct session *s);
+/* Is it ringing a client's bell at this moment? The number of that ring tells whether it still is. */
+bool compress_is_ringing(uint64_t *ret_ring);
+/* Fails the session whose bell it is ringing and empties its bells, so that the thread goes on. For
+ * control, which frees sessions, so that this one is not freed meanwhile. */
+void compress_unblock(void);
 /* Asks for it back ... */
 void compress_detach(struct session *s);
 /* ... and takes those that have been given back, as a list through `next`; NULL: none yet. */

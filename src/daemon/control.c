@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -28,9 +29,16 @@
 #include "sys/uffd.h"
 
 #define EVENTS_NR 64
-#define TICK_LEAST_MS 1u
-#define TICK_MOST_MS 250u
+/* How often memory is looked at: a sixteenth of the cold age, within these. */
+#define LOOK_LEAST_MS 1u
+#define LOOK_MOST_MS 250u
+/* While something cold waits for its turn to leave. */
+#define HURRY_MS 5u
 #define SLOW_TICK_MS 500u
+/* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
+#define STUCK_TICKS 3u
+/* Whoever asks for a shorter cold age asks for speed: no governor. */
+#define GOVERNED_FROM_MS 1000u
 
 struct control {
     const struct config *config;
@@ -40,9 +48,14 @@ struct control {
     struct session *sessions;
     unsigned nr_sessions;
     uint32_t next_id;
+    uint64_t look_ms;   /* set at birth */
     uint64_t next_slow_ms;
+    uint64_t timer_ms;  /* as it is set now; 0: off */
     bool must_end;
-    bool is_timer_on;
+    bool is_hurried;    /* somebody has more to offer than could go */
+    bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
+    uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
+    unsigned nr_stuck;  /* ... and for how many slow ticks */
 };
 
 /* ---- the end of a session */
@@ -156,14 +169,15 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         close(pagemap_fd);
         return refuse(c, s, r, "the daemon has no memory or descriptors for another session");
     }
+    if (c->config->cold_age_ms < GOVERNED_FROM_MS)
+        choose_set_free(&s->choose);
     r = msg_send(s->socket, MSG_WELCOME, &welcome, &given);
     close_given(&given);
-    if (r == 0)
-        r = compress_attach(s);
     if (r) {
         s->is_joined = false; /* the compress thread does not have it */
         return end_session(c, s, "the welcome could not be sent");
     }
+    compress_attach(s);
     log_info("event=session_begin session=%u pid=%d uid=%u name=%s", s->id, (int)s->pid, s->uid,
              s->name);
 }
@@ -262,11 +276,25 @@ static void read_socket(struct control *c, struct session *s)
     }
 }
 
+/* Without a descriptor for the next client the listener would be ready for ever. */
+static void set_deaf(struct control *c, bool is_deaf)
+{
+    struct epoll_event event = { .events = is_deaf ? 0 : EPOLLIN, .data.ptr = &c->listener };
+    if (is_deaf && !c->is_deaf)
+        log_warning("event=accept error=\"%s\"; continuing with the sessions there are, and trying "
+                    "again", strerror(errno));
+    (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_MOD, c->listener->fd, &event);
+    c->is_deaf = is_deaf;
+}
+
 static void accept_client(struct control *c)
 {
     int fd = accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            set_deaf(c, true);
         return;
+    }
     struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
     if (!s || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
@@ -301,28 +329,52 @@ static void take_feedback(struct control *c, struct session *s)
         end_session(c, s, "feedback ring: impossible position");
 }
 
+/* What the client has read of what it was offered. False: the session has ended. */
+static bool note_read(struct control *c, struct session *s)
+{
+    int64_t room = ring_room(&s->candidates);
+    if (room < 0) {
+        end_session(c, s, "candidates ring: impossible position");
+        return false;
+    }
+    uint32_t read = s->nr_candidates - (RING_CANDIDATES_NR - (uint32_t)room);
+    for (; s->nr_candidates_read != read; s->nr_candidates_read++)
+        s->pages_ahead -= s->candidate_pages[s->nr_candidates_read % RING_CANDIDATES_NR];
+    return true;
+}
+
+static void put_candidate(struct session *s, const struct heat_run *run)
+{
+    struct candidate_entry e = { .first = run->first,
+                                 .nr_pages = run->nr_pages,
+                                 .flags = CANDIDATE_IF_UNWRITTEN };
+    if (ring_put(&s->candidates, &e))
+        return; /* there was room; and what is not offered now is found again */
+    s->candidate_pages[s->nr_candidates++ % RING_CANDIDATES_NR] = (uint16_t)run->nr_pages;
+    s->pages_ahead += run->nr_pages;
+    s->nr_offered += run->nr_pages;
+    choose_on_offered(&s->choose, run->nr_pages);
+}
+
 static void offer(struct control *c, struct session *s, uint64_t now_ms)
 {
     struct heat_run runs[CANDIDATES_AHEAD];
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
-    int64_t room = ring_room(&s->candidates);
-    if (room < 0)
-        return end_session(c, s, "candidates ring: impossible position");
-    int64_t unread = (int64_t)RING_CANDIDATES_NR - room;
-    if (!allowance || unread >= (int64_t)CANDIDATES_AHEAD)
+    uint32_t read_before = s->nr_candidates_read;
+    if (c->config->is_dry_run || !note_read(c, s))
         return;
-    size_t nr = heat_scan_ops.pick(s->heat, now_ms, allowance, runs, (size_t)(CANDIDATES_AHEAD - unread));
-    for (size_t i = 0; i < nr; i++) {
-        struct candidate_entry e = { .first = runs[i].first,
-                                     .nr_pages = runs[i].nr_pages,
-                                     .flags = CANDIDATE_IF_UNWRITTEN };
-        if (ring_put(&s->candidates, &e))
-            return;
-        s->nr_offered += runs[i].nr_pages;
-        choose_on_offered(&s->choose, runs[i].nr_pages);
+    uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
+    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    if (allowance && entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
+        uint64_t room = PAGES_AHEAD - s->pages_ahead;
+        size_t nr = heat_scan_ops.pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
+                                       CANDIDATES_AHEAD - entries_ahead);
+        for (size_t i = 0; i < nr; i++)
+            put_candidate(s, &runs[i]);
+        if (nr)
+            compress_ring_agent(s);
     }
-    if (nr)
-        doorbell_ring(&s->memory->agent_bell, s->agent_bell);
+    bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
+    c->is_hurried |= heat_scan_ops.nr_ready(s->heat) > 0 && !is_client_busy;
 }
 
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
@@ -331,7 +383,10 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     take_feedback(c, s);
     if (s->is_leaving)
         return;
-    (void)heat_scan_ops.tick(s->heat, now_ms);
+    if (now_ms >= s->next_look_ms) {
+        s->next_look_ms = now_ms + c->look_ms;
+        (void)heat_scan_ops.tick(s->heat, now_ms);
+    }
     offer(c, s, now_ms);
     if (!s->is_leaving)
         s->control_cpu_ns += thread_cpu_ns() - begin_ns;
@@ -341,12 +396,17 @@ static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
-        if (s->is_joined)
-            (void)eventfd_write(s->daemon_bell, 1); /* places given up come without a bell; memory
-                                                       goes back then */
-        else if (now_ms > s->born_ms + HELLO_TIMEOUT_MS)
+        if (!s->is_joined && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
+    if (c->is_deaf)
+        set_deaf(c, false);
+    uint64_t ring;
+    bool is_same = compress_is_ringing(&ring) && ring == c->last_ring;
+    c->nr_stuck = is_same ? c->nr_stuck + 1 : 0;
+    c->last_ring = ring;
+    if (c->nr_stuck >= STUCK_TICKS)
+        compress_unblock();
 }
 
 static void tick(struct control *c)
@@ -354,6 +414,7 @@ static void tick(struct control *c)
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
+    c->is_hurried = false;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
         if (s->is_joined)
@@ -365,20 +426,18 @@ static void tick(struct control *c)
     }
 }
 
-/* The clock runs only while somebody is connected. */
+/* The clock runs only while somebody is connected, and faster while somebody waits. */
 static void set_timer(struct control *c)
 {
-    bool is_needed = c->sessions != NULL;
-    if (is_needed == c->is_timer_on)
-        return;
-    uint64_t ms = c->config->cold_age_ms / 16;
-    ms = ms < TICK_LEAST_MS ? TICK_LEAST_MS : ms > TICK_MOST_MS ? TICK_MOST_MS : ms;
-    if (!is_needed)
+    uint64_t ms = c->is_hurried && HURRY_MS < c->look_ms ? HURRY_MS : c->look_ms;
+    if (!c->sessions && !c->is_deaf)
         ms = 0;
+    if (ms == c->timer_ms)
+        return;
     struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000 * 1000000) };
     struct itimerspec every = { .it_interval = t, .it_value = t };
     (void)timerfd_settime(c->timer_fd, 0, &every, NULL);
-    c->is_timer_on = is_needed;
+    c->timer_ms = ms;
 }
 
 static void end_failed(struct control *c)
@@ -434,8 +493,21 @@ static int watch(struct control *c, int fd, void *pointer)
     return fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
 }
 
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    rlim_t wanted = SESSIONS_MAX * DESCRIPTORS_PER_SESSION + 64;
+    if (limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* else there is room for fewer, and accept says so */
+}
+
 static int open_all(struct control *c)
 {
+    raise_descriptor_limit();
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -459,7 +531,11 @@ static int open_all(struct control *c)
 
 int control_run(const struct config *config, const struct features *features, struct listener *l)
 {
-    struct control c = { .config = config, .features = features, .listener = l };
+    uint64_t look_ms = config->cold_age_ms / 16;
+    look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : look_ms > LOOK_MOST_MS ? LOOK_MOST_MS : look_ms;
+    struct control c = {
+        .config = config, .features = features, .listener = l, .look_ms = look_ms
+    };
     int r = open_all(&c);
     if (r) {
         log_error("event=start error=\"%s\"", strerror(-r));

@@ -64,6 +64,7 @@ static cJSON *session_json(const struct session *s)
     add(o, "wall_ms", monotonic_ms() - s->born_ms);
     add(o, "daemon_cpu_ns", cpu_ns(s));
     add(o, "pages_watched", heat_scan_ops.nr_pages(s->heat));
+    add(o, "pages_cold", heat_scan_ops.nr_ready(s->heat));
     add(o, "pages_offered", s->nr_offered);
     add(o, "pages_returned", s->nr_returned);
     add(o, "allowed_pages_per_s", s->choose.allowed_rate);

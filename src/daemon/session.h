@@ -37,13 +37,18 @@ struct session {
     struct heat *heat;
     struct choose choose;
     uint64_t nr_offered, nr_returned;
+    uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */
+    uint32_t nr_candidates_read;                 /* ... and taken out of it */
+    uint64_t pages_ahead;                        /* in the entries between the two */
+    uint16_t candidate_pages[RING_CANDIDATES_NR]; /* of each entry, by position */
+    uint64_t next_look_ms;
     uint64_t control_cpu_ns;
 
     /* compress */
     struct store_writer *store;
     struct ring raw, raw_free, stored, given_up;
-    bool is_active;
-    struct session *next_active;
+    bool is_active, is_trimming;
+    struct session *next_active, *next_attached;
     uint64_t last_put_ms;
 
     /* compress writes, control reads */
@@ -52,7 +57,11 @@ struct session {
     _Atomic uint64_t nr_bad_drops;
     _Atomic(const char *) failure; /* a string constant: the peer broke the protocol */
 
-    struct session *next; /* control's list, or the queues between the threads */
+    /* under compress.c's lock */
+    struct session *next_call, *next_ring;
+    bool is_to_ring;
+
+    struct session *next; /* control's list; then that of the detached */
 };
 
 /* A connection that has said nothing yet. NULL: no memory. */
