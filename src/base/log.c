@@ -2,8 +2,12 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum log_level most_detailed = LOG_AT_INFO;
@@ -11,6 +15,22 @@ static enum log_level most_detailed = LOG_AT_INFO;
 void log_set_level(enum log_level level)
 {
     most_detailed = level;
+}
+
+/* Is stderr the journal? The variable may be inherited from a service whose stderr is not ours. */
+static bool is_journal(void)
+{
+    static _Atomic int known = -1;
+    if (known >= 0)
+        return known;
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat st;
+    bool is = stream && fstat(STDERR_FILENO, &st) == 0 &&
+              snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino) > 0 &&
+              !strcmp(own, stream);
+    known = is;
+    return is;
 }
 
 static const char *word_of(enum log_level level)
@@ -29,7 +49,7 @@ void log_line(enum log_level level, const char *format, ...)
     if (level > most_detailed)
         return;
     char line[1024];
-    int n = getenv("JOURNAL_STREAM") ? snprintf(line, sizeof line, "<%d>", (int)level)
+    int n = is_journal() ? snprintf(line, sizeof line, "<%d>", (int)level)
                                      : snprintf(line, sizeof line, "process-pagerd: level=%s ",
                                                 word_of(level));
     va_list arguments;

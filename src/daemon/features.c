@@ -109,14 +109,14 @@ const char *features_missing(const struct features *f)
     if (!f->has_page_size)
         return "this machine's pages are not 4 KiB: only 4 KiB pages are supported";
     if (!f->uffd && access("/dev/userfaultfd", F_OK) == 0)
-        return "no right to userfaultfd: run process-pagerd as root, or: "
+        return "no right to userfaultfd: run process-pagerd as root, or once as root: "
                "sysctl vm.unprivileged_userfaultfd=1";
     if (!f->uffd)
         return "this kernel has no userfaultfd (CONFIG_USERFAULTFD): boot one that has, Linux 6.8 or "
                "later";
     if ((f->uffd & NEEDED) != NEEDED || !f->has_pagemap_scan)
-        return "this kernel is too old (UFFDIO_MOVE needs Linux 6.8): install a newer one and reboot, "
-               "for example: apt install linux-image-cloud-amd64 from backports";
+        return "this kernel is too old: UFFDIO_MOVE needs Linux 6.8. Install a newer one and reboot, for "
+               "example (Debian 12): apt install linux-image-6.12-cloud-amd64 && reboot";
     return NULL;
 }
 

@@ -4,11 +4,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct listener {
     int fd;
     bool is_ours; /* we made the file and remove it at the end; else systemd's */
     char path[108];
+    dev_t device; /* of the file that is ours */
+    ino_t inode;
 };
 
 /* Takes systemd's socket if it gave one, whatever path says; else makes ours: at path, or (NULL) at the

@@ -1,5 +1,7 @@
 /* main.c - process-pagerd: keeps the cold memory of the processes that ask for it compressed in RAM. */
+#include <malloc.h>
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 
 #include "base/log.h"
@@ -8,6 +10,7 @@
 #include "daemon/control.h"
 #include "daemon/features.h"
 #include "daemon/listen.h"
+#include "daemon/report.h"
 
 static void log_settings(const struct config *c, const struct listener *l)
 {
@@ -20,6 +23,8 @@ static void log_settings(const struct config *c, const struct listener *l)
 
 int main(int argc, char **argv)
 {
+    /* One heap for both threads: a second one would be memory of our own for a few small blocks. */
+    (void)mallopt(M_ARENA_MAX, 1);
     struct config config;
     int code = config_read(argc, argv, &config);
     if (code)
@@ -47,6 +52,11 @@ int main(int argc, char **argv)
     if (config.is_check)
         return 0;
 
+    int r = config.csv_path ? report_csv_check(config.csv_path) : 0;
+    if (r) {
+        fprintf(stderr, "process-pagerd: --csv: cannot write to %s: %s\n", config.csv_path, strerror(-r));
+        return EX_OSERR;
+    }
     struct listener listener;
     char error[300];
     code = listener_open(config.socket_path, &listener, error, sizeof error);

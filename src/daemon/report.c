@@ -29,6 +29,12 @@ static void write_header(FILE *f)
     fprintf(f, "\n");
 }
 
+int report_csv_check(const char *path)
+{
+    FILE *f = fopen(path, "ae");
+    return !f || fclose(f) ? -errno : 0;
+}
+
 int report_csv(const char *path, const struct session *s, int remote_dontneed)
 {
     FILE *f = fopen(path, "ae");

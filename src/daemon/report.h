@@ -9,6 +9,8 @@
 void report_sum(const struct session *s, struct stats_block *ret_sum);
 /* Appends a row to the file, and first the header if the file is empty. 0 or negative errno. */
 int report_csv(const char *path, const struct session *s, int remote_dontneed);
+/* Can rows be written there? Makes the file. 0 or negative errno. */
+int report_csv_check(const char *path);
 /* All sessions as JSON, schema 1; to be freed; NULL: no memory. */
 char *report_json(const struct session *sessions, const struct config *config);
 
