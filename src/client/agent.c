@@ -366,7 +366,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
     uint64_t now = now_ns();
     if (now < a->next_tick_ns)
         return;
-    a->tick_ns = a->session.cold_age_ns / 4;
+    a->tick_ns = a->session.cold_age_ns / 8;
     if (a->tick_ns < NS_PER_MS)
         a->tick_ns = NS_PER_MS;
     if (a->tick_ns > TICK_MAX_NS || !a->is_joined)

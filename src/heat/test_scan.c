@@ -186,7 +186,7 @@ static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
     write_pages(&a, 0, a.nr);
     tick_all(&a);
     uint64_t paid = 0, seconds = 60, found_ms = 0;
-    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr); /* at first it is free */
+    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr / CHUNK * 32); /* at first only the probes */
     write_pages(&a, 0, NR_HOT);
     for (uint64_t ms = 0; ms < seconds * 1000; ms += 100) {
         pass(&a, 100);
@@ -203,7 +203,7 @@ static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
         }
     }
     assert_in_range(found_ms, COLD_MS - 200, COLD_MS + 2000);
-    assert_in_range(paid, 1000 * seconds, 5000 * (seconds + 2));
+    assert_in_range(paid, 500 * seconds, 2500 * (seconds + 2));
     uint64_t least = UINT64_MAX, most = 0;
     for (size_t c = 0; c < NR_HOT / CHUNK; c++) {
         least = turns[c] < least ? turns[c] : least;
@@ -396,6 +396,8 @@ static void bookkeeping_is_two_bytes_a_page(void **state)
     uint64_t before = heat_scan_ops.bookkeeping_bytes(a.heat);
     assert_in_range(before, 1, nr / 2 + 16384); /* what was never touched costs hardly anything */
     write_pages(&a, 0, nr);
+    tick_all(&a);
+    a.now_ms += 1000; /* what became of the probes: now all is looked at */
     tick_all(&a);
     uint64_t after = heat_scan_ops.bookkeeping_bytes(a.heat);
     assert_in_range(after, 2 * nr, 2 * nr + nr / 4 + 16384);
