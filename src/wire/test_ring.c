@@ -283,6 +283,7 @@ struct litmus {
     struct run *run;
     _Atomic uint32_t arrived;
     _Atomic bool is_over; /* read by both after the same meeting */
+    cpu_set_t cpus;       /* where both may run; set before the threads are */
 };
 
 static void meet(struct litmus *l, uint32_t round)
@@ -293,9 +294,22 @@ static void meet(struct litmus *l, uint32_t round)
         yield_sometimes(spins);
 }
 
+/* One CPU of its own for each of the two: on the same one they take turns and never meet. */
+static void pin_to_nth(const cpu_set_t *cpus, int n)
+{
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, cpus) || n-- > 0)
+        cpu++;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    (void)sched_setaffinity(0, sizeof(one), &one); /* refused: it may still meet */
+}
+
 static void *litmus_producer(void *arg)
 {
     struct litmus *l = arg;
+    pin_to_nth(&l->cpus, 1);
     struct ring r;
     ring_init(&r, &l->run->shared, l->run->entries, BIG_CAPACITY, sizeof(struct entry24));
     intptr_t failed = 0;
@@ -319,11 +333,12 @@ static void ringer_or_sleeper_sees_the_other(void **state)
         print_message("needs two CPUs\n");
         skip();
     }
-    struct litmus l = {.run = run_new(0, false)};
+    struct litmus l = {.run = run_new(0, false), .cpus = cpus};
     struct ring r;
     ring_init(&r, &l.run->shared, l.run->entries, BIG_CAPACITY, sizeof(struct entry24));
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, litmus_producer, &l), 0);
+    pin_to_nth(&cpus, 0);
     uint32_t nr_lost = 0, nr_slept = 0, round;
     uint64_t end_ns = now_ns() + 10 * NS_PER_S; /* a busy machine does fewer rounds */
     for (round = 0; !l.is_over; round++) {
@@ -344,6 +359,7 @@ static void ringer_or_sleeper_sees_the_other(void **state)
     }
     void *failed;
     assert_int_equal(pthread_join(thread, &failed), 0);
+    (void)sched_setaffinity(0, sizeof(cpus), &cpus);
     assert_null(failed);
     assert_int_equal(nr_lost, 0);
     print_message("nothing to take in %u of %u rounds\n", nr_slept, round);
