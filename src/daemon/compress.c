@@ -266,25 +266,30 @@ static void let_go(struct session *s)
     (void)eventfd_write(cp.wake_fd, 1);
 }
 
+/* The links of what is in the list stay as they are until is_to_ring is taken back, one by one. */
+static void ring_agents(struct session *list)
+{
+    for (struct session *s = list, *next; s; s = next) {
+        pthread_mutex_lock(&cp.lock);
+        next = s->next_ring;
+        s->is_to_ring = false;
+        pthread_mutex_unlock(&cp.lock);
+        ring_agent(s);
+    }
+}
+
 /* What control wants. In this order: it asks for nothing more of a session that it has detached. */
 static void take_calls(void)
 {
     pthread_mutex_lock(&cp.lock);
     struct session *attach = cp.to_attach, *ring = cp.to_ring, *detach = cp.to_detach;
     cp.to_attach = cp.to_ring = cp.to_detach = NULL;
-    for (struct session *s = ring; s; s = s->next_ring)
-        s->is_to_ring = false;
     pthread_mutex_unlock(&cp.lock);
-    for (struct session *s = attach, *next; s; s = next) {
-        next = s->next_call;
+    for (struct session *s = attach; s; s = s->next_attach)
         take_in(s);
-    }
-    for (struct session *s = ring, *next; s; s = next) {
-        next = s->next_ring;
-        ring_agent(s);
-    }
+    ring_agents(ring);
     for (struct session *s = detach, *next; s; s = next) {
-        next = s->next_call;
+        next = s->next_detach;
         let_go(s);
     }
 }
@@ -381,7 +386,7 @@ void compress_stop(void)
 void compress_attach(struct session *s)
 {
     pthread_mutex_lock(&cp.lock);
-    s->next_call = cp.to_attach;
+    s->next_attach = cp.to_attach;
     cp.to_attach = s;
     pthread_mutex_unlock(&cp.lock);
     call();
@@ -402,7 +407,7 @@ void compress_ring_agent(struct session *s)
 void compress_detach(struct session *s)
 {
     pthread_mutex_lock(&cp.lock);
-    s->next_call = cp.to_detach;
+    s->next_detach = cp.to_detach;
     cp.to_detach = s;
     pthread_mutex_unlock(&cp.lock);
     call();

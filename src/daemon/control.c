@@ -392,6 +392,19 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         s->control_cpu_ns += thread_cpu_ns() - begin_ns;
 }
 
+static void end_failed(struct control *c)
+{
+    eventfd_t count;
+    (void)eventfd_read(c->wake_fd, &count);
+    for (struct session *s = c->sessions, *next; s; s = next) {
+        next = s->next;
+        const char *failure = atomic_load(&s->failure);
+        if (failure)
+            end_session(c, s, failure);
+    }
+    bury_detached(c);
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
@@ -405,8 +418,10 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     bool is_same = compress_is_ringing(&ring) && ring == c->last_ring;
     c->nr_stuck = is_same ? c->nr_stuck + 1 : 0;
     c->last_ring = ring;
-    if (c->nr_stuck >= STUCK_TICKS)
+    if (c->nr_stuck >= STUCK_TICKS) {
         compress_unblock();
+        end_failed(c);
+    }
 }
 
 static void tick(struct control *c)
@@ -438,19 +453,6 @@ static void set_timer(struct control *c)
     struct itimerspec every = { .it_interval = t, .it_value = t };
     (void)timerfd_settime(c->timer_fd, 0, &every, NULL);
     c->timer_ms = ms;
-}
-
-static void end_failed(struct control *c)
-{
-    eventfd_t count;
-    (void)eventfd_read(c->wake_fd, &count);
-    for (struct session *s = c->sessions, *next; s; s = next) {
-        next = s->next;
-        const char *failure = atomic_load(&s->failure);
-        if (failure)
-            end_session(c, s, failure);
-    }
-    bury_detached(c);
 }
 
 /* ---- the loop */

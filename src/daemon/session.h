@@ -57,8 +57,9 @@ struct session {
     _Atomic uint64_t nr_bad_drops;
     _Atomic(const char *) failure; /* a string constant: the peer broke the protocol */
 
-    /* under compress.c's lock */
-    struct session *next_call, *next_ring;
+    /* under compress.c's lock: links of the queues from control to compress */
+    struct session *next_attach, *next_detach; /* each is written once in a session's life */
+    struct session *next_ring;                 /* not written again while is_to_ring */
     bool is_to_ring;
 
     struct session *next; /* control's list; then that of the detached */
