@@ -4,13 +4,13 @@
 #   make demo        the A/B over the workloads      make check-full  clang, clang-tidy, cppcheck too
 #   make deps        install what is missing         make asan        build-asan/ with ASan + UBSan
 #   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
-#   make clean       removes the build directories
+#   make figures     writes docs/figures.md     make clean       removes the build directories
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 
-.PHONY: all deps check check-full demo asan install uninstall clean
+.PHONY: all deps check check-full demo figures asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -35,6 +35,9 @@ demo:
 	@tools/deps
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/bench/ab --demo
+
+figures: all
+	@tools/figures $(BUILD)
 
 asan:
 	@PP_NO_INSTALL=1 tools/deps build
