@@ -10,7 +10,7 @@ int main(void)
 {
     static struct daemon d;
     static struct pages p;
-    test_begin("a full store keeps what it has and refuses the rest", 30);
+    test_begin("a full store keeps what it has and refuses the rest", 50);
     daemon_start(&d, (const char *[]){ "--cold-age", "100ms", "--reclaim-rate", "4G", "--store-cap", "1M",
                                        NULL });
     pages_map(&p, NR);
@@ -20,7 +20,7 @@ int main(void)
     pager_start(pager);
     for (int round = 0; round < 3; round++) {
         uint64_t refused = pager_stat(pager, "compress_full");
-        WAIT_UNTIL(pager_stat(pager, "compress_full") > refused && pager_stat(pager, "pages_stored") > 500);
+        WAIT_LONG_UNTIL(pager_stat(pager, "compress_full") > refused && pager_stat(pager, "pages_stored") > 500);
         CHECK(pager_stat(pager, "pages_stored") < NR / 4);
         pages_check_all(&p);
         pages_write_all(&p);

@@ -22,7 +22,7 @@ static void use(struct pages *p, uint32_t first, uint32_t nr, unsigned ms)
 
 int main(void)
 {
-    test_begin("idle pages leave by themselves and come back right", 30);
+    test_begin("idle pages leave by themselves and come back right", 50);
     daemon_start(&d, (const char *[]){ "--cold-age", "200ms", "--reclaim-rate", "4G", NULL });
     struct pages p;
     pages_map(&p, NR);
@@ -32,7 +32,7 @@ int main(void)
     pager_start(pager);
     for (int round = 0; round < 2; round++) {
         uint32_t hot = round ? NR / 2 : 0, cold = NR / 2 - hot;
-        for (uint64_t until = test_now_ms() + 5000; pages_nr_present(&p, cold, NR / 2) > NR / 20;) {
+        for (uint64_t until = test_now_ms() + 20000; pages_nr_present(&p, cold, NR / 2) > NR / 20;) {
             CHECK(test_now_ms() < until);
             use(&p, hot, NR / 2, 50);
         }
@@ -41,7 +41,7 @@ int main(void)
         for (uint32_t i = cold; i < cold + NR / 2; i++)
             pages_write(&p, i);
     }
-    WAIT_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
     CHECK_EQ(pp_stop(pager), 0);
     pages_check_all(&p);
     pp_close(pager);

@@ -16,13 +16,13 @@ static struct pp_pager *pager;
 
 static void all_out(void)
 {
-    WAIT_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
 }
 
 static void next_daemon(uint64_t joins_before)
 {
     daemon_start(&d, options);
-    WAIT_UNTIL(pager_stat(pager, "daemon_joins") > joins_before);
+    WAIT_LONG_UNTIL(pager_stat(pager, "daemon_joins") > joins_before);
 }
 
 static void ended(int signal, const char *name)
@@ -84,7 +84,7 @@ static int victim(void *argument)
     struct pp_pager *own = pager_open(shared->socket_path);
     CHECK_EQ(pp_register(own, v.memory, pages_to_bytes(v.nr)), 0);
     pager_start(own);
-    WAIT_UNTIL(pages_nr_present(&v, 0, v.nr) < v.nr / 20);
+    WAIT_LONG_UNTIL(pages_nr_present(&v, 0, v.nr) < v.nr / 20);
     atomic_store(&shared->is_out, true);
     for (;;)
         test_nap_us(100000);
@@ -98,10 +98,10 @@ static void client_killed(struct shared *shared)
     for (int round = 0; round < 3; round++) {
         atomic_store(&shared->is_out, false);
         pid_t pid = helper_start(victim, shared);
-        WAIT_UNTIL(atomic_load(&shared->is_out));
+        WAIT_LONG_UNTIL(atomic_load(&shared->is_out));
         CHECK(daemon_rss_kib() > before_kib + 4 * 1024); /* 64 MiB shrink to about 8 */
         (void)helper_kill(pid, SIGKILL);
-        WAIT_UNTIL(daemon_rss_kib() < before_kib + 4 * 1024);
+        WAIT_LONG_UNTIL(daemon_rss_kib() < before_kib + 4 * 1024);
     }
     pages_check_all(&p);
 }
@@ -109,7 +109,7 @@ static void client_killed(struct shared *shared)
 int main(void)
 {
     struct shared *shared = test_shared(sizeof *shared);
-    test_begin("the real daemon dies, ends, stops, and loses a client", 60);
+    test_begin("the real daemon dies, ends, stops, and loses a client", 100);
     daemon_start(&d, options);
     strcpy(shared->socket_path, d.socket_path);
     pages_map(&p, NR);

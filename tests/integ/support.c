@@ -91,6 +91,8 @@ static pid_t start_helper(const struct request *q)
     if (pid)
         return pid;
     die_with(supervisor);
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)signal(SIGINT, SIG_DFL);
     close(test.socket);
     if (q->op == REQUEST_FUNCTION)
         _exit(q->function(q->argument));
@@ -171,16 +173,27 @@ static int verdict(const struct supervisor *s, bool is_late)
     return WEXITSTATUS(s->test_status);
 }
 
+static volatile sig_atomic_t is_told_to_end;
+
+static void on_end(int signal)
+{
+    (void)signal;
+    is_told_to_end = 1;
+}
+
 _Noreturn static void supervise(pid_t pid, unsigned seconds_max)
 {
     struct supervisor s = { .test = pid };
     bool is_late = false;
+    struct sigaction end = { .sa_handler = on_end }; /* for the tidying up */
+    (void)sigaction(SIGTERM, &end, NULL);
+    (void)sigaction(SIGINT, &end, NULL);
     while (!s.is_test_over && !is_late) {
         struct pollfd fd = { .fd = test.socket, .events = POLLIN };
         if (poll(&fd, 1, 5) > 0)
             answer_request(&s);
         reap(&s);
-        is_late = test_now_ms() - test.begun_ms > seconds_max * 1000;
+        is_late = is_told_to_end || test_now_ms() - test.begun_ms > seconds_max * 1000;
     }
     if (is_late) {
         (void)kill(s.test, SIGKILL);
