@@ -1,0 +1,155 @@
+/* kinds_processes.c - several clients; clients and the daemon killed at random moments with much of their
+ * pages out; a store that is full. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <dirent.h>
+#include <string.h>
+
+#include "stress/field.h"
+
+static const struct weighted touches[] = {
+    { op_read, "read", 55 },
+    { op_write, "write", 30 },
+    { op_shared, "shared page", 15 },
+    { 0 },
+};
+
+/* ---- 2 and 64 clients */
+
+static const struct field_shape shape_64 = {
+    .nr_pages = 16384, .block_pages = 16, .nr_ranges = 2, .nr_shared = 128,
+};
+static const struct field_shape shape_4 = {
+    .nr_pages = 1024, .block_pages = 16, .nr_ranges = 1, .nr_shared = 16,
+};
+
+const struct kind kind_two_clients = {
+    .name = "clients_2", .share = 2, .nr_clients = 2, .nr_threads = 4,
+    .shape = &shape_64, .operations = touches,
+};
+
+const struct kind kind_many_clients = {
+    .name = "clients_64", .share = 2, .nr_clients = 64, .nr_threads = 2,
+    .shape = &shape_4, .operations = touches,
+};
+
+/* ---- clients killed */
+
+static bool is_much_out(const struct client_slot *s)
+{
+    return atomic_load(&s->is_running) &&
+           atomic_load(&s->pages_out) * 10 >= atomic_load(&s->pages_all) * 3;
+}
+
+static unsigned nr_descriptors(pid_t pid)
+{
+    char path[48];
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    unsigned nr = 0;
+    DIR *d = opendir(path);
+    while (d && readdir(d))
+        nr++;
+    if (d)
+        closedir(d);
+    return nr;
+}
+
+/* The first client lives on; the others are killed up to 30 ms after much of them was out. */
+static void kill_clients(struct run *r)
+{
+    uint64_t now = test_now_ms();
+    if (!r->counts[1] && now > r->begun_ms + 1000)
+        r->counts[1] = nr_descriptors(r->daemon);
+    for (unsigned i = 1; i < r->kind->nr_clients; i++) {
+        struct client_slot *s = &r->clients[i];
+        if (!s->kill_ms && is_much_out(s))
+            s->kill_ms = now + (uint64_t)(random() % 30);
+        if (!s->kill_ms || now < s->kill_ms || !s->pid || !is_much_out(s))
+            continue;
+        run_kill_client(r, i);
+        r->nr_kills++;
+        run_start_client(r, i);
+    }
+}
+
+static void killed_clients_conclude(struct run *r, struct result *ret)
+{
+    (void)snprintf(ret->note, sizeof ret->note, "%u clients killed", r->nr_kills);
+    if (!r->nr_kills)
+        stress_complain(r, "no client was killed");
+}
+
+const struct kind kind_kill_client = {
+    .name = "kill_client", .share = 2, .nr_clients = 4, .nr_threads = 2,
+    .shape = &shape_4, .operations = touches,
+    .conduct = kill_clients, .conclude = killed_clients_conclude,
+};
+
+/* ---- the daemon killed */
+
+/* When all have joined it and much is out; the next one is there at once. */
+static void kill_daemon(struct run *r)
+{
+    uint64_t now = test_now_ms();
+    bool is_time = true;
+    for (unsigned i = 0; i < r->kind->nr_clients; i++) {
+        struct client_slot *s = &r->clients[i];
+        if (!s->pid || !atomic_load(&s->is_running))
+            return;
+        bool has_joined = atomic_load(&s->joins) > r->nr_kills;
+        if (!has_joined && now > r->daemon_since_ms + 15000) {
+            stress_complain(r, "client %u has not joined the next daemon after 15 s", i);
+            return;
+        }
+        is_time &= has_joined && is_much_out(s);
+    }
+    if (!is_time || (r->counts[0] && now < r->counts[0])) {
+        if (is_time)
+            return;
+        r->counts[0] = 0;
+        return;
+    }
+    if (!r->counts[0]) {
+        r->counts[0] = now + 1 + (uint64_t)(random() % 200);
+        return;
+    }
+    r->counts[0] = 0;
+    run_kill_daemon(r);
+    run_start_daemon(r);
+}
+
+static void killed_daemons_conclude(struct run *r, struct result *ret)
+{
+    (void)snprintf(ret->note, sizeof ret->note, "%u daemons killed, %lu joined", r->nr_kills,
+                   (unsigned long)r->sums.joins);
+    if (!r->nr_kills)
+        stress_complain(r, "no daemon was killed");
+}
+
+static const struct field_shape shape_16 = {
+    .nr_pages = 4096, .block_pages = 16, .nr_ranges = 2, .nr_shared = 64,
+};
+
+const struct kind kind_kill_daemon = {
+    .name = "kill_daemon", .share = 2, .nr_clients = 2, .nr_threads = 4,
+    .shape = &shape_16, .operations = touches,
+    .conduct = kill_daemon, .conclude = killed_daemons_conclude,
+};
+
+/* ---- store full */
+
+static void cap_conclude(struct run *r, struct result *ret)
+{
+    (void)snprintf(ret->note, sizeof ret->note, "%lu pages given back by a full store",
+                   (unsigned long)r->sums.full);
+    if (!r->sums.full)
+        stress_complain(r, "the store was never full");
+}
+
+static const char *const cap_options[] = { "--store-cap", "2M", NULL };
+
+const struct kind kind_cap = {
+    .name = "cap", .share = 1, .nr_clients = 2, .nr_threads = 4,
+    .shape = &shape_64, .operations = touches, .daemon_options = cap_options,
+    .conclude = cap_conclude,
+};
