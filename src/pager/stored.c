@@ -19,6 +19,8 @@ void pager_release(struct pager *pg, struct page_release release)
         return;
     }
     case RELEASE_PLACE:
+        if (mutant_is(MUTANT_PREVIOUS_VERSION))
+            return; /* so that what it gives back is old bytes, not noise */
         /* Places in a store whose daemon has gone are nobody's to reuse. */
         if ((int)release.store == pg->store_now && locator_has_blob(release.place) &&
             pg->nr_give_up < GIVE_UP_MAX)
