@@ -40,15 +40,17 @@
 #define UNITS_PER_COLD_AGE 8u
 #define SOON_UNITS (16 * UNITS_PER_COLD_AGE) /* wanted back within 16 cold ages is too soon */
 #define LOOK_PAUSE_MS_MAX 2000u
-#define EMPTY_FACTOR 4u   /* where nothing is, looks are so much rarer */
-#define HOT_SHIFT_MAX 3u  /* where everything is written, turns are up to eight times rarer */
+#define DULL_FACTOR 4u   /* where nothing can be learnt, looks are so much rarer */
+#define HOT_SHIFT_MAX 3u /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 2500u
 #define PROBE_PAGES 32u
 #define PROBE_MS 500u
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing. */
 #define RATIONED_FROM_MS 1000u
-/* Our own time: 2 % of one CPU, so that a client with a hundred gigabytes costs no more than that. */
+/* Our own time: 2 % of one CPU, so that a client with a hundred gigabytes costs no more than that; half
+ * of one where nothing is rationed. */
 #define OWN_NS_PER_MS 20000u
+#define UNRATIONED_NS_PER_MS 500000u
 #define TICK_NS_MIN 300000u
 #define TICK_NS_MAX 2000000u
 
@@ -59,8 +61,9 @@ struct chunk {
     uint16_t nr_ready;   /* cold ones that can be picked */
     uint16_t nr_to_pay;  /* of them, those that will be written again, as far as we know */
     uint8_t hot_shift;
-    bool is_empty, is_probed;
-    uint8_t reserved[5];
+    bool is_probed, is_looked_at;
+    bool is_dull; /* nothing there, or all of it written and not protected: no page can grow old */
+    uint8_t reserved[4];
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms;
@@ -378,7 +381,7 @@ static void look(struct heat *h, struct chunk *c, uint64_t now_ms, enum pagemap_
     grow_old(h, c, now_ms);
     h->nr_ready -= c->nr_ready;
     c->nr_written = c->nr_ready = 0;
-    c->is_empty = n <= 0;
+    c->is_dull = c->is_looked_at = true;
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
     if (n <= 0 || !has_pages(h, c))
         return;
@@ -388,6 +391,7 @@ static void look(struct heat *h, struct chunk *c, uint64_t now_ms, enum pagemap_
         nr_there += (uint32_t)(page_of(h->regions[i].end) - page_of(h->regions[i].start));
     }
     h->nr_ready += c->nr_ready;
+    c->is_dull = c->nr_written == nr_there && mode == PAGEMAP_SCAN_LOOK;
     c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(h, c, n);
     if (mode != PAGEMAP_SCAN_PROTECT)
         return;
@@ -405,8 +409,8 @@ static bool look_round(struct heat *h, uint64_t now_ms, uint64_t until_ns)
         if (h->look_cursor >= h->nr)
             h->look_cursor = 0;
         struct chunk *c = &h->chunks[h->look_cursor];
-        uint64_t pause_ms = h->look_pause_ms * (c->is_empty ? EMPTY_FACTOR : 1);
-        if (c->is_probed && !c->protected_ms && pause_ms > PROBE_MS)
+        uint64_t pause_ms = h->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
+        if (c->is_probed && !c->is_looked_at && pause_ms > PROBE_MS)
             pause_ms = PROBE_MS;
         if (!c->looked_ms || now_ms >= c->looked_ms + pause_ms) {
             if (now_ns() >= until_ns)
@@ -453,8 +457,9 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     uint64_t elapsed_ms = h->now_ms ? now_ms - h->now_ms : 1;
     h->now_ms = now_ms;
     h->tokens = clamp(h->tokens + clamp(elapsed_ms, 0, 1000) * TOKENS_PER_S, 0, TOKENS_PER_S * 1000u);
-    uint64_t own_ns = clamp(clamp(elapsed_ms, 1, 1000) * OWN_NS_PER_MS, TICK_NS_MIN, TICK_NS_MAX);
-    uint64_t until_ns = now_ns() + (h->is_rationed ? own_ns : TICK_NS_MAX);
+    uint64_t own_ns = h->is_rationed ? OWN_NS_PER_MS : UNRATIONED_NS_PER_MS;
+    uint64_t until_ns =
+        now_ns() + clamp(clamp(elapsed_ms, 1, 1000) * own_ns, TICK_NS_MIN, TICK_NS_MAX);
     bool is_done = look_round(h, now_ms, until_ns);
     if (h->is_rationed)
         is_done &= protect_round(h, now_ms, until_ns);
