@@ -68,7 +68,7 @@ PP_EXPORT int pp_unregister(struct pp_pager *pager, void *address, size_t bytes)
  * -EALREADY: started. -ENOENT, -ECONNREFUSED: no daemon. -EACCES, -EPERM: no right to the socket
  * or to userfaultfd. -EOPNOTSUPP: this kernel lacks what we need (Linux >= 6.8). -EPROTO: the
  * daemon speaks another version. -ETIMEDOUT: it does not answer. -ENOMEM, -EAGAIN: no address space or
- * no thread. pp_error() says in words which of them, and what to do. */
+ * no thread. -EMFILE: no free descriptors. pp_error() says in words which of them, and what to do. */
 PP_EXPORT int pp_start(struct pp_pager *pager);
 
 /* Brings everything back and ends the threads. Ranges stay registered for the next pp_start.

@@ -209,7 +209,9 @@ int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *r
             say(ret_error, capacity, "the daemon does not answer: is it stopped?");
         return r;
     }
-    if (r) {
+    if (r == -EMFILE) {
+        say(ret_error, capacity, "no descriptor is free for what the daemon sends: raise the limit (ulimit -n)");
+    } else if (r) {
         say(ret_error, capacity, "the daemon closed the connection: its log says why");
     } else if (m.header.type == MSG_REFUSE) {
         (void)snprintf(ret_error, capacity, "refused by the daemon: %s", m.payload.refuse.text);

@@ -190,12 +190,15 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds)
 
     struct msg_fds fds;
     bool is_whole = collect_fds(&h, &fds) && !(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+    /* Cut off though our buffer had room: it was our descriptor table that had none. */
+    bool is_table_full = h.msg_flags & MSG_CTRUNC && !(h.msg_flags & MSG_TRUNC) &&
+                         fds.nr < MSG_FDS_MAX;
     struct msg m;
     int r;
     if (size == 0) /* closed; an empty datagram looks the same and deserves the same */
         r = -ECONNRESET;
     else if (!is_whole)
-        r = -EPROTO;
+        r = is_table_full ? -EMFILE : -EPROTO;
     else
         r = msg_decode(&raw, (size_t)size, &m);
     if (r == 0 && fds.nr > msg_fds_max(m.header.type))

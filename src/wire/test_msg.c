@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -273,6 +274,35 @@ static void what_is_wrong_is_refused_and_leaks_nothing(void **state)
     close_pair(sockets);
 }
 
+static void a_full_descriptor_table_is_told_apart(void **state)
+{
+    (void)state;
+    int sockets[2], fds[6];
+    make_pair(sockets);
+    for (int i = 0; i < 6; i++)
+        fds[i] = STDERR_FILENO;
+    struct msg m = good_message(MSG_WELCOME);
+    struct rlimit old, tight;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    for (unsigned nr_free = 0; nr_free < 6; nr_free += 5) {
+        int first_free = dup(sockets[0]);
+        close(first_free);
+        tight = (struct rlimit){(rlim_t)first_free + nr_free, old.rlim_max};
+        send_raw(sockets[0], &m, msg_bytes(MSG_WELCOME), fds, 6);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+        struct msg got;
+        struct msg_fds got_fds = {.nr = 0};
+        int r = msg_recv(sockets[1], &got, &got_fds);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        assert_int_equal(r, -EMFILE);
+        int still_free = dup(sockets[0]);
+        close(still_free);
+        assert_int_equal(still_free, first_free);
+    }
+    close(sockets[0]);
+    close(sockets[1]);
+}
+
 static void sending_does_not_block_and_refuses_surplus(void **state)
 {
     (void)state;
@@ -380,6 +410,7 @@ int main(void)
         cmocka_unit_test(only_exact_sizes_decode),
         cmocka_unit_test(fields_out_of_range_do_not_decode),
         cmocka_unit_test(what_is_wrong_is_refused_and_leaks_nothing),
+        cmocka_unit_test(a_full_descriptor_table_is_told_apart),
         cmocka_unit_test(sending_does_not_block_and_refuses_surplus),
         cmocka_unit_test(random_bytes_never_hurt),
         cmocka_unit_test(candidates_come_in_order),
