@@ -210,7 +210,8 @@ int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *r
         return r;
     }
     if (r == -EMFILE) {
-        say(ret_error, capacity, "no descriptor is free for what the daemon sends: raise the limit (ulimit -n)");
+        say(ret_error, capacity, "no descriptor is free for what the daemon sends: raise the limit "
+                                 "(ulimit -n)");
     } else if (r) {
         say(ret_error, capacity, "the daemon closed the connection: its log says why");
     } else if (m.header.type == MSG_REFUSE) {
