@@ -32,8 +32,10 @@
 /* How often memory is looked at: a sixteenth of the cold age, within these. */
 #define LOOK_LEAST_MS 1u
 #define LOOK_MOST_MS 250u
-/* While something cold waits for its turn to leave. */
+/* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
+ * on since the last time (it may be stopped, too). */
 #define HURRY_MS 5u
+#define HURRY_BUSY_MS 25u
 #define SLOW_TICK_MS 500u
 /* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
 #define STUCK_TICKS 3u
@@ -49,10 +51,10 @@ struct control {
     unsigned nr_sessions;
     uint32_t next_id;
     uint64_t look_ms;   /* set at birth */
+    uint64_t hurry_ms;  /* when to look at the offers again */
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
     bool must_end;
-    bool is_hurried;    /* somebody has more to offer than could go */
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
@@ -374,7 +376,9 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
             compress_ring_agent(s);
     }
     bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
-    c->is_hurried |= heat_scan_ops.nr_ready(s->heat) > 0 && !is_client_busy;
+    uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
+    if (heat_scan_ops.nr_ready(s->heat) && hurry_ms < c->hurry_ms)
+        c->hurry_ms = hurry_ms;
 }
 
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
@@ -429,7 +433,7 @@ static void tick(struct control *c)
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
-    c->is_hurried = false;
+    c->hurry_ms = c->look_ms;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
         if (s->is_joined)
@@ -444,7 +448,7 @@ static void tick(struct control *c)
 /* The clock runs only while somebody is connected, and faster while somebody waits. */
 static void set_timer(struct control *c)
 {
-    uint64_t ms = c->is_hurried && HURRY_MS < c->look_ms ? HURRY_MS : c->look_ms;
+    uint64_t ms = c->hurry_ms;
     if (!c->sessions && !c->is_deaf)
         ms = 0;
     if (ms == c->timer_ms)
@@ -536,7 +540,7 @@ int control_run(const struct config *config, const struct features *features, st
     uint64_t look_ms = config->cold_age_ms / 16;
     look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : look_ms > LOOK_MOST_MS ? LOOK_MOST_MS : look_ms;
     struct control c = {
-        .config = config, .features = features, .listener = l, .look_ms = look_ms
+        .config = config, .features = features, .listener = l, .look_ms = look_ms, .hurry_ms = look_ms
     };
     int r = open_all(&c);
     if (r) {
