@@ -1,0 +1,568 @@
+/* Whatever application, porter and daemon do in whatever order, each page reads as the application left
+ * it. Method: random walks. The real pager (src/pager with the real page.c, staging.c, table.c, rings,
+ * and the porter's bars_is_outside) runs round by round as the agent's loop runs it, over a kernel of
+ * plain data (test_model_kernel.c), beside threads that read, write, discard, unmap, map and remap, a
+ * porter and a daemon (test_model_world.c) that step at any moment, also between two calls of the agent.
+ * Each read is checked; after each round every page is looked at as a touch would find it; at the end
+ * all is read and brought back, nobody may hang, and every staging slot and every place in the store
+ * must be free again. Walks differ in what takes part: a daemon that dies, is slow, lets bytes rot, or
+ * overwrites what is given up at once; ageing (moves that are not counted); write scans; readers of our
+ * memory from outside (not beside ageing: a zero page they leave hides an uncounted move).
+ *
+ * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
+ *   FREE_STAGED_EARLY        1000  an invariant is broken
+ *   GIVE_UP_BEFORE_INSTALL    991  place 47 is given up that holds nothing
+ *   PREVIOUS_VERSION          998  page 19 is poisoned, though the store has kept it well
+ *   FAULT_BEFORE_EVENTS         4  page 14 reads as 9, should be 0
+ *   DROP_FAILED_FAULT         664  a thread hangs
+ *   NO_BAR                    186  page 3 would read as 1, should be 0
+ *   BAR_LIFTED_ON_RUNNING      70  page 13 would read as 36, should be 0
+ *   IGNORE_GENERATION          15  page 19 would read as 26, should be 42
+ *   REMAP_FORGETS              82  page 19 would read as 0, should be 8
+ *   RETRY_WITHOUT_EVENTS      999  the agent spins
+ *   BELIEVE_MOVE_ERROR        327  page 1 is staged in a slot that is empty
+ *   MOVE_ON_SECOND_UFFD        18  page 18 would read as 0, should be 5
+ *   DISCARD_KEEPS_STORE       405  page 10 would read as 59, should be 0
+ *   UNMAP_AT_ONCE             248  page 17 would read as 0, should be 29
+ *   ZEROS_ON_BAD_CHECKSUM      96  page 7 would read as 0, should be 34
+ *   BELIEVE_STORE              96  page 7 would read as 1099511627810, should be 34
+ *
+ * Not walked, unless asked for with --gaps: a MAP_FIXED that fails while another call is under way, and
+ * a new watch over pages that such a failure has left out. The pager is known not to hold there (the
+ * bar is lifted, the mapping's pages are given up or inherited by the next). And never walked: an mremap
+ * to an address that another mremap has just left and not told of yet; the kernel may tell of the second
+ * first, and no order can be made of the two.
+ *
+ * test_model [--tell] [--gaps] [walks [first-seed]] runs so many, and tells their story;
+ * test_model --catches prints the list above. */
+#include "client/test_model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mutant.h"
+
+#define WALKS 10000u
+#define ROUNDS 150u
+#define CATCH_WALKS 1000u /* within so many each mutant must be found, and is counted */
+#define QUIET_ROUNDS 3000u
+#define WORLD_END (WORLD_FIRST + WORLD_PAGES)
+
+struct world world;
+static struct pager pager;
+struct pager *const model_pager = &pager;
+
+static sigjmp_buf walk_over;
+static char failure[200];
+
+static bool tells, has_gaps;
+
+void tell(const char *format, ...)
+{
+    if (!tells)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vprintf(format, arguments);
+    va_end(arguments);
+    (void)putchar('\n');
+}
+
+void walk_failed(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(failure, sizeof failure, format, arguments);
+    va_end(arguments);
+    siglongjmp(walk_over, 1);
+}
+
+/* A broken invariant ends the process; here it ends the walk. */
+static void on_abort(int signal)
+{
+    (void)signal;
+    (void)snprintf(failure, sizeof failure, "an invariant is broken");
+    siglongjmp(walk_over, 1);
+}
+
+/* ---- birth */
+
+static void *table_memory;
+static size_t table_bytes;
+
+static void clear_table(void)
+{
+    struct page_table *t = &pager.table;
+    memset(t->leaves, 0, t->nr_leaves * sizeof *t->leaves);
+    memset(t->middles, 0, t->nr_middles * sizeof *t->middles);
+}
+
+static void begin_pager(void)
+{
+    static struct ring_shared shared[2];
+    static struct porter_order orders[PORTER_ORDERS_NR];
+    static uint32_t freed[PORTER_ORDERS_NR];
+    static struct porter_note notes[WORLD_SLOTS];
+    static struct stats_block stats;
+    static struct staging_slot slots[WORLD_SLOTS];
+    static struct interval managed[8], watched[64], unmapped[64];
+    static struct pin pins[PINS_MAX];
+    static struct pending_fault faults[PENDING_FAULTS_MAX];
+    static locator give_up[GIVE_UP_MAX];
+
+    if (pager.table.leaves)
+        clear_table();
+    memset(&pager, 0, sizeof pager);
+    memset(shared, 0, sizeof shared);
+    memset(notes, 0, sizeof notes);
+    pager.uffd = 100; /* test_model_kernel.c knows them by these */
+    pager.uffd_staging = 101;
+    pager.pagemap_fd = -1;
+    pager.landing = model_landing();
+    pager.staging_memory = model_staging();
+    pager.notes = notes;
+    pager.stats = &stats;
+    pager.managed = (struct intervals){ .items = managed, .nr_max = 8 };
+    pager.watched = (struct intervals){ .items = watched, .nr_max = 64 };
+    pager.unmapped = (struct intervals){ .items = unmapped, .nr_max = 64 };
+    pager.pins.items = pins;
+    pager.faults = faults;
+    pager.give_up = give_up;
+    page_table_init(&pager.table, table_memory, table_bytes);
+    staging_init(&pager.staging, slots, WORLD_SLOTS);
+    ring_init(&pager.to_porter, &shared[0], orders, PORTER_ORDERS_NR, sizeof *orders);
+    ring_init(&world.orders, &shared[0], orders, PORTER_ORDERS_NR, sizeof *orders);
+    ring_init(&pager.from_porter, &shared[1], freed, PORTER_ORDERS_NR, sizeof *freed);
+    ring_init(&world.freed, &shared[1], freed, PORTER_ORDERS_NR, sizeof *freed);
+}
+
+static void join(void)
+{
+    for (int i = 0; i < PAGE_STORES_NR; i++)
+        if (!pager.stores[i].bytes) {
+            daemon_begin(i);
+            pager.stores[i] = (struct store_map){ .bytes = world.stores[i].bytes[0],
+                                                  .nr_bytes = sizeof world.stores[i].bytes };
+            pager.store_now = i;
+            pager.session++;
+            return;
+        }
+}
+
+static void begin_walk(uint64_t seed)
+{
+    memset(&world, 0, sizeof world);
+    world.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    for (int i = 0; i < 4; i++)
+        (void)choose(2);
+    world.has_rot = one_in(4);
+    world.scribbles = one_in(2);
+    world.has_deaths = one_in(3);
+    world.has_ageing = one_in(3);
+    world.has_scans = one_in(2);
+    world.has_readers = !world.has_ageing && one_in(3); /* a zero page hides an uncounted move */
+    world.is_slow = one_in(3);
+    world.has_gaps = has_gaps;
+    world.is_quiet = true;
+    begin_pager();
+    join();
+    for (unsigned i = 2; i < WORLD_PAGES - 4; i++)
+        world.pages[i].is_mapped = true;
+    if (intervals_set(&pager.managed, WORLD_FIRST, WORLD_END, 0) ||
+        pager_watch(&pager, WORLD_FIRST + 2, WORLD_END - 4))
+        walk_failed("can't begin");
+    world.is_quiet = false;
+}
+
+/* Is an event on its way, or read and not yet looked into? */
+static bool is_anything_unsettled(void)
+{
+    bool is_any = world.nr_changing || world.nr_events || pager.unmapped.nr;
+    for (unsigned i = 0; i < WORLD_THREADS; i++)
+        is_any |= world.threads[i].state == THREAD_UNMAPPED;
+    return is_any;
+}
+
+/* ---- the agent's loop, as in agent.c: messages first, then pieces of everything else */
+
+static bool serve(void)
+{
+    tell("agent");
+    if (pager_read(&pager) < 0)
+        walk_failed("pager_read");
+    return pager_answer(&pager) == 0;
+}
+
+static void take_answers(void)
+{
+    uint32_t slot;
+    while (ring_take(&pager.from_porter, &slot) == 1)
+        pager_on_freed(&pager, slot);
+    for (uint64_t nr = choose(4); nr && world.nr_answers && pager.store_now >= 0; nr--) {
+        struct stored_entry e = world.answers[0];
+        memmove(world.answers, world.answers + 1, --world.nr_answers * sizeof e);
+        if (pager_on_stored(&pager, &e))
+            walk_failed("an honest daemon is taken for a liar");
+    }
+    if (pager.store_now >= 0 && pager.nr_give_back)
+        pager_give_back(&pager);
+}
+
+static void tell_given_up(void)
+{
+    while (pager.store_now >= 0 && pager.nr_give_up)
+        world_give_up(pager.give_up[--pager.nr_give_up]);
+}
+
+static void evict_piece(void)
+{
+    page_number first = WORLD_FIRST + choose(WORLD_PAGES);
+    unsigned nr = 1 + (unsigned)choose(8), looked;
+    if (first + nr > WORLD_END)
+        nr = (unsigned)(WORLD_END - first);
+    (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
+}
+
+static void drain_piece(void)
+{
+    page_number cursor = WORLD_FIRST + choose(WORLD_PAGES);
+    (void)pager_drain(&pager, &cursor, WORLD_END, one_in(2) ? DRAIN_INSTALL : DRAIN_FORGET_ZEROS, 3);
+}
+
+static bool is_any_out(page_number first, page_number end)
+{
+    for (page_number page = first; page < end; page++) {
+        struct page_leaf *leaf;
+        const struct page *p = pager_page(&pager, page, &leaf);
+        if (p && p->state != PAGE_RESIDENT)
+            return true;
+    }
+    return false;
+}
+
+static void rewatch(void)
+{
+    pager.has_gaps = false;
+    for (page_number at = WORLD_FIRST; at < WORLD_END;) {
+        struct interval *w = intervals_find(&pager.watched, at);
+        struct maps_vma vma;
+        if (w) {
+            at = w->end;
+            continue;
+        }
+        if (maps_find(&pager.maps, page_address(at), &vma))
+            break;
+        page_number first = page_of(vma.start) > at ? page_of(vma.start) : at;
+        page_number end = page_of(vma.end);
+        uint32_t next = intervals_from(&pager.watched, at);
+        if (next < pager.watched.nr && end > pager.watched.items[next].first)
+            end = pager.watched.items[next].first;
+        if (first < end && (world.has_gaps || !is_any_out(first, end)))
+            (void)pager_watch(&pager, first, end);
+        at = end > first ? end : first;
+    }
+    pager.has_gaps = true; /* mapped later without an event */
+}
+
+static void look_after_bars(void)
+{
+    pager_bars_over(&pager, world.bars_checked);
+    if (pager.bars_set > pager.bars_over)
+        world.bars_wanted = pager.bars_set;
+}
+
+/* As session_lost() and session_try_leave() do it. */
+static void lose_daemon(void)
+{
+    pager.store_now = -1;
+    pager.nr_give_up = 0;
+    pager.nr_give_back = 0;
+    world.abandoned = pager.session;
+    daemon_dies();
+}
+
+static void try_join(void)
+{
+    uint64_t cursor = 0;
+    if (pager_unstage(&pager, 4))
+        return;
+    for (unsigned i = 0; i < PAGE_STORES_NR; i++)
+        if (pager.stores[i].bytes && !pager.store_pages[i]) {
+            pager.stores[i] = (struct store_map){ 0 };
+            memset(world.stores[i].bytes, 0xa5, sizeof world.stores[i].bytes);
+        }
+    if (one_in(4))
+        join();
+    else
+        (void)pager_drain_store(&pager, (unsigned)choose(PAGE_STORES_NR), &cursor, 2);
+}
+
+static void calm(void)
+{
+    if (one_in(60))
+        pager_find_churn(&pager, 1000000);
+    if (one_in(60))
+        pager_forget_refusals(&pager);
+    (void)pager_calm_churn(&pager, 3);
+}
+
+static void agent_round(void)
+{
+    if (!serve())
+        return;
+    if (pager.unmapped.nr)
+        pager_settle_unmapped(&pager);
+    if (!is_anything_unsettled())
+        world.is_failing_untold = false;
+    take_answers();
+    look_after_bars();
+    if (pager.store_now < 0)
+        try_join();
+    else if (world.has_deaths && one_in(60) && !world.is_closing)
+        lose_daemon();
+    if (!world.is_closing) {
+        if (one_in(8))
+            drain_piece();
+        if (one_in(4))
+            rewatch();
+        calm();
+        if (one_in(2))
+            evict_piece();
+    }
+    if (one_in(2))
+        tell_given_up();
+}
+
+/* ---- every page as a touch would find it */
+
+static uint64_t word_in(const unsigned char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* What the agent would answer a touch with. False: the page is known to be lost. */
+static bool answer_for(unsigned page, uint64_t *ret_word)
+{
+    struct page_leaf *leaf;
+    const struct page *p = pager_page(&pager, WORLD_FIRST + page, &leaf);
+    *ret_word = 0;
+    switch (p ? (enum page_state)p->state : PAGE_RESIDENT) {
+    case PAGE_RESIDENT:
+    case PAGE_ZERO:
+        return true;
+    case PAGE_STAGED:
+        if (world.staged[p->where] != PTE_PRESENT)
+            walk_failed("page %u is staged in a slot that is empty", page);
+        if (pager.staging.slots[p->where].page != WORLD_FIRST + page)
+            walk_failed("page %u is staged in another page's slot", page);
+        *ret_word = word_in(model_staging() + pages_to_bytes(p->where));
+        return true;
+    case PAGE_STORED:
+        *ret_word = locator_kind_of(p->where) == LOCATOR_FILL64
+                        ? word_in(pager.stores[p->store].bytes + locator_offset(p->where))
+                        : locator_fill32(p->where);
+        return !world.is_rotten[world.pages[page].expected];
+    case PAGE_POISONED:
+        return false;
+    case PAGE_STATE_NR:
+        break;
+    }
+    walk_failed("page %u is in no state", page);
+}
+
+static void look_at(unsigned page)
+{
+    const struct vpage *v = &world.pages[page];
+    uint64_t word = v->word;
+    bool is_kept = true;
+    if (!v->is_mapped)
+        return;
+    /* (A move that was not counted, or a zero page that a reader left in landing, may make the table say
+     * STAGED for a while though the page is there. It is there, so its bytes are what is seen.) */
+    if (v->pte == PTE_PRESENT && v->is_armed && !world.has_ageing && !world.has_readers) {
+        struct page_leaf *leaf;
+        const struct page *p = pager_page(&pager, WORLD_FIRST + page, &leaf);
+        if (p && p->state != PAGE_RESIDENT)
+            walk_failed("page %u is there, and said to be %s", page,
+                        page_state_name((enum page_state)p->state));
+    } else if (v->pte == PTE_POISON) {
+        is_kept = false;
+    } else if (v->pte != PTE_PRESENT) {
+        word = 0;
+        if (v->is_armed)
+            is_kept = answer_for(page, &word);
+    }
+    if (!is_kept && !world.is_rotten[v->expected])
+        walk_failed("page %u is lost", page);
+    if (is_kept && word != v->expected && !(word == 0 && v->may_be_zero))
+        walk_failed("page %u would read as %lu, should be %lu", page, word, v->expected);
+}
+
+static void look_at_all(void)
+{
+    if (is_anything_unsettled())
+        return;
+    for (unsigned i = 0; i < WORLD_PAGES; i++)
+        look_at(i);
+}
+
+/* ---- the end: everybody comes to rest, all is read, all is brought back, nothing is left over */
+
+static bool is_at_rest(void)
+{
+    for (unsigned i = 0; i < WORLD_THREADS; i++)
+        if (world.threads[i].state != THREAD_RUNS)
+            return false;
+    return !is_anything_unsettled();
+}
+
+static void come_to_rest(void)
+{
+    for (unsigned i = 0; !is_at_rest(); i++) {
+        if (i == QUIET_ROUNDS)
+            walk_failed("a thread hangs");
+        agent_round();
+        world_steps_between();
+    }
+}
+
+static void read_all(void)
+{
+    for (unsigned i = 0; i < WORLD_PAGES; i++) {
+        world_touch(&world.threads[0], i, false);
+        come_to_rest();
+    }
+}
+
+static void bring_all_back(void)
+{
+    uint64_t cursor = 0;
+    for (unsigned i = 0; pager_drain_all(&pager, &cursor, 4) != 1 || pager_nr_out(&pager); i++) {
+        if (i == QUIET_ROUNDS)
+            walk_failed("not all comes back");
+        (void)serve();
+    }
+    look_at_all();
+}
+
+static void check_nothing_is_left(void)
+{
+    for (unsigned i = 0; i < QUIET_ROUNDS && (world.nr_raw || world.nr_answers || i < 100); i++) {
+        if (pager.store_now < 0)
+            daemon_dies();
+        world_step();
+        take_answers();
+        tell_given_up();
+    }
+    if (pager.staging.nr_used || pager.nr_staged || pager.nr_stored || pager.nr_zero)
+        walk_failed("%u staging slots are still used, %lu pages counted as out",
+                    pager.staging.nr_used, pager_nr_out(&pager));
+    for (unsigned i = 0; i < WORLD_SLOTS; i++)
+        if (world.staged[i] != PTE_NONE && !world.has_readers) /* they leave zero pages */
+            walk_failed("staging slot %u is free and has memory", i);
+    for (unsigned i = 0; pager.store_now >= 0 && i < WORLD_PLACES; i++)
+        if (world.stores[pager.store_now].is_held[i])
+            walk_failed("place %u is never given up", i);
+}
+
+static bool walk(uint64_t seed)
+{
+    if (sigsetjmp(walk_over, 1))
+        return false;
+    begin_walk(seed);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        agent_round();
+        look_at_all();
+        for (uint64_t nr = choose(12); nr; nr--)
+            world_step();
+    }
+    world.is_closing = true;
+    come_to_rest();
+    look_at_all();
+    read_all();
+    bring_all_back();
+    check_nothing_is_left();
+    return true;
+}
+
+/* ---- all walks */
+
+static unsigned run_walks(uint64_t first, unsigned nr, bool is_told, bool stops)
+{
+    unsigned nr_failed = 0;
+    for (unsigned i = 0; i < nr && !(stops && nr_failed); i++) {
+        if (walk(first + i))
+            continue;
+        if (is_told && !nr_failed++)
+            printf("walk %lu: %s\n", first + i, failure);
+        else
+            nr_failed += !is_told;
+    }
+    return nr_failed;
+}
+
+static const enum mutant caught[] = {
+    MUTANT_FREE_STAGED_EARLY,   MUTANT_GIVE_UP_BEFORE_INSTALL, MUTANT_PREVIOUS_VERSION,
+    MUTANT_FAULT_BEFORE_EVENTS, MUTANT_DROP_FAILED_FAULT,      MUTANT_NO_BAR,
+    MUTANT_BAR_LIFTED_ON_RUNNING, MUTANT_IGNORE_GENERATION,    MUTANT_REMAP_FORGETS,
+    MUTANT_RETRY_WITHOUT_EVENTS, MUTANT_BELIEVE_MOVE_ERROR,    MUTANT_MOVE_ON_SECOND_UFFD,
+    MUTANT_DISCARD_KEEPS_STORE, MUTANT_UNMAP_AT_ONCE,          MUTANT_ZEROS_ON_BAD_CHECKSUM,
+    MUTANT_BELIEVE_STORE,
+};
+
+/* Every fault is found, mostly by the first few walks. */
+static unsigned count_catches(bool counts_all)
+{
+    unsigned nr_missed = 0;
+    int own_stderr = dup(2), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    (void)dup2(null, 2); /* broken invariants say so there */
+    for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) {
+        mutant_choose(caught[i]);
+        unsigned nr = run_walks(1, CATCH_WALKS, false, !counts_all);
+        if (counts_all)
+            printf(" *   %-24s %4u  %s\n", mutant_name(caught[i]), nr, nr ? failure : "");
+        else if (!nr)
+            printf("%u walks do not find %s\n", CATCH_WALKS, mutant_name(caught[i]));
+        nr_missed += !nr;
+    }
+    mutant_choose(MUTANT_NR);
+    (void)dup2(own_stderr, 2);
+    close(own_stderr);
+    close(null);
+    return nr_missed;
+}
+
+int main(int argc, char **argv)
+{
+    table_bytes = page_table_bytes(8 * LEAF_PAGES);
+    table_memory = mmap(NULL, table_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (table_memory == MAP_FAILED)
+        return 1;
+    (void)signal(SIGABRT, on_abort);
+    for (; argc > 1 && !strncmp(argv[1], "--", 2); argc--, argv++) {
+        if (!strcmp(argv[1], "--catches"))
+            return count_catches(true) != 0;
+        tells |= !strcmp(argv[1], "--tell");
+        has_gaps |= !strcmp(argv[1], "--gaps");
+    }
+    const char *mutant = getenv("PP_MUTANT");
+    unsigned nr = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : WALKS;
+    uint64_t first = argc > 2 ? strtoul(argv[2], NULL, 10) : 1, begin_ns = now_ns();
+    unsigned nr_failed = run_walks(first, nr, true, false);
+    printf("%u walks, %u failed, %lu ms\n", nr, nr_failed, (now_ns() - begin_ns) / NS_PER_MS);
+    if (!mutant && argc == 1)
+        nr_failed += count_catches(false);
+    return nr_failed != 0;
+}
