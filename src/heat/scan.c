@@ -4,10 +4,10 @@
  *
  *   a look      which pages are there, which of them were written since they were last protected.
  *               Costs the client nothing and us 7-10 us. Each chunk, every quarter of the cold age.
- *   protection  the written ones are write-protected again. Each costs its next writer about 1 us, once.
+ *   protection  the written ones are write-protected again. Each costs its next writer 1-2.5 us, once.
  *               That is the price, so it is rationed: it costs a token for each page that will be
- *               written again, as far as we know, out of 2500 a second for a session: a quarter of a
- *               percent of one CPU at most. Chunks take their turns: one that can't pay is waited
+ *               written again, as far as we know, out of 2500 a second for a session: 0.25 to 0.6 %
+ *               of one CPU at most. Chunks take their turns: one that can't pay is waited
  *               for, not passed over, or the first few would take everything. Where all that was
  *               protected has been written again, the turns come more rarely.
  *   a probe     the first thing: 32 of its pages are protected and looked at half a second later.
