@@ -126,20 +126,45 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
         pg->on_unwatched(pg->context, first, end);
 }
 
-/* The whole interval is armed when its first page leaves: a mapping that is armed in part can't be
- * moved by mremap. */
+/* Neighbours of an interval that lie in the same mapping and are not armed either: a mapping that was
+ * shrunk and grown again, or registered in parts, is several intervals. */
+static void whole_mapping(struct pager *pg, uint32_t at, uint32_t *ret_from, uint32_t *ret_to)
+{
+    const struct interval *items = pg->watched.items;
+    struct maps_vma vma;
+    *ret_from = at;
+    *ret_to = at + 1;
+    if (maps_find(&pg->maps, page_address(items[at].first), &vma))
+        return;
+    while (*ret_from > 0 && items[*ret_from - 1].end == items[*ret_from].first &&
+           items[*ret_from].first > page_of(vma.start) &&
+           watch_state_of(&items[*ret_from - 1]) == WATCH_WRITES)
+        --*ret_from;
+    while (*ret_to < pg->watched.nr && items[*ret_to].first == items[*ret_to - 1].end &&
+           items[*ret_to].first < page_of(vma.end) && watch_state_of(&items[*ret_to]) == WATCH_WRITES)
+        ++*ret_to;
+}
+
+/* All of a mapping is armed when the first page of it leaves: one that is armed in part can't be moved
+ * by mremap. */
 static bool arm(struct pager *pg, struct interval *w)
 {
     if (watch_state_of(w) == WATCH_ARMED)
         return true;
-    if (watch_state_of(w) != WATCH_WRITES || intervals_overlap(&pg->unmapped, w->first, w->end))
+    if (watch_state_of(w) != WATCH_WRITES)
         return false;
-    int r = register_and_check(pg, w->first, w->end, UFFD_ARM);
+    uint32_t from, to;
+    whole_mapping(pg, (uint32_t)(w - pg->watched.items), &from, &to);
+    page_number first = pg->watched.items[from].first, end = pg->watched.items[to - 1].end;
+    if (intervals_overlap(&pg->unmapped, first, end))
+        return false;
+    int r = register_and_check(pg, first, end, UFFD_ARM);
     if (r == -EINVAL)
-        refuse(pg, w->first, w->end);
+        refuse(pg, w->first, w->end); /* the neighbours are asked for themselves */
     if (r)
         return false;
-    w->tag = WATCH_ARMED;
+    for (uint32_t i = from; i < to; i++)
+        pg->watched.items[i].tag = WATCH_ARMED;
     return true;
 }
 

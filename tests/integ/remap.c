@@ -107,6 +107,31 @@ static void grow_and_shrink(void)
     pages_write_all(&a.pages);
 }
 
+/* What was shrunk and grown again is watched in two parts; the first page that leaves arms both. */
+static void grow_again_and_move(void)
+{
+    test_case("shrunk and grown again, a part out, then moved");
+    unregister_at(a.pages.memory, NR);
+    pages_unmap(&a.pages);
+    pages_map(&a.pages, NR);
+    pages_write_all(&a.pages);
+    uint64_t nr_ranges = a.rogue->nr_ranges;
+    register_here();
+    WAIT_UNTIL(a.rogue->nr_ranges > nr_ranges); /* watched, not armed */
+    uint32_t half = NR / 2;
+    unsigned char *old = a.pages.memory, *tail = pages_at(&a.pages, half);
+    CHECK(mremap(old, pages_to_bytes(NR), pages_to_bytes(half), 0) == old);
+    CHECK(mremap(old, pages_to_bytes(half), pages_to_bytes(NR), 0) == old);
+    memset(a.pages.versions + half, 0, (NR - half) * sizeof *a.pages.versions);
+    WAIT_UNTIL(a.rogue->nr_ranges > nr_ranges + 1);
+    arena_out(&a, 0, half);
+    void *new = somewhere(NR);
+    moved_to(mremap(old, pages_to_bytes(NR), pages_to_bytes(NR), MREMAP_MAYMOVE | MREMAP_FIXED, new));
+    CHECK(pages_at(&a.pages, half) != tail);
+    unregister_at(old, NR);
+    register_here();
+}
+
 static void leave_empty(void)
 {
     test_case("DONTUNMAP");
@@ -189,6 +214,7 @@ int main(void)
     move_while_in_flight();
     move_a_part();
     grow_and_shrink();
+    grow_again_and_move();
     leave_empty();
     unmap_a_part();
     under_fire();
