@@ -217,13 +217,17 @@ int options_read_file(const struct option_spec *table, const char *path, char *r
 {
     char what[200] = "not a 'name = value' line";
     struct file_reading reading = { .table = table, .error = what, .capacity = sizeof what };
-    int line = ini_parse(path, take_line, &reading);
+    FILE *f = fopen(path, "re");
+    int line = f ? ini_parse_file(f, take_line, &reading) : 0;
+    bool is_read = f && !ferror(f); /* a folder can be opened, and reads as an error */
+    if (!is_read)
+        (void)snprintf(ret_error, capacity, "%s: %s", path, strerror(errno));
+    if (f)
+        (void)fclose(f);
+    if (!is_read)
+        return -ENOENT;
     if (line == 0)
         return 0;
-    if (line == -1) {
-        (void)snprintf(ret_error, capacity, "%s: %s", path, strerror(errno ? errno : ENOENT));
-        return -ENOENT;
-    }
     (void)snprintf(ret_error, capacity, "%s, line %d: %s", path, line, what);
     return -EINVAL;
 }

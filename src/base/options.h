@@ -31,8 +31,8 @@ int options_set(const struct option_spec *table, const char *name, const char *v
 /* Parses argv. The index of the first word that is no option; -EINVAL as above. */
 int options_parse(const struct option_spec *table, int argc, char *const *argv, char *ret_error,
                   size_t capacity);
-/* Reads `name = value` lines; # and ; begin comments; sections are ignored. 0; -ENOENT: no such file;
- * -EINVAL: ret_error names file and line. Text values are allocated and kept for good. */
+/* Reads `name = value` lines; # and ; begin comments; sections are ignored. 0; -ENOENT: no file that
+ * can be read; -EINVAL: ret_error names file and line. Text values are allocated and kept for good. */
 int options_read_file(const struct option_spec *table, const char *path, char *ret_error,
                       size_t capacity);
 void options_print_help(const struct option_spec *table);

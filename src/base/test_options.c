@@ -170,6 +170,8 @@ static void the_file_has_the_same_words(void **state)
     assert_int_equal(read_text("size\n"), -EINVAL);
     assert_int_equal(options_read_file(table, "/nonexistent/x.conf", error, sizeof(error)), -ENOENT);
     assert_non_null(strstr(error, "/nonexistent/x.conf"));
+    assert_int_equal(options_read_file(table, "/tmp", error, sizeof(error)), -ENOENT);
+    assert_non_null(strstr(error, "/tmp: "));
 }
 
 int main(void)
