@@ -225,8 +225,10 @@ static void watch_range(struct agent *a, struct interval *range)
     if (intervals_set(&a->pg.managed, range->first, range->end, 0))
         return; /* full: asked again */
     range->tag |= 1;
+    if (r == -ENOENT)
+        a->pg.has_gaps = true; /* rewatch() looks at what of it is mapped */
     if (r)
-        return; /* refused, and counted */
+        return; /* or refused, and counted */
     stats_add(a->pg.stats, STAT_ranges_watched, 1);
     session_announce(a, MSG_RANGE_ADD, range->first, range->end);
 }
@@ -260,7 +262,7 @@ static page_number rewatch_gap(struct agent *a, page_number at, page_number end)
     int r = pager_watch(&a->pg, first, stop);
     if (r == 0)
         session_announce(a, MSG_RANGE_ADD, first, stop);
-    a->pg.has_gaps |= r == -EAGAIN;
+    a->pg.has_gaps |= r == -EAGAIN || r == -ENOENT;
     return stop;
 }
 

@@ -12,16 +12,19 @@
 
 /* What kind of memory may be paged at all. MOVE refuses the rest by itself; here it is told apart
  * before it is armed, because arming is one-way while the mapping lives. */
-static bool is_pageable(struct pager *pg, page_number first, page_number end)
+enum memory_kind { MEMORY_PAGEABLE, MEMORY_OTHER, MEMORY_HAS_HOLES };
+
+static enum memory_kind memory_kind(struct pager *pg, page_number first, page_number end)
 {
     while (first < end) {
         struct maps_vma vma;
-        if (maps_find(&pg->maps, page_address(first), &vma) || page_of(vma.start) > first ||
-            !vma.is_private_anonymous || !vma.is_read_write)
-            return false;
+        if (maps_find(&pg->maps, page_address(first), &vma) || page_of(vma.start) > first)
+            return MEMORY_HAS_HOLES;
+        if (!vma.is_private_anonymous || !vma.is_read_write)
+            return MEMORY_OTHER;
         first = page_of(vma.end);
     }
-    return true;
+    return MEMORY_PAGEABLE;
 }
 
 static void refuse(struct pager *pg, page_number first, page_number end)
@@ -30,7 +33,8 @@ static void refuse(struct pager *pg, page_number first, page_number end)
     (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* no room: asked again later */
 }
 
-/* Nothing guards a registration against the mapping changing under it: register, then check. */
+/* Nothing guards a registration against the mapping changing under it: register, then check. A hole is
+ * where it is just changing, so it is no reason to refuse what comes next. */
 static int register_and_check(struct pager *pg, page_number first, page_number end,
                               enum uffd_mode mode)
 {
@@ -38,20 +42,24 @@ static int register_and_check(struct pager *pg, page_number first, page_number e
     int r = uffd_register(pg->uffd, start, bytes, mode);
     if (r == -ENOMEM || r == -EINTR)
         return -EAGAIN;
-    if (r)
-        return -EINVAL;
-    if (is_pageable(pg, first, end))
+    enum memory_kind kind = memory_kind(pg, first, end);
+    if (r == 0 && kind == MEMORY_PAGEABLE)
         return 0;
-    if (mode == UFFD_WATCH)
+    if (r == 0 && mode == UFFD_WATCH)
         (void)uffd_unregister(pg->uffd, start, bytes); /* nothing of it was out */
-    return -EINVAL;
+    return kind == MEMORY_HAS_HOLES ? -EAGAIN : -EINVAL;
 }
 
 int pager_watch(struct pager *pg, page_number first, page_number end)
 {
     if (intervals_overlap(&pg->unmapped, first, end))
         return -EAGAIN;
-    if (!is_pageable(pg, first, end)) {
+    switch (memory_kind(pg, first, end)) {
+    case MEMORY_PAGEABLE:
+        break;
+    case MEMORY_HAS_HOLES:
+        return -ENOENT;
+    case MEMORY_OTHER:
         refuse(pg, first, end);
         return -EINVAL;
     }

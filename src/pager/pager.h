@@ -148,7 +148,8 @@ enum evict_result {
 enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, bool if_unwritten,
                               unsigned *ret_looked);
 /* Lets the kernel tell us what is written in the interval; after it the daemon may scan. 0;
- * -EINVAL: not memory we can page: refused; -EAGAIN. */
+ * -EINVAL: not memory we can page: refused; -ENOENT: not all of it is mapped, ask for the parts;
+ * -EAGAIN. */
 int pager_watch(struct pager *pg, page_number first, page_number end);
 /* Forgets an interval whose pages have all been brought back. */
 void pager_unwatch(struct pager *pg, page_number first, page_number end);
