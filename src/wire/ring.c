@@ -13,6 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
+
 void ring_init(struct ring *r, struct ring_shared *shared, void *entries, uint32_t capacity,
                uint32_t entry_bytes)
 {
@@ -24,6 +26,16 @@ void ring_init(struct ring *r, struct ring_shared *shared, void *entries, uint32
 static unsigned char *entry_at(const struct ring *r, uint32_t position)
 {
     return r->entries + (size_t)(position & (r->capacity - 1)) * r->entry_bytes;
+}
+
+/* With release: who sees the position sees what was done before. (Two calls, because a memory order that
+ * is not a constant is none that the compiler, or a race detector, can use.) */
+static void publish(_Atomic uint32_t *position, uint32_t value, enum mutant relaxed)
+{
+    if (mutant_is(relaxed))
+        atomic_store_explicit(position, value, memory_order_relaxed);
+    else
+        atomic_store_explicit(position, value, memory_order_release);
 }
 
 /* Reads the consumer's tail once and believes it if between nothing and everything is in flight. */
@@ -56,7 +68,7 @@ int ring_put(struct ring *r, const void *entry)
     }
     memcpy(entry_at(r, r->position), entry, r->entry_bytes);
     r->position++;
-    atomic_store_explicit(&r->shared->head, r->position, memory_order_release);
+    publish(&r->shared->head, r->position, MUTANT_RING_RELAXED_PUBLISH);
     return 0;
 }
 
@@ -82,7 +94,7 @@ int ring_take(struct ring *r, void *ret_entry)
      * the compiler may not read the shared bytes a second time. */
     __asm__ volatile("" ::: "memory");
     r->position++;
-    atomic_store_explicit(&r->shared->tail, r->position, memory_order_release);
+    publish(&r->shared->tail, r->position, MUTANT_RING_RELAXED_TAKE);
     return 1;
 }
 
@@ -110,6 +122,8 @@ void doorbell_ring(struct doorbell *bell, int eventfd)
 
 void doorbell_will_sleep(struct doorbell *bell)
 {
+    if (mutant_is(MUTANT_DOORBELL_UNANNOUNCED))
+        return;
     atomic_store_explicit(&bell->is_asleep, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
 }
