@@ -1,7 +1,7 @@
 /* A thread inside a discard is never taken for one outside. Method: texts of
- * /proc/PID/task/TID/syscall; then a thread that really zaps many pages with madvise, again and again,
- * while its text is read; then the whole check beside such a thread, which must not end before the
- * thread blocks in another call. */
+ * /proc/PID/task/TID/syscall; then a thread that really zaps many pages with madvise, again and
+ * again, while its text is read; then the whole check beside such a thread, which must not end
+ * before the thread blocks in another call. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -35,7 +35,7 @@ static void texts_are_read_as_the_kernel_means_them(void **state)
                   { SYS_process_madvise, false } };
     for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++) {
         char text[128];
-        (void)snprintf(text, sizeof text, "%ld 0x3 0x7f0000000000 0x1000 0x0 0x0 0x0 0x7ffd0 0x7f1\n",
+        (void)snprintf(text, sizeof text, "%ld 0x3 0x7f0000000000 0x1000 0x0 0x0 0x0 0x7f0 0x7f1\n",
                        calls[i].call);
         assert_int_equal(bars_is_outside(text), calls[i].is_outside);
     }

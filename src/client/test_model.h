@@ -1,7 +1,8 @@
-/* test_model.h - a small world for the real pager: an address space of a few pages, threads that use
- * it, a porter and a daemon, all of them plain data that moves in single steps chosen by a seed. The
- * kernel's calls are answered from that data (test_model_kernel.c in place of sys/), and each lets the
- * world take some steps first, so that everything may happen between any two calls of the agent.
+/* test_model.h - a small world for the real pager: an address space of a few pages, threads that
+ * use it, a porter and a daemon, all of them plain data that moves in single steps chosen by a
+ * seed. The kernel's calls are answered from that data (test_model_kernel.c in place of sys/), and
+ * each lets the world take some steps first, so that everything may happen between any two calls
+ * of the agent.
  *
  * Beside each page stands what the application must see there: the page's expected word. A page's
  * bytes are one word repeated; each write gives a word that was never there before; 0 is zeros. */
@@ -28,8 +29,8 @@ struct vpage {
     enum pte pte;
     uint64_t word;
     bool is_exclusive, is_wp;
-    /* By an mremap that has not returned: nobody knows the new address yet, and nobody's mremap comes
-     * to the old one: the kernel might tell of that one first, and no order could be made of it. */
+    /* By an mremap that has not returned: nobody knows the new address yet, and nobody's mremap
+     * comes to the old one: the kernel might tell of that first, and no order be made of it. */
     bool is_arriving, is_leaving;
     /* What the application must see. */
     uint64_t expected;
@@ -46,7 +47,14 @@ enum thread_state {
     THREAD_ZAPS,     /* inside madvise, after the event */
 };
 
-enum call { CALL_DONTNEED, CALL_FREE, CALL_MUNMAP, CALL_MAP_FIXED, CALL_MAP_FIXED_FAILS, CALL_MREMAP };
+enum call {
+    CALL_DONTNEED,
+    CALL_FREE,
+    CALL_MUNMAP,
+    CALL_MAP_FIXED,
+    CALL_MAP_FIXED_FAILS,
+    CALL_MREMAP,
+};
 
 struct thread {
     enum thread_state state;
@@ -124,8 +132,8 @@ static inline bool one_in(uint64_t n) { return choose(n) == 0; }
 
 static inline struct vpage *vpage_at(page_number page)
 {
-    return page >= WORLD_FIRST && page < WORLD_FIRST + WORLD_PAGES ? &world.pages[page - WORLD_FIRST]
-                                                                  : (struct vpage *)0;
+    bool is_ours = page >= WORLD_FIRST && page < WORLD_FIRST + WORLD_PAGES;
+    return is_ours ? &world.pages[page - WORLD_FIRST] : (struct vpage *)0;
 }
 
 /* test_model_kernel.c */

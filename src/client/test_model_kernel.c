@@ -1,6 +1,6 @@
-/* The kernel of the model: the calls of sys/uffd.h, sys/pagemap.h and sys/maps.h, answered from struct
- * world as Linux answers them. Linked in place of sys/uffd.c, pagemap.c and maps.c, and
- * of libc's madvise and sched_yield. */
+/* The kernel of the model: the calls of sys/uffd.h, sys/pagemap.h and sys/maps.h, answered from
+ * struct world as Linux answers them. Linked in place of sys/uffd.c, pagemap.c and maps.c, and of
+ * libc's madvise and sched_yield. */
 #include "client/test_model.h"
 
 #include <errno.h>
@@ -158,8 +158,8 @@ static struct uffd_msg event_message(const struct world_event *e)
     return m;
 }
 
-/* Faults come out before events, whatever order they happened in. Who raised an event may run on from
- * the moment it is read. */
+/* Faults come out before events, whatever order they happened in. Who raised an event may run on
+ * from the moment it is read. */
 int uffd_read(int fd, struct uffd_msg *ret_messages, size_t nr)
 {
     (void)fd;
@@ -330,7 +330,8 @@ static pagemap_entry entry_of(uint64_t address)
     case PTE_POISON: return (pagemap_entry)1 << 62;
     case PTE_PRESENT: break;
     }
-    return (pagemap_entry)1 << 63 | (pagemap_entry)*p.is_exclusive << 56 | (pagemap_entry)is_wp << 57;
+    return (pagemap_entry)1 << 63 | (pagemap_entry)is_wp << 57 |
+           (pagemap_entry)*p.is_exclusive << 56;
 }
 
 int pagemap_read(int pagemap_fd, page_number first, size_t nr, pagemap_entry *ret_entries)

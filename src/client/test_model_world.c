@@ -140,8 +140,8 @@ static void queue_event(struct thread *t)
     t->state = THREAD_TELLS;
 }
 
-/* The kernel tells of a discard before it zaps, and lets go of the mappings in between. Zeros are right
- * from then on. What it need not tell of is done in one go. */
+/* The kernel tells of a discard before it zaps, and lets go of the mappings in between. Zeros are
+ * right from then on. What it need not tell of is done in one go. */
 static void discard(struct thread *t)
 {
     bool is_told = is_known(&world.pages[t->at]);
@@ -249,7 +249,8 @@ static void act(struct thread *t)
         begin_call(t);
         return;
     default:
-        world_touch(t, (unsigned)choose(WORLD_PAGES), one_in(2) && world.nr_words < WORLD_WORDS - 8);
+        at = (unsigned)choose(WORLD_PAGES);
+        world_touch(t, at, one_in(2) && world.nr_words < WORLD_WORDS - 8);
     }
 }
 
@@ -267,8 +268,8 @@ static void zap_one(struct thread *t)
 {
     tell("thread %ld zaps page %u", t - world.threads, t->at);
     struct vpage *v = &world.pages[t->at];
-    /* Whatever is mapped there by now. What was written since the call began and has left already may
-     * stay: it came after the discard then. */
+    /* Whatever is mapped there by now. What was written since the call began and has left already
+     * may stay: it came after the discard then. */
     if (v->is_mapped && (v->pte != PTE_NONE || v->expected <= t->words_before))
         empty(v);
     t->at++;

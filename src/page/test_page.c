@@ -1,12 +1,13 @@
-/* The life of a page is the table in docs/page-lifecycle.md: every event in every state. Method: the
- * matrix stands here once as data; each cell is made by calling the real function on a page in that
- * state and writing down everything that came of it; then the table in the document is read from the
- * source tree and must say the same. So neither the code nor the document can change alone.
+/* The life of a page is the table in docs/page-lifecycle.md: every event in every state. Method:
+ * the matrix stands here once as data; each cell is made by calling the real function on a page in
+ * that state and writing down everything that came of it; then the table in the document is read
+ * from the source tree and must say the same. So neither the code nor the document can change
+ * alone.
  *
  * Also: nothing but the six columns can be reached from a fresh page, whatever happens in whatever
  * order; a bar on a page that is out (which can't be) would keep nothing from coming back; every
- * event function in page.h has a row; and every mutant the document names is in mutant.def, and each
- * test it names for it stands in the list that the test runner works through. */
+ * event function in page.h has a row; and every mutant the document names is in mutant.def, and
+ * each test it names for it stands in the list that the test runner works through. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -94,7 +95,8 @@ static void add_release(struct cell *c, struct page_release r)
     case RELEASE_NOTHING: return;
     case RELEASE_SLOT:    add(c, r.slot == old_numbers.slot ? "slot" : "wrong slot"); return;
     case RELEASE_PLACE:
-        add(c, r.place == old_numbers.place && r.store == old_numbers.store ? "place" : "wrong place");
+        add(c,
+            r.place != old_numbers.place || r.store != old_numbers.store ? "wrong place" : "place");
         return;
     }
     add(c, "unknown release");
@@ -368,12 +370,13 @@ static void nothing_but_the_columns_can_be_reached(void **state)
     bool is_seen[COLUMNS_NR] = { false };
     for (unsigned i = 0; i < r.nr; i++) {
         struct page p = r.pages[i];
-        enum column c = p.state == PAGE_RESIDENT ? p.is_barred ? BARRED : RESIDENT
-                                                 : (enum column)(STAGED + (int)p.state - PAGE_STAGED);
+        enum column c = p.is_barred ? BARRED : RESIDENT;
+        if (p.state != PAGE_RESIDENT)
+            c = (enum column)(STAGED + (int)p.state - PAGE_STAGED);
         assert_true(c < COLUMNS_NR);
         is_seen[c] = true;
         struct numbers own = { .slot = (uint32_t)p.where, .store = p.store, .place = p.where };
-        assert_string_equal(column_of(p, &own), column_names[c]); /* no bit but those of its column */
+        assert_string_equal(column_of(p, &own), column_names[c]); /* no other bit */
     }
     for (enum column c = 0; c < COLUMNS_NR; c++)
         assert_true(is_seen[c]);
@@ -393,7 +396,8 @@ static void a_bar_keeps_nothing_from_coming_back(void **state)
         assert_string_equal(discard_present(barred).text, discard_present(plain).text);
         if (c == STAGED) {
             assert_string_equal(stored_its_slot(barred).text, stored_its_slot(plain).text);
-            assert_string_equal(stored_zero_its_slot(barred).text, stored_zero_its_slot(plain).text);
+            assert_string_equal(stored_zero_its_slot(barred).text,
+                                stored_zero_its_slot(plain).text);
         }
         assert_false(page_may_leave(&barred));
         page_on_bar_over(&barred);
@@ -414,8 +418,8 @@ static void the_names_of_states_are_the_columns(void **state)
 
 #define DEPTH 3 /* src/page/test_page.c */
 
-/* The compiler was told this file's name as seen from the build directory, which is the one the test
- * program lies in, or one above it. */
+/* The compiler was told this file's name as seen from the build directory, which is the one the
+ * test program lies in, or one above it. */
 static char *read_source_file(const char *path)
 {
     char own[512];
@@ -490,7 +494,7 @@ static void compare_row(const char *line, bool *is_in_document)
         is_in_document[i] = true;
         for (enum column c = 0; c < COLUMNS_NR; c++)
             if (strcmp(cells[c + 1], matrix[i].cells[c]))
-                fail_msg("docs/page-lifecycle.md says \"%s\" for %s of a page that is %s; it is \"%s\"",
+                fail_msg("the document says \"%s\" for %s of a page that is %s; it is \"%s\"",
                          cells[c + 1], cells[0], column_names[c], matrix[i].cells[c]);
         return;
     }
@@ -564,7 +568,8 @@ static bool is_listed(const char *list, const char *mutant, const char *test)
     for (const char *line = list; line; line = next_line(line)) {
         char words[2][64];
         if (sscanf(line, "%63s %63s", words[0], words[1]) == 2 && !strcmp(words[0], mutant) &&
-            (!strcmp(words[1], test) || (!strncmp(words[1], "test_", 5) && !strcmp(words[1] + 5, test))))
+            !strcmp(words[1] + (strncmp(test, "test_", 5) && !strncmp(words[1], "test_", 5) ? 5 : 0),
+                    test))
             return true;
     }
     return false;
@@ -586,7 +591,7 @@ static void the_mutants_of_the_document_are_run(void **state)
         char *rest = cells[3];
         for (char *test; (test = strtok_r(rest, ", ", &rest)); nr++)
             if (!is_listed(list, cells[0], test))
-                fail_msg("docs/page-lifecycle.md says that %s catches %s: tests/mutants.txt does not",
+                fail_msg("the document says that %s catches %s: tests/mutants.txt does not",
                          test, cells[0]);
     }
     assert_true(nr > 0);
@@ -596,7 +601,7 @@ static void the_mutants_of_the_document_are_run(void **state)
 
 int main(void)
 {
-    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); /* pages that may not leave end children */
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); /* moved() lets children end */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_event_in_each_state_does_what_the_matrix_says),
         cmocka_unit_test(nothing_but_the_columns_can_be_reached),

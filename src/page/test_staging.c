@@ -1,5 +1,6 @@
-/* A staging slot is used again only when the porter has freed it, and an answer is believed only for
- * the taking that it names. Method: the circle by hand, then a long random life beside a plain list. */
+/* A staging slot is used again only when the porter has freed it, and an answer is believed only
+ * for the taking that it names. Method: the circle by hand, then a long random life beside a plain
+ * list. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

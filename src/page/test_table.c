@@ -73,8 +73,8 @@ static void pages_in_512_mib_cost_12_2_bytes_each_at_most(void **state)
     for (size_t i = 0; i < NR_PAGES; i++)
         check(&t, FIRST / LEAF_PAGES * LEAF_PAGES + i);
     size_t used = page_table_used_bytes(&t), there = bytes_in_memory(&r);
-    print_message("512 MiB: %zu bytes by its own account, %zu in memory: %.3f and %.3f a page\n", used,
-                  there, (double)used / NR_PAGES, (double)there / NR_PAGES);
+    print_message("512 MiB: %zu bytes by its own account, %zu in memory: %.3f and %.3f a page\n",
+                  used, there, (double)used / NR_PAGES, (double)there / NR_PAGES);
     assert_true(used * 10 <= NR_PAGES * BYTES_PER_PAGE_X10_MAX);
     assert_true(there * 10 <= NR_PAGES * BYTES_PER_PAGE_X10_MAX);
     munmap(r.memory, r.bytes);
@@ -123,7 +123,8 @@ static void growth_is_refused_at_the_end_of_the_reserve(void **state)
     munmap(r.memory, r.bytes);
 }
 
-/* One page in each of many 16 GiB pieces: the middle level ends first, and that is a refusal, too. */
+/* One page in each of many 16 GiB pieces: the middle level ends first, and that is a refusal, too.
+ */
 static void too_many_pieces_are_refused(void **state)
 {
     (void)state;

@@ -1,8 +1,8 @@
-/* No page is lost or duplicated by a move, though the kernel moves pages and reports errors when others
- * change the entries' bits meanwhile. Method: runs of 1, 2 and 64 pages go to and fro on the real
- * kernel beside two threads that age both sides (MADV_COLD); after each call every page must be on the
- * side where move_run says, with its own bytes, and on that side only. It goes on until uncounted moves
- * have been seen some times (mostly within a second), or for six seconds.
+/* No page is lost or duplicated by a move, though the kernel moves pages and reports errors when
+ * others change the entries' bits meanwhile. Method: runs of 1, 2 and 64 pages go to and fro on
+ * the real kernel beside two threads that age both sides (MADV_COLD); after each call every page
+ * must be on the side where move_run says, with its own bytes, and on that side only. It goes on
+ * until uncounted moves have been seen some times (mostly within a second), or for six seconds.
  *
  * Needs UFFDIO_MOVE (Linux 6.8) and the right to userfaultfd; else it is skipped. */
 #include <errno.h>
