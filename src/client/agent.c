@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "client/client.h"
+#include "sys/limits.h"
 
 #define DRAIN_SLICE 16u       /* pages of a drain between two looks for faults */
 #define OLD_STORE_SLICE 16u   /* pages of an old store, at most once a millisecond: 64 MiB/s */
@@ -388,6 +389,10 @@ static void tick(struct agent *a, struct pp_pager *pp)
     session_try_leave(a, pp);
     agent_publish_stats(a, pp);
     tick_limits(a, pp);
+    if (now - a->last_limits_ns > NS_PER_S) {
+        a->last_limits_ns = now;
+        a->pg.is_unlimited = !limits_address_space();
+    }
 }
 
 /* Stored pages of daemons that have gone come back a few at a time, so that their memory goes back and

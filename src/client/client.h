@@ -101,7 +101,8 @@ struct agent {
     int command_result;
     bool is_command_begun;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
-    uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns;
+    uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
+        last_limits_ns;
     unsigned nr_spins;
     uint32_t orders_rung; /* up to which order the porter's bell has been rung */
     uint64_t fault_ns; /* wall time spent on faults and events */

@@ -101,21 +101,59 @@ static void unwatched(struct pager *pg, page_number first, page_number end)
         pg->on_unwatched(pg->context, first, end);
 }
 
-/* A mmap(MAP_FIXED) that failed announces UNMAP though mapping and bytes are still there, so nothing
- * out is given up before somebody looked: pager_settle_unmapped. */
+static bool is_any_mapping_in(struct pager *pg, page_number first, page_number end)
+{
+    struct maps_vma vma;
+    int r = maps_find(&pg->maps, page_address(first), &vma);
+    return r == 0 ? page_of(vma.start) < end : r != -ENOENT;
+}
+
+static bool is_any_present(struct pager *pg, page_number first, page_number end)
+{
+    while (first < end) {
+        size_t nr = end - first < LEAF_PAGES ? end - first : LEAF_PAGES;
+        if (pagemap_read(pg->pagemap_fd, first, nr, pg->entries))
+            return true;
+        for (size_t i = 0; i < nr; i++)
+            if (pagemap_is_present(pg->entries[i]))
+                return true;
+        first += nr;
+    }
+    return false;
+}
+
+/* How much of it, from `first` on, was unmapped and is part of a mapping again that begins before it:
+ * shrunk and grown again by mremap, which tells nobody of the growth and inherits our registration. A
+ * mmap(MAP_FIXED) that failed inside a mapping looks the same; it is taken for that where such calls
+ * may fail, or where any page is still present (none can have come back without us). */
+static page_number grown_again_until(struct pager *pg, page_number first, page_number end)
+{
+    struct maps_vma vma;
+    if (!pg->is_unlimited || maps_find(&pg->maps, page_address(first), &vma) ||
+        page_of(vma.start) >= first)
+        return first;
+    page_number until = page_of(vma.end) < end ? page_of(vma.end) : end;
+    return is_any_present(pg, first, until) ? first : until;
+}
+
+/* A mmap(MAP_FIXED) that failed announces UNMAP though mapping and bytes are still there, so what is
+ * out is given up only where that can't be; else somebody must look first: pager_settle_unmapped. */
 static void on_unmap(struct pager *pg, page_number first, page_number end)
 {
     stats_add(pg->stats, STAT_events_unmap, 1);
     unwatched(pg, first, end);
-    if (!is_anything_out(pg, first, end) || mutant_is(MUTANT_UNMAP_AT_ONCE)) {
+    if (!is_anything_out(pg, first, end) || mutant_is(MUTANT_UNMAP_AT_ONCE) ||
+        !is_any_mapping_in(pg, first, end)) {
         forget_pages(pg, first, end);
         return;
     }
-    if (intervals_set(&pg->unmapped, first, end, 0) == 0)
+    page_number until = grown_again_until(pg, first, end);
+    forget_pages(pg, first, until);
+    if (until == end || intervals_set(&pg->unmapped, until, end, 0) == 0)
         return;
     /* Full: one interval over all of them. What is still ours in between is kept as it is. */
     struct interval *items = pg->unmapped.items;
-    page_number from = items[0].first < first ? items[0].first : first;
+    page_number from = items[0].first < until ? items[0].first : until;
     page_number to = items[pg->unmapped.nr - 1].end;
     items[0] = (struct interval){ .first = from, .end = to > end ? to : end };
     pg->unmapped.nr = 1;
@@ -195,13 +233,6 @@ static int is_still_ours(struct pager *pg, page_number page)
 {
     int r = uffd_writeprotect(pg->uffd, page_address(page), PAGE_BYTES, false);
     return r == 0 ? 1 : r == -EAGAIN ? -EAGAIN : 0;
-}
-
-static bool is_any_mapping_in(struct pager *pg, page_number first, page_number end)
-{
-    struct maps_vma vma;
-    int r = maps_find(&pg->maps, page_address(first), &vma);
-    return r == 0 ? page_of(vma.start) < end : r != -ENOENT;
 }
 
 /* 0: settled; -EAGAIN. */

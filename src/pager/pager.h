@@ -99,6 +99,7 @@ struct pager {
     uint32_t nr_give_back;
 
     bool has_churn;     /* a watched interval is being given up */
+    bool is_unlimited;  /* client: no mapping call fails for want of address space, see on_unmap() */
     bool has_gaps;      /* a watched interval was unmapped or moved away: client may look again */
     uint64_t bars_set;  /* how many discards have barred pages */
     uint64_t bars_over; /* bars up to this one are known to be over */

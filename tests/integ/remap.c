@@ -107,6 +107,21 @@ static void grow_and_shrink(void)
     pages_write_all(&a.pages);
 }
 
+/* The kernel tells of the shrinking, not of the growing, and what has grown inherits our registration. */
+static void grown_again_is_zeros(void)
+{
+    test_case("shrunk and grown again with everything out: zeros");
+    for (int round = 0; round < 30; round++) {
+        arena_out(&a, 0, NR);
+        void *old = a.pages.memory;
+        CHECK(mremap(old, pages_to_bytes(NR), pages_to_bytes(3), 0) == old);
+        CHECK(mremap(old, pages_to_bytes(3), pages_to_bytes(NR), 0) == old);
+        memset(a.pages.versions + 3, 0, (NR - 3) * sizeof *a.pages.versions);
+        pages_check_all(&a.pages);
+        pages_write_all(&a.pages);
+    }
+}
+
 /* What was shrunk and grown again is watched in two parts; the first page that leaves arms both. */
 static void grow_again_and_move(void)
 {
@@ -215,6 +230,7 @@ int main(void)
     move_a_part();
     grow_and_shrink();
     grow_again_and_move();
+    grown_again_is_zeros();
     leave_empty();
     unmap_a_part();
     under_fire();
