@@ -10,7 +10,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 
-.PHONY: all deps check check-full demo figures asan install uninstall clean
+.PHONY: all deps check check-full stress demo figures asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -30,6 +30,10 @@ check:
 check-full:
 	@tools/deps full
 	@tests/run --full
+
+# MINUTES=30, SAN=address: see there.
+stress:
+	@tests/stress/run
 
 demo:
 	@tools/deps

@@ -27,7 +27,8 @@ struct block {
     unsigned char *home;   /* under the lock: where it lives now */
     uint32_t first;        /* its first page's number; set at birth */
     uint32_t range;        /* set at birth */
-    unsigned is_at_spare;  /* under the lock */
+    bool is_at_spare;      /* under the lock */
+    bool is_split;         /* under the lock: several mappings, so mremap is not for it */
     _Atomic uint32_t discards; /* odd: a discard is under way, readers may see either */
 };
 

@@ -77,11 +77,13 @@ void run_start_client(struct run *r, unsigned index)
     memset(s, 0, sizeof *s);
     pid_t conductor = getpid();
     fflush(NULL);
-    s->pid = fork();
-    if (s->pid < 0)
+    pid_t pid = fork(); /* not into the slot at once: the child would write there, too */
+    if (pid < 0)
         stress_broken("fork");
-    if (s->pid)
+    if (pid) {
+        s->pid = pid;
         return;
+    }
     die_with_conductor(conductor);
     _exit(client_main(r, index));
 }
@@ -116,7 +118,7 @@ static void client_ended(struct run *r, struct client_slot *s, int status)
 {
     char who[32];
     (void)snprintf(who, sizeof who, "client %u", (unsigned)(s - r->clients));
-    if (!s->is_killed && status)
+    if (!s->is_killed && (status || !atomic_load(&r->is_over)))
         say_end(r, who, status);
     account(r, s);
 }
@@ -152,12 +154,14 @@ void run_start_daemon(struct run *r)
     for (const char *const *o = r->kind->daemon_options; o && *o && nr < 23; o++)
         argv[nr++] = *o;
     pid_t conductor = getpid();
-    r->daemon = fork();
-    if (r->daemon < 0)
+    pid_t pid = fork();
+    if (pid < 0)
         stress_broken("fork");
-    r->daemon_since_ms = test_now_ms();
-    if (r->daemon)
+    if (pid) {
+        r->daemon = pid;
+        r->daemon_since_ms = test_now_ms();
         return;
+    }
     die_with_conductor(conductor);
     (void)unsetenv("PP_MUTANT"); /* the daemon is whole; only the clients have mutants */
     (void)dup2(2, 1);
@@ -283,19 +287,26 @@ static void turn(struct run *r)
 
 /* ---- one kind */
 
+static bool is_all_running(const struct run *r)
+{
+    for (unsigned i = 0; i < r->kind->nr_clients; i++)
+        if (!atomic_load(&r->clients[i].is_running))
+            return false;
+    return true;
+}
+
 static bool is_time_up(struct run *r, uint64_t begun_ms)
 {
     if (r->result.hangs || atomic_load(&r->complaints))
         return true; /* processes are missing: what follows would show little */
     if (r->is_until_failure && atomic_load(&r->failed_ms))
         return true;
-    return (double)(test_now_ms() - begun_ms) >= r->seconds * 1000;
+    return begun_ms && (double)(test_now_ms() - begun_ms) >= r->seconds * 1000;
 }
 
 static void conclude(struct run *r)
 {
     struct result *t = &r->result;
-    t->seconds = (double)(test_now_ms() - r->begun_ms) / 1000;
     t->wrong = atomic_load(&r->wrong);
     t->complaints = atomic_load(&r->complaints) - t->hangs;
     uint64_t failed_ms = atomic_load(&r->failed_ms);
@@ -327,11 +338,17 @@ void run_kind(struct run *r)
     wait_for_socket(r);
     for (unsigned i = 0; i < r->kind->nr_clients; i++)
         run_start_client(r, i);
-    while (!is_time_up(r, r->begun_ms)) {
+    uint64_t begun_ms = 0; /* the time counts from when all are at work */
+    while (!is_time_up(r, begun_ms)) {
         turn(r);
-        if (r->kind->conduct && r->daemon)
+        if (!begun_ms && is_all_running(r))
+            begun_ms = r->begun_ms = test_now_ms();
+        if (begun_ms && r->kind->conduct && r->daemon)
             r->kind->conduct(r);
     }
+    if (r->kind->calm && r->daemon)
+        r->kind->calm(r);
+    r->result.seconds = (double)(test_now_ms() - r->begun_ms) / 1000;
     atomic_store(&r->is_over, true);
     while (nr_alive(r))
         turn(r);

@@ -59,6 +59,7 @@ struct run {
     uint64_t counts[8]; /* conductor only: kinds keep what they like */
     _Atomic bool is_over;
     _Atomic uint64_t wrong, complaints, failed_ms;
+    _Atomic unsigned nr_slow_starts; /* the daemon was too busy to answer within pp_start's time */
     _Atomic unsigned nr_told; /* failures are told a few times, not a million */
     struct result result; /* conductor only, as the next */
     struct sums {
@@ -112,8 +113,9 @@ struct kind {
     void (*main_turn)(struct client *c);
     /* ... and, all threads gone, before the pager is stopped. */
     void (*check)(struct client *c);
-    /* In the conductor, every 2 ms, and at the end, for the note. */
+    /* In the conductor: every 2 ms; at the end; and for the note. */
     void (*conduct)(struct run *r);
+    void (*calm)(struct run *r); /* before the clients are to end */
     void (*conclude)(struct run *r, struct result *ret);
 };
 
