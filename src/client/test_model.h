@@ -26,6 +26,7 @@ enum pte { PTE_NONE, PTE_MARKER /* write-protected, nothing there */, PTE_PRESEN
 
 struct vpage {
     bool is_mapped, is_watched, is_armed; /* of its mapping */
+    unsigned origin;                      /* where it was mapped: what was moved is not merged */
     enum pte pte;
     uint64_t word;
     bool is_exclusive, is_wp;
@@ -102,9 +103,9 @@ struct world {
     bool staged_is_exclusive[WORLD_SLOTS], landed_is_exclusive[MOVE_RUN_MAX];
 
     /* what differs between walks */
-    bool has_rot, scribbles, has_deaths, has_ageing, has_scans, has_readers, is_slow;
+    bool has_rot, scribbles, has_deaths, has_ageing, has_scans, has_readers, is_slow, has_bursts;
     bool has_gaps; /* walk into what the pager is known not to hold: test_model.c says what */
-    bool is_failing_untold; /* a MAP_FIXED has failed, and the agent has not settled that */
+    bool has_riddle; /* a MAP_FIXED has failed, and the agent has not settled that */
 
     /* porter and daemon */
     struct ring orders, freed;

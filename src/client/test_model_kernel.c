@@ -343,10 +343,11 @@ int pagemap_read(int pagemap_fd, page_number first, size_t nr, pagemap_entry *re
     return 0;
 }
 
+/* b is above a. */
 static bool is_one_mapping(const struct vpage *a, const struct vpage *b)
 {
-    return a->is_mapped && b->is_mapped && a->is_watched == b->is_watched &&
-           a->is_armed == b->is_armed;
+    return b->origin == a->origin + 1 && a->is_mapped && b->is_mapped &&
+           a->is_watched == b->is_watched && a->is_armed == b->is_armed;
 }
 
 int maps_find(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
@@ -361,7 +362,7 @@ int maps_find(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
     page_number first = page, end = page + 1;
     while (vpage_at(first - 1) && is_one_mapping(vpage_at(first - 1), vpage_at(first)))
         first--;
-    while (vpage_at(end) && is_one_mapping(vpage_at(end), vpage_at(end - 1)))
+    while (vpage_at(end) && is_one_mapping(vpage_at(end - 1), vpage_at(end)))
         end++;
     *ret_vma = (struct maps_vma){ .start = page_address(first), .end = page_address(end),
                                   .is_private_anonymous = true, .is_read_write = true };

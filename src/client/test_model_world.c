@@ -111,8 +111,10 @@ static void unmap(unsigned at, unsigned nr)
 static void map(unsigned at, unsigned nr)
 {
     tell("pages %u to %u are mapped", at, at + nr - 1);
-    for (unsigned i = at; i < at + nr; i++)
+    for (unsigned i = at; i < at + nr; i++) {
         world.pages[i].is_mapped = true;
+        world.pages[i].origin = i;
+    }
 }
 
 /* At most three neighbours of one mapping (or of none), from a random page on; false: none. */
@@ -191,12 +193,14 @@ static void change_mappings(struct thread *t)
 /* A mapping that fails stands alone, unless the walk goes into the known gaps. */
 static bool may_begin(enum call call)
 {
+    if (call == CALL_MAP_FIXED_FAILS && model_pager->is_unlimited)
+        return false; /* that is what it means */
     if (world.has_gaps)
         return true;
     for (unsigned i = 0; call == CALL_MAP_FIXED_FAILS && i < WORLD_THREADS; i++)
         if (world.threads[i].state >= THREAD_UNMAPPED)
             return false;
-    return !world.is_failing_untold;
+    return !world.has_riddle;
 }
 
 static void begin_call(struct thread *t)
@@ -207,7 +211,7 @@ static void begin_call(struct thread *t)
     t->call = calls[choose(sizeof calls / sizeof *calls)];
     if (!choose_run(true, &t->at, &t->nr) || !may_begin(t->call))
         return;
-    world.is_failing_untold |= t->call == CALL_MAP_FIXED_FAILS;
+    world.has_riddle |= t->call == CALL_MAP_FIXED_FAILS;
     static const char *const names[] = { "DONTNEED", "FREE", "munmap", "MAP_FIXED",
                                          "failing MAP_FIXED", "mremap" };
     tell("thread %ld calls %s of %u to %u", t - world.threads, names[t->call], t->at,
@@ -230,6 +234,21 @@ static void begin_call(struct thread *t)
     change_mappings(t);
 }
 
+/* mremap makes the mapping before a hole longer: what is new inherits the registration, and nobody
+ * is told. */
+static void grow(void)
+{
+    unsigned at, nr;
+    if (!choose_run(false, &at, &nr) || !at || !may_be_named(&world.pages[at - 1], true))
+        return;
+    map(at, nr);
+    for (unsigned i = at; i < at + nr; i++) {
+        world.pages[i].is_watched = world.pages[at - 1].is_watched;
+        world.pages[i].is_armed = world.pages[at - 1].is_armed;
+        world.pages[i].origin = world.pages[i - 1].origin + 1;
+    }
+}
+
 /* ---- a thread's next step */
 
 static void act(struct thread *t)
@@ -244,8 +263,12 @@ static void act(struct thread *t)
             map(at, nr);
         return;
     case 2:
+        if (world.has_gaps && model_pager->is_unlimited)
+            grow();
+        return;
     case 3:
     case 4:
+    case 5:
         begin_call(t);
         return;
     default:
@@ -431,7 +454,7 @@ static void daemon_step(void)
 {
     if (world.has_rot && one_in(20))
         rot();
-    if (world.is_slow && !one_in(6))
+    if (world.is_slow && !one_in(20))
         return;
     if (!world.nr_raw || model_pager->store_now < 0 ||
         world.nr_answers == sizeof world.answers / sizeof *world.answers)
@@ -488,6 +511,10 @@ void world_steps_between(void)
 {
     if (world.is_quiet)
         return;
-    for (uint64_t nr = one_in(2) ? choose(5) : 0; nr; nr--)
+    /* Mostly few; now and then the agent is off the CPU for long. */
+    uint64_t nr = one_in(2) ? choose(5) : 0;
+    if (world.has_bursts && one_in(10))
+        nr = choose(60);
+    while (nr--)
         world_step();
 }
