@@ -47,7 +47,7 @@ static void *take(struct bump *b, size_t bytes)
 static size_t region_bytes_without_table(void)
 {
     return sizeof(struct agent) + sizeof(struct porter) + 2 * RANGES_MAX * sizeof(struct interval) +
-           UNMAPPED_MAX * sizeof(struct interval) + PINS_MAX * sizeof(struct pin) +
+           2 * UNMAPPED_MAX * sizeof(struct interval) + PINS_MAX * sizeof(struct pin) +
            PENDING_FAULTS_MAX * sizeof(struct pending_fault) + GIVE_UP_MAX * sizeof(locator) +
            PORTER_ORDERS_NR * (sizeof(struct porter_order) + sizeof(uint32_t)) +
            STAGING_SLOTS_MAX * (sizeof(struct staging_slot) + sizeof(struct porter_note)) +
@@ -104,6 +104,8 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
                                       .nr_max = RANGES_MAX };
     pg->unmapped = (struct intervals){ .items = take(&b, UNMAPPED_MAX * sizeof(struct interval)),
                                        .nr_max = UNMAPPED_MAX };
+    pg->late_unmaps = (struct intervals){ .items = take(&b, UNMAPPED_MAX * sizeof(struct interval)),
+                                          .nr_max = UNMAPPED_MAX };
     pg->pins.items = take(&b, PINS_MAX * sizeof(struct pin));
     pg->pins.nr = pp->pins.nr;
     memcpy(pg->pins.items, pp->pins.items, pp->pins.nr * sizeof(struct pin));

@@ -7,8 +7,12 @@
 
 #define LOOK_EVERY 8
 
-static __thread unsigned nr_faults;
-static __thread int here = -1, wanted = -1;
+/* Initial-exec: the first use of other thread-local memory in a dlopened library may call malloc, which
+ * the agent must not. */
+#define OWN_THREAD __thread __attribute__((tls_model("initial-exec")))
+
+static OWN_THREAD unsigned nr_faults;
+static OWN_THREAD int here = -1, wanted = -1;
 
 void follow_fault(struct stats_block *stats, pid_t thread)
 {

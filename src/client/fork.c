@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "client/client.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* rank 5: before every pager's */
@@ -46,8 +47,8 @@ static void in_child(void)
         if (!pp)
             continue;
         for (uint32_t j = 0; j < pp->ranges.nr; j++)
-            if (pp->ranges.items[j].tag != RANGE_TAG_LEAVING)
-                pp->ranges.items[j].tag &= ~UINT64_C(1);
+            pp->ranges.items[j].tag = range_tag(now_ns(), false); /* leaving ones, too: who waited for
+                                                                      that is not here */
         pthread_mutex_unlock(&pp->ranges_lock);
         if (atomic_load(&pp->is_started)) {
             agent_forget_in_child(pp);

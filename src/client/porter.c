@@ -33,16 +33,19 @@ static bool is_abandoned(struct porter *p, uint32_t number)
     return (int32_t)(number - atomic_load_explicit(&p->abandoned, memory_order_acquire)) <= 0;
 }
 
-/* Takes back what the daemon has read. A daemon that names a slot that was not lent is ignored: it
- * can only spoil its own copy. */
-static void take_raw_free(struct porter *p, struct porter_session *s)
+/* Takes back what the daemon has read, a bounded number. One that names a slot that can't be has broken
+ * the protocol; one that names a slot that was not lent can only spoil its own copy. */
+static void take_raw_free(struct porter *p, struct porter_session *s, uint32_t number)
 {
     struct raw_free_entry e;
-    while (p->nr_raw_lent && ring_take(&s->raw_free, &e) == 1)
-        if (e.raw_slot < RAW_SLOTS_MAX) {
-            p->raw_free_stack[p->nr_raw_free++] = e.raw_slot;
-            p->nr_raw_lent--;
+    for (unsigned i = 0; i < RAW_SLOTS_MAX && p->nr_raw_lent && ring_take(&s->raw_free, &e) == 1; i++) {
+        if (e.raw_slot >= RAW_SLOTS_MAX) {
+            atomic_store_explicit(&p->broken, number, memory_order_release);
+            return;
         }
+        p->raw_free_stack[p->nr_raw_free++] = e.raw_slot;
+        p->nr_raw_lent--;
+    }
 }
 
 static bool may_lend(struct porter *p)
@@ -119,7 +122,7 @@ static unsigned do_orders(struct porter *p, struct porter_order *waiting, bool *
                 begin_session(p);
             }
             if (!may_lend(p))
-                take_raw_free(p, s);
+                take_raw_free(p, s, waiting->session);
             if (!may_lend(p))
                 break;
             order_copy(p, s, waiting);
@@ -146,7 +149,7 @@ static void trim_raw(struct porter *p, uint32_t session)
     if (!session || is_abandoned(p, session))
         return;
     struct porter_session *s = session_of(p, session);
-    take_raw_free(p, s);
+    take_raw_free(p, s, session);
     if (p->nr_raw_lent == 0 && s->memory)
         (void)madvise(session_raw_page(s->memory, 0), RAW_SLOTS_MAX * PAGE_BYTES, MADV_REMOVE);
 }

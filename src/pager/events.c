@@ -141,13 +141,17 @@ static page_number grown_again_until(struct pager *pg, page_number first, page_n
 static void on_unmap(struct pager *pg, page_number first, page_number end)
 {
     stats_add(pg->stats, STAT_events_unmap, 1);
+    /* Older than a move to there that we have heard of before: it says nothing of what is there now. */
+    bool is_late = intervals_overlap(&pg->late_unmaps, first, end);
+    if (is_late)
+        (void)intervals_clear(&pg->late_unmaps, first, end); /* full: the next one counts as late, too */
     unwatched(pg, first, end);
     if (!is_anything_out(pg, first, end) || mutant_is(MUTANT_UNMAP_AT_ONCE) ||
-        !is_any_mapping_in(pg, first, end)) {
+        (!is_late && !is_any_mapping_in(pg, first, end))) {
         forget_pages(pg, first, end);
         return;
     }
-    page_number until = grown_again_until(pg, first, end);
+    page_number until = is_late ? first : grown_again_until(pg, first, end);
     forget_pages(pg, first, until);
     if (until == end || intervals_set(&pg->unmapped, until, end, 0) == 0)
         return;
@@ -189,10 +193,23 @@ static void rekey(struct pager *pg, page_number to, page_number from)
     }
 }
 
+/* The kernel has moved pages to where we still know another mapping: that has been unmapped by a thread
+ * which has not got round to saying so. When it does, it must not be taken for news. */
+static void note_late_unmaps(struct pager *pg, page_number first, page_number end)
+{
+    for (uint32_t i = intervals_from(&pg->watched, first);
+         i < pg->watched.nr && pg->watched.items[i].first < end; i++) {
+        const struct interval *w = &pg->watched.items[i];
+        (void)intervals_set(&pg->late_unmaps, w->first > first ? w->first : first,
+                            w->end < end ? w->end : end, 0); /* full: as if nothing were late */
+    }
+}
+
 static void on_remap(struct pager *pg, page_number from, page_number to, size_t nr)
 {
     stats_add(pg->stats, STAT_events_remap, 1);
     unwatched(pg, from, from + nr);
+    note_late_unmaps(pg, to, to + nr);
     unwatched(pg, to, to + nr);
     (void)intervals_clear(&pg->unmapped, to, to + nr); /* what it said of there is settled now */
     /* The kernel never lets the two overlap, so the order does not matter. */
@@ -235,9 +252,11 @@ static int is_still_ours(struct pager *pg, page_number page)
     return r == 0 ? 1 : r == -EAGAIN ? -EAGAIN : 0;
 }
 
-/* 0: settled; -EAGAIN. */
+/* 0: settled; -EAGAIN: an event is unread, perhaps of a move from here to elsewhere. */
 static int settle(struct pager *pg, page_number first, page_number end)
 {
+    if (uffd_writeprotect(pg->uffd, (uintptr_t)pg->landing, PAGE_BYTES, false) == -EAGAIN)
+        return -EAGAIN;
     if (!is_any_mapping_in(pg, first, end)) {
         forget_pages(pg, first, end);
         return 0;

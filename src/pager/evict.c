@@ -98,7 +98,11 @@ int pager_calm_churn(struct pager *pg, unsigned max_pages)
         if (watch_state_of(w) != WATCH_CHURNING)
             continue;
         page_number first = w->first, end = w->end, cursor = first;
-        if (pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, max_pages) != 1)
+        int r;
+        do
+            r = pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, max_pages);
+        while (r == -EIO); /* a lost page stays poisoned; the cursor is behind it */
+        if (r != 1)
             return 1;
         pager_unwatch(pg, first, end);
         refuse(pg, first, end);
@@ -291,6 +295,15 @@ static void note_staged(struct pager *pg, struct page_leaf *leaf, page_number fi
     stats_add(pg->stats, STAT_evicted_bytes_raw, pages_to_bytes(nr));
 }
 
+/* What MADV_FREE announced stays clean over a MOVE, and the kernel may still drop it from staging: a page
+ * with no copy anywhere. A write that changes nothing makes it ordinary memory; if it has been dropped
+ * already, what is read is zeros, which is what MADV_FREE promises. Only where discards were announced. */
+static void make_dirty(struct pager *pg, uint32_t slot, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++)
+        (void)__atomic_fetch_or(pg->staging_memory + pages_to_bytes(slot + i), 0, __ATOMIC_RELAXED);
+}
+
 /* Moves a run out whose pages all may leave. Returns how many pages have been dealt with. */
 static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr,
                          enum evict_result *ret_result)
@@ -312,6 +325,8 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
     if (moved && uffd == pg->uffd)
         second_hop(pg, slot, moved);
+    if (leaf->bar_epoch)
+        make_dirty(pg, slot, moved);
     note_staged(pg, leaf, first, slot, moved);
 
     switch (error) {

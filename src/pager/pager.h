@@ -55,7 +55,9 @@ struct pending_fault {
     uint64_t read_ns;
     pid_t thread;
 };
-#define PENDING_FAULTS_MAX 4096u
+/* More than a process has threads waiting in practice: with the queue full and an event behind it nothing
+ * could be read any more. Address space, populated by touch. */
+#define PENDING_FAULTS_MAX 65536u
 
 #define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
 
@@ -83,6 +85,7 @@ struct pager {
     struct intervals watched;  /* known to the kernel, tag: enum watch_state */
     struct pins pins;          /* memory that stays */
     struct intervals unmapped; /* announced as unmapped, not yet looked at */
+    struct intervals late_unmaps; /* unmapped before something was moved there, not yet announced */
 
     struct store_map stores[PAGE_STORES_NR];
     uint64_t store_pages[PAGE_STORES_NR]; /* STORED pages in each */

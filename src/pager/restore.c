@@ -38,7 +38,8 @@ static int install_copy(struct pager *pg, page_number page, const void *bytes)
     return r;
 }
 
-static int install_zeros(struct pager *pg, page_number page)
+/* *ret_was_there: somebody was quicker; nothing was installed. */
+static int install_zeros(struct pager *pg, page_number page, bool *ret_was_there)
 {
     int r = uffd_zeropage(pg->uffd, page_address(page));
     if (r == -EAGAIN)
@@ -47,8 +48,13 @@ static int install_zeros(struct pager *pg, page_number page)
         stats_add(pg->stats, STAT_faults_zero, r == 0);
         return r;
     }
-    if (!is_there(pg, page)) /* a write-protect marker in a hole: the zero page can't, COPY can */
+    /* Present, not only swapped: a write-protect marker in a hole reads as that. The zero page can't go
+     * there, COPY can, and says EEXIST where a page is really swapped. */
+    pagemap_entry e = 0;
+    (void)pagemap_read(pg->pagemap_fd, page, 1, &e);
+    if (!pagemap_is_present(e))
         return install_copy(pg, page, zeros);
+    *ret_was_there = true;
     stats_add(pg->stats, STAT_faults_late, 1);
     uffd_wake(pg->uffd, page_address(page), PAGE_BYTES);
     return 0;
@@ -133,14 +139,15 @@ int pager_restore(struct pager *pg, page_number page)
 {
     struct page_leaf *leaf;
     struct page *p = pager_page(pg, page, &leaf);
+    bool was_there = false;
     if (!p)
-        return install_zeros(pg, page);
+        return install_zeros(pg, page, &was_there);
 
     int r;
     enum fault_answer how = page_on_missing_fault(p);
     switch (how) {
     case ANSWER_ZERO_OR_WAKE:
-    case ANSWER_ZERO_PAGE:  r = install_zeros(pg, page); break;
+    case ANSWER_ZERO_PAGE:  r = install_zeros(pg, page, &was_there); break;
     case ANSWER_MOVE_BACK:  r = move_back(pg, page, (uint32_t)p->where); break;
     case ANSWER_DECOMPRESS: r = decompress(pg, page, leaf, p); break;
     case ANSWER_POISON:     return poison(pg, leaf, p, page);
@@ -150,6 +157,8 @@ int pager_restore(struct pager *pg, page_number page)
         return poison(pg, leaf, p, page);
     if (r)
         return r;
+    if (how == ANSWER_ZERO_OR_WAKE && was_there)
+        return 0; /* nothing came in: a bar stays, its discard may still be under way */
     if (how != ANSWER_ZERO_OR_WAKE) {
         stats_add(pg->stats, STAT_restore_success, 1);
         if (how == ANSWER_MOVE_BACK)

@@ -145,6 +145,8 @@ int pager_on_stored(struct pager *pg, const struct stored_entry *e)
         take_place(pg, e->staging_slot, leaf, p, e->place, (uint32_t)note);
         return 0;
     }
+    if (pg->nr_give_back == STAGING_SLOTS_MAX)
+        return -EPROTO; /* the same slot rejected again and again */
     stats_add(pg->stats, e->result == STORED_FULL ? STAT_compress_full : STAT_compress_rejected, 1);
     pg->give_back[pg->nr_give_back] = e->staging_slot;
     pg->give_back_generation[pg->nr_give_back++] = e->generation;

@@ -8,8 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static __thread cpu_set_t allowed; /* the agent's own thread only */
-static __thread bool has_allowed;
+/* Initial-exec: the first use of other thread-local memory in a dlopened library may call malloc, which
+ * the agent must not. */
+#define OWN_THREAD __thread __attribute__((tls_model("initial-exec")))
+
+static OWN_THREAD cpu_set_t allowed; /* the agent's own thread only */
+static OWN_THREAD bool has_allowed;
 
 void sched_remember(void)
 {
