@@ -221,7 +221,10 @@ static void on_range(struct control *c, struct session *s, uint32_t type, const 
     }
     if (heat_scan_ops.nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
         return end_session(c, s, "more pages than a session may have");
-    if (heat_scan_ops.add(s->heat, first, end))
+    int r = heat_scan_ops.add(s->heat, first, end);
+    if (r == -ENOSPC)
+        return end_session(c, s, "more ranges than a session may have");
+    if (r)
         log_warning("event=no_memory session=%u; its new range is not scanned; continuing", s->id);
 }
 
@@ -259,7 +262,8 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
 
 static void read_socket(struct control *c, struct session *s)
 {
-    for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
+    uint64_t until_ns = now_ns() + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && now_ns() < until_ns; i++) {
         struct msg m;
         struct msg_fds fds = { .nr = 0 };
         int r = msg_recv(s->socket, &m, &fds);

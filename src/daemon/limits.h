@@ -12,8 +12,10 @@
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
  * is memory two bytes a page more. */
 #define SESSION_PAGES_MAX ((uint64_t)256 << 20)
-/* Messages taken from one client before the others have their turn. */
+/* Messages taken from one client before the others have their turn; fewer if they take so long: a range
+ * in front of half a million others moves all of them. */
 #define MESSAGES_PER_TURN 64u
+#define TURN_NS 1000000u
 /* Pages compressed for one client before the others have their turn. */
 #define COMPRESS_PER_TURN 32u
 /* Unread candidates, in entries and in pages: so that what is offered is still cold when it is looked

@@ -26,7 +26,8 @@ struct heat_ops {
     /* For one client. cold_age_ms only scales how finely time is told apart. -ENOMEM. */
     int (*create)(int pagemap_fd, uint64_t cold_age_ms, struct heat **ret);
     struct heat *(*destroy)(struct heat *h); /* takes NULL, returns NULL; does not close pagemap_fd */
-    /* The client watches, or no longer watches, an interval. Adding what is there changes nothing. */
+    /* The client watches, or no longer watches, an interval. Adding what is there changes nothing.
+     * -ENOMEM, and -ENOSPC: in more pieces than an honest client has; a part may have been added. */
     int (*add)(struct heat *h, page_number first, page_number end);
     void (*remove)(struct heat *h, page_number first, page_number end);
     /* Looks at memory; called every few milliseconds to a quarter of a second. True: there was more to

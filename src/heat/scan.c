@@ -53,6 +53,9 @@
 #define UNRATIONED_NS_PER_MS 500000u
 #define TICK_NS_MIN 300000u
 #define TICK_NS_MAX 2000000u
+/* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
+ * mappings: what an honest client can need, and 36 MiB at most. */
+#define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
 
 struct chunk {
     page_number first;
@@ -139,6 +142,8 @@ static size_t chunk_from(const struct heat *h, page_number page)
 /* Makes room for nr_more chunks at an index; they are zeroed. */
 static int open_gap(struct heat *h, size_t at, size_t nr_more)
 {
+    if (h->nr + nr_more > CHUNKS_MAX)
+        return -ENOSPC;
     if (h->nr + nr_more > h->capacity) {
         size_t capacity = h->nr + nr_more + h->capacity / 2;
         struct chunk *chunks = realloc(h->chunks, capacity * sizeof *chunks);
@@ -187,7 +192,7 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
         c->pages[i] &= (uint16_t)~PAGE_THERE;
 }
 
-/* Takes the middle out of a chunk. Without memory for the part behind, that is forgotten, too. */
+/* Takes the middle out of a chunk. Without room for the part behind, that is forgotten, too. */
 static void chunk_split(struct heat *h, size_t i, page_number first, page_number end)
 {
     struct chunk behind = h->chunks[i];
