@@ -12,7 +12,7 @@
 
 #include "stress/field.h"
 
-#define PUBLISH_US 2000
+#define PUBLISH_US 1000u /* times the number of clients */
 
 void progress_beat(struct progress *p, const char *doing)
 {
@@ -74,6 +74,18 @@ static void publish(struct client *c)
         stress_wrong(c->run, "the pager says that it lost %lu pages", (unsigned long)lost);
 }
 
+/* --stats: everything the pager counted, a line a client. */
+static void tell_stats(const struct client *c)
+{
+    char line[4096];
+    int n = snprintf(line, sizeof line, "%s client %u:", c->run->kind->name, c->index);
+    for (size_t i = 0; i < pp_stats_count() && n < (int)sizeof line; i++)
+        if (pp_stats_value(c->pager, i))
+            n += snprintf(line + n, sizeof line - (size_t)n, " %s=%lu", pp_stats_name(i),
+                          (unsigned long)pp_stats_value(c->pager, i));
+    fprintf(stderr, "%s\n", line);
+}
+
 /* ---- threads */
 
 static unsigned weight_of_all(const struct weighted *operations)
@@ -96,6 +108,10 @@ static void *worker_main(void *argument)
     if (k->worker_begin)
         k->worker_begin(w);
     unsigned all = weight_of_all(k->operations);
+    while (!atomic_load(&r->may_begin)) { /* else the first clients would starve the start of the last */
+        progress_beat(w->progress, "wait for the others");
+        test_nap_us(5000);
+    }
     while (!atomic_load_explicit(&r->is_over, memory_order_relaxed)) {
         const struct weighted *o = k->operations;
         for (unsigned at = random_below(&w->random, all); at >= o->weight; o++)
@@ -132,7 +148,7 @@ static void work(struct client *c)
         publish(c);
         if (k->main_turn)
             k->main_turn(c);
-        test_nap_us(PUBLISH_US);
+        test_nap_us(PUBLISH_US * k->nr_clients);
     }
     for (unsigned i = 0; i < k->nr_threads; i++)
         while (pthread_tryjoin_np(threads[i], NULL)) {
@@ -154,9 +170,11 @@ int client_main(struct run *r, unsigned index)
     field_begin(&c);
     field_register(c.field, c.pager);
     int e = -ETIMEDOUT;
-    for (int tries = 0; tries < 20 && e == -ETIMEDOUT; tries++) { /* many begin at once */
-        progress_beat(&c.slot->threads[0], "pp_start");
+    for (int tries = 0; tries < 100 && (e == -ETIMEDOUT || e == -EAGAIN); tries++) {
+        progress_beat(&c.slot->threads[0], "pp_start"); /* many begin at once */
         e = pp_start(c.pager);
+        if (e == -EAGAIN)
+            test_nap_us(50000);
         atomic_fetch_add(&r->nr_slow_starts, e == -ETIMEDOUT);
     }
     if (e) {
@@ -165,6 +183,8 @@ int client_main(struct run *r, unsigned index)
     }
     work(&c);
     publish(&c);
+    if (r->wants_stats)
+        tell_stats(&c);
     if (k->check)
         k->check(&c);
     field_check_all(&c, "at the end");

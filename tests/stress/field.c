@@ -10,7 +10,7 @@
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define GAP_BYTES ((size_t)16 << 10) /* between ranges, so that they stay several */
-#define EVENT_PAUSE_NS (NS_PER_S / 1200)
+#define EVENT_PAUSE_NS (NS_PER_S / 100)
 #define RANDOM_WORDS (PAGE_BYTES / sizeof(uint64_t))
 
 static void *map(size_t bytes, int protection)

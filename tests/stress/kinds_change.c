@@ -105,6 +105,23 @@ static bool op_free(struct worker *w)
     return true;
 }
 
+/* A writer of the address space beside it: who was woken from its event waits for the lock, and the time
+ * between the event and the zap grows from nothing to something. */
+static bool op_scratch(struct worker *w)
+{
+    size_t bytes = pages_to_bytes(512);
+    unsigned char *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED)
+        stress_broken("mmap");
+    for (size_t i = 0; i < bytes; i += PAGE_BYTES)
+        m[i] = 1;
+    for (int k = 0; k < 8; k++)
+        (void)mprotect(m, bytes, k & 1 ? PROT_READ | PROT_WRITE : PROT_READ);
+    munmap(m, bytes);
+    (void)w;
+    return true;
+}
+
 static void discard_conclude(struct run *r, struct result *ret)
 {
     (void)snprintf(ret->note, sizeof ret->note, "%lu DONTNEED, %lu FREE, %lu pages barred",
@@ -113,7 +130,7 @@ static void discard_conclude(struct run *r, struct result *ret)
 }
 
 static const struct field_shape shape_discard = {
-    .nr_pages = 65536, .block_pages = 32, .nr_ranges = 8, .nr_shared = 256,
+    .nr_pages = 16384, .block_pages = 64, .nr_ranges = 8, .nr_shared = 256,
 };
 
 static const struct weighted discard_operations[] = {
@@ -123,6 +140,7 @@ static const struct weighted discard_operations[] = {
     { op_discard, "MADV_DONTNEED beside readers", 8 },
     { op_discard_and_write, "MADV_DONTNEED, then write", 8 },
     { op_free, "MADV_FREE", 4 },
+    { op_scratch, "mmap and mprotect", 4 },
     { 0 },
 };
 

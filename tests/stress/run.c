@@ -341,14 +341,17 @@ void run_kind(struct run *r)
     uint64_t begun_ms = 0; /* the time counts from when all are at work */
     while (!is_time_up(r, begun_ms)) {
         turn(r);
-        if (!begun_ms && is_all_running(r))
+        if (!begun_ms && is_all_running(r)) {
             begun_ms = r->begun_ms = test_now_ms();
+            atomic_store(&r->may_begin, true);
+        }
         if (begun_ms && r->kind->conduct && r->daemon)
             r->kind->conduct(r);
     }
     if (r->kind->calm && r->daemon)
         r->kind->calm(r);
     r->result.seconds = (double)(test_now_ms() - r->begun_ms) / 1000;
+    atomic_store(&r->may_begin, true);
     atomic_store(&r->is_over, true);
     while (nr_alive(r))
         turn(r);

@@ -1,6 +1,6 @@
 /* stress - the worst that can be thought of, and every byte checked.
  *
- *   stress [--kind NAME|all] [--seconds S] [--seed N] [--until-failure] [--evictions-min N]
+ *   stress [--kind NAME|all] [--seconds S] [--seed N] [--until-failure] [--evictions-min N] [--stats]
  *
  * Runs one kind, or all of them in turn, the seconds shared out; prints a line each. Exit code: 0 when
  * no byte was wrong, no thread stood still, no process ended that was not killed, every kind evicted,
@@ -32,14 +32,14 @@ struct options {
     const char *kind;
     double seconds;
     uint64_t seed, evictions_min;
-    bool is_until_failure;
+    bool is_until_failure, wants_stats;
 };
 
 static _Noreturn void usage(int code)
 {
     FILE *to = code ? stderr : stdout;
     fprintf(to, "usage: stress [--kind NAME|all] [--seconds S] [--seed N] [--until-failure] "
-                "[--evictions-min N]\nkinds:");
+                "[--evictions-min N] [--stats]\nkinds:");
     for (const struct kind *const *k = stress_kinds; *k; k++)
         fprintf(to, " %s", (*k)->name);
     fprintf(to, "\n");
@@ -60,7 +60,8 @@ static struct options read_options(int argc, char **argv)
     static const struct option words[] = {
         { "kind", required_argument, NULL, 'k' },       { "seconds", required_argument, NULL, 's' },
         { "seed", required_argument, NULL, 'r' },       { "until-failure", no_argument, NULL, 'u' },
-        { "evictions-min", required_argument, NULL, 'e' }, { "help", no_argument, NULL, 'h' },
+        { "evictions-min", required_argument, NULL, 'e' }, { "stats", no_argument, NULL, 't' },
+        { "help", no_argument, NULL, 'h' },
         { 0 },
     };
     struct options o = { .kind = "all", .seconds = 140, .seed = 1 };
@@ -71,6 +72,7 @@ static struct options read_options(int argc, char **argv)
         case 'r': o.seed = (uint64_t)number(optarg); break;
         case 'u': o.is_until_failure = true; break;
         case 'e': o.evictions_min = (uint64_t)number(optarg); break;
+        case 't': o.wants_stats = true; break;
         case 'h': usage(0);
         default:  usage(64);
         }
@@ -160,6 +162,7 @@ int main(int argc, char **argv)
         r->seed = o.seed;
         r->seconds = o.seconds * (*k)->share / shares;
         r->is_until_failure = o.is_until_failure;
+        r->wants_stats = o.wants_stats;
         run_in_child(r);
         const struct result *t = &r->result;
         nr_bad += !is_good(t);

@@ -51,13 +51,13 @@ struct run {
     const struct kind *kind;
     uint64_t seed, begun_ms;
     double seconds;
-    bool is_until_failure;
+    bool is_until_failure, wants_stats;
     char directory[64], socket_path[108];
     pid_t daemon; /* conductor only */
     uint64_t daemon_since_ms;
     unsigned nr_kills; /* conductor only */
     uint64_t counts[8]; /* conductor only: kinds keep what they like */
-    _Atomic bool is_over;
+    _Atomic bool may_begin, is_over;
     _Atomic uint64_t wrong, complaints, failed_ms;
     _Atomic unsigned nr_slow_starts; /* the daemon was too busy to answer within pp_start's time */
     _Atomic unsigned nr_told; /* failures are told a few times, not a million */
