@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,8 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
+#include <sys/vfs.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -120,17 +120,17 @@ static void refuse(struct control *c, struct session *s, int error, const char *
     end_session(c, s, text);
 }
 
-/* Is it a /proc/PID/pagemap? Anything else would make our scans fail or do something else. */
+/* Is it a /proc/PID/pagemap? Anything else would make our scans fail or do something else. The name
+ * alone can be had by whoever mounts something at his own /proc. */
 static bool is_pagemap(int fd)
 {
     char link[64], path[128];
     (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
-    struct stat st;
-    if (n <= 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || major(st.st_dev) != 0)
+    if (n <= 8 || memcmp(path + n - 8, "/pagemap", 8) || memcmp(path, "/proc/", 6))
         return false;
-    path[n] = 0;
-    return n > 8 && !strcmp(path + n - 8, "/pagemap") && !strncmp(path, "/proc/", 6);
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
 static bool is_userfaultfd(int fd)
