@@ -1,6 +1,6 @@
-/* bad_input - what is asked for wrongly is answered with one line that says what is wrong, the exit code
- * of sysexits(3), and nothing left behind. Method: each program is run with each kind of mistake; its
- * output, its code, the files around it and its children are looked at. */
+/* bad_input - what is asked for wrongly is answered with one line that says what is wrong, the exit
+ * code of sysexits(3), and nothing left behind. Method: each program is run with each kind of mistake;
+ * its output, its code, the files around it and its children are looked at. */
 #include "command.h"
 #include "support.h"
 
@@ -63,7 +63,7 @@ static void try(uid_t uid, const char *program, const struct mistake *m)
 {
     const char *argv[WORDS_MAX + 2] = { program };
     char name[600];
-    int n = snprintf(name, sizeof name, "%s%s", strrchr(program, '/') + 1, uid ? " (as nobody)" : "");
+    int n = snprintf(name, sizeof name, "%s%s", strrchr(program, '/') + 1, uid ? " (nobody)" : "");
     for (unsigned i = 0; i < WORDS_MAX && m->words[i]; i++) {
         argv[i + 1] = in_directory(m->words[i]);
         n += snprintf(name + n, sizeof name - (size_t)n, " %.30s", m->words[i]);
@@ -72,7 +72,7 @@ static void try(uid_t uid, const char *program, const struct mistake *m)
     unsigned before = nr_files();
     command_run(&c, uid, argv);
     if (c.code != m->code || !is_one_line(c.err) || !strstr(c.err, m->says) || *c.out)
-        test_fail(__FILE__, __LINE__, "code %d, should be %d, on stderr a line with '%s'; is:\n%s%s%s",
+        test_fail(__FILE__, __LINE__, "code %d, should be %d, on stderr one line with '%s':\n%s%s%s",
                   c.code, m->code, m->says, c.err, *c.out ? "and on stdout: " : "", c.out);
     CHECK(!c.has_left_processes);
     CHECK_EQ(nr_files(), before);
@@ -93,7 +93,7 @@ static void write_file(const char *name, const char *text, mode_t mode)
     close(fd);
 }
 
-/* A socket file: with somebody who listens and never answers, or left behind by somebody who did. */
+/* A socket file: somebody listens and never answers, or it was left behind. */
 static int socket_file(const char *name, int type, bool is_listening)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -238,8 +238,8 @@ static void start_and_end(const char *program, const char *socket_name, int sign
         execl(program, program, "--socket", path, (char *)NULL);
         _exit(127);
     }
-    const char *const words[] = { program_path("process-pager"), "status", "--json", "--socket", path,
-                                  NULL };
+    const char *const words[] = { program_path("process-pager"), "status", "--json", "--socket",
+                                  path, NULL };
     uint64_t deadline_ms = test_now_ms() + 10000;
     do {
         CHECK(test_now_ms() < deadline_ms);
@@ -288,7 +288,8 @@ static const char *copy_of(const char *program)
     static char to[128];
     char buffer[65536];
     (void)snprintf(to, sizeof to, "%s", test_path("program"));
-    int in = open(program, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    int in = open(program, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
     CHECK(in >= 0 && out >= 0);
     for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
         CHECK_EQ(write(out, buffer, (size_t)n), n);
@@ -322,7 +323,7 @@ static void without_rights(const char *daemon, const char *tool)
     const char *program = copy_of(daemon);
     command_run(&c, NOBODY, (const char *const[]){ program, "--version", NULL });
     if (c.code) {
-        fprintf(stderr, "not tried as another user: programs in the temporary directory can't be run\n");
+        fprintf(stderr, "not tried as another user: nothing can be run in the temporary directory\n");
         return;
     }
     if (is_userfaultfd_closed_to_users()) {

@@ -1,5 +1,5 @@
-/* command.h - runs a program to its end and keeps what it said: for tests that look at exit codes and
- * messages. Only in a test without a pager, because it forks. */
+/* command.h - runs a program to its end and keeps what it said: for tests that look at exit codes
+ * and messages. Only in a test without a pager, because it forks. */
 #ifndef INTEG_COMMAND_H
 #define INTEG_COMMAND_H
 
@@ -8,13 +8,13 @@
 #include <sys/types.h>
 
 struct command {
-    int code;            /* 0..255; 128 + n: ended by signal n; -1: had to be killed after ten seconds */
+    int code; /* 0..255; 128 + n: ended by signal n; -1: had to be killed after ten seconds */
     char out[16384], err[4096];
     bool has_left_processes; /* children of its own that outlived it; they have been killed */
 };
 
-/* Of the build directory that $PP_DAEMON is in: "bench/ab"; static storage, a few at a time. Skips the
- * test if it is not there. */
+/* Of the build directory that $PP_DAEMON is in: "bench/ab"; static storage, a few at a time. Skips
+ * the test if it is not there. */
 const char *program_path(const char *name);
 /* uid 0: as we are. Words end with NULL. */
 void command_run(struct command *ret, uid_t uid, const char *const words[]);

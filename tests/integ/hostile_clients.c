@@ -1,7 +1,7 @@
 /* hostile_clients - whoever lies to the daemon loses its own session, with a reason in the log, and
- * nobody else anything: another client's pages go on leaving and coming back, and afterwards the daemon
- * has as many descriptors and as much memory as before. Method: the real daemon; clients made by hand
- * from the wire headers, one kind of lie after the other, 200 of them. */
+ * nobody else anything: another client's pages go on leaving and coming back, and afterwards the
+ * daemon has as many descriptors and as much memory as before. Method: the real daemon; clients made
+ * by hand from the wire headers, one kind of lie after the other, 200 of them. */
 #include "command.h"
 #include "support.h"
 
@@ -330,8 +330,8 @@ static void too_many_pages(void)
     is_ended(&c);
 }
 
-/* Every other page. From the bottom up there is an end to it; from the top down each is put in front of
- * all others, which takes long: then the others must have their turns. */
+/* Every other page. From the bottom up there is an end to it; from the top down each is put in front
+ * of all others, which takes long: then the others must have their turns. */
 static void flood(struct client *c, int64_t step, const _Atomic bool *must_end)
 {
     struct msg_range range = { .start = (uint64_t)1 << 46, .bytes = PAGE_BYTES };
@@ -442,7 +442,7 @@ static const struct lie {
     { "a flood of ranges", a_flood_of_ranges, "more ranges than a session may have", true },
     { "never reads", never_reads, "the client does not read its answers", false },
     { "never reads its status", never_reads_its_status, "the client has gone", false },
-    { "bells that block", bells_that_block, "it keeps its doorbells from being rung", true },
+    { "bells that block", bells_that_block, "it keeps its doorbells", true },
     { "goes at once", goes_at_once, NULL, false },
     { "goes after its hello", goes_after_hello, NULL, false },
     { "goes without a word", goes_without_a_word, "the client has gone", false },
@@ -501,9 +501,9 @@ static void start_daemon(void)
     (void)snprintf(log_path, sizeof log_path, "%s", test_path("log"));
     (void)snprintf(csv_path, sizeof csv_path, "%s", test_path("csv"));
     (void)snprintf(d.socket_path, sizeof d.socket_path, "%s", test_path("daemon.sock"));
-    const char *const words[] = { "/bin/sh", "-c", "log=$0; exec \"$@\" 2>\"$log\"", log_path, program,
-                                  "--socket", d.socket_path, "--cold-age", "100ms", "--reclaim-rate",
-                                  "4G", "--csv", csv_path, NULL };
+    const char *const words[] = { "/bin/sh", "-c", "log=$0; exec \"$@\" 2>\"$log\"", log_path,
+                                  program, "--socket", d.socket_path, "--cold-age", "100ms",
+                                  "--reclaim-rate", "4G", "--csv", csv_path, NULL };
     d.pid = helper_exec((char *const *)words);
     WAIT_LONG_UNTIL(access(d.socket_path, F_OK) == 0);
 }
@@ -512,8 +512,8 @@ static void start_daemon(void)
 
 static struct pp_pager *pager;
 
-/* The decent client: pages leave and come back right, and it is still in its first session. New pages each
- * time: those that came back soon would wait longer. */
+/* The decent client: pages leave and come back right, and it is still in its first session. New pages
+ * each time: those that came back soon would wait longer. */
 static void is_undisturbed(void)
 {
     struct pages p;
@@ -588,7 +588,8 @@ static void a_flood_leaves_turns_to_others(void)
 {
     test_case("a flood that goes on");
     struct flooder f = { .client = join() };
-    struct msg_range many = { .start = (uint64_t)1 << 46, .bytes = ((uint64_t)1 << 40) - ((uint64_t)1 << 32) };
+    struct msg_range many = { .start = (uint64_t)1 << 46, /* 1 TiB, but for some room */
+                              .bytes = ((uint64_t)1 << 40) - ((uint64_t)1 << 32) };
     CHECK_EQ(msg_send(f.client.socket, MSG_RANGE_ADD, &many, NULL), 0);
     CHECK_EQ(pthread_create(&f.thread, NULL, flood_main, &f), 0);
     uint64_t least_ms = UINT64_MAX;

@@ -1,0 +1,118 @@
+/* ordinary_user - a client without a right of its own to userfaultfd works through a root daemon:
+ * it gets an open /dev/userfaultfd handed over, and faults inside system calls are answered, too.
+ * Method: helpers become nobody, are refused a userfaultfd of their own, and then page. */
+#include "command.h"
+#include "support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/uffd.h"
+
+#define NR 4096u
+
+static struct pages p;
+static struct pp_pager *pager;
+
+static void all_out(void)
+{
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
+}
+
+/* The kernel writes into pages that are out, and reads from them, on our behalf. */
+static void system_calls_touch(void)
+{
+    static unsigned char bytes[PAGE_BYTES];
+    int ends[2];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    all_out();
+    for (uint32_t i = 0; i < NR; i += 16) {
+        CHECK_EQ(write(ends[1], pages_at(&p, i), PAGE_BYTES), PAGE_BYTES);
+        CHECK_EQ(read(ends[0], bytes, PAGE_BYTES), PAGE_BYTES);
+        CHECK(memcmp(bytes, pages_at(&p, i), PAGE_BYTES) == 0);
+        pages_fill(bytes, p.salt, i + 1, ++p.versions[i + 1]);
+        CHECK_EQ(write(ends[1], bytes, PAGE_BYTES), PAGE_BYTES);
+        CHECK_EQ(read(ends[0], pages_at(&p, i + 1), PAGE_BYTES), PAGE_BYTES);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    pages_check_all(&p);
+}
+
+static int client(void *socket_path)
+{
+    if (!become_user(NOBODY))
+        return 1;
+    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
+    int fd = uffd_open(-1);
+    if (fd >= 0) {
+        close(fd);
+        fprintf(stderr, "every user may have a userfaultfd here: the handing over is not shown\n");
+    }
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    pager = pager_open(socket_path);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    pager_start(pager);
+    for (int round = 0; round < 2; round++) {
+        all_out();
+        pages_check_all(&p);
+        pages_write_all(&p);
+    }
+    system_calls_touch();
+    CHECK(pager_stat(pager, "restore_success") > 2 * NR);
+    all_out();
+    CHECK_EQ(pp_stop(pager), 0); /* with everything out */
+    pages_check_all(&p);
+    pager_start(pager);
+    all_out();
+    CHECK_EQ(pp_unregister(pager, p.memory, pages_to_bytes(NR)), 0);
+    pages_check_all(&p);
+    pp_close(pager);
+    return 0;
+}
+
+/* No right to the socket: told so, and nothing else happens. */
+static int client_outside(void *socket_path)
+{
+    if (!become_user(NOBODY))
+        return 1;
+    pager = pager_open(socket_path);
+    int r = pp_start(pager);
+    CHECK(r == -EACCES && strstr(pp_error(pager), "Permission denied"));
+    pp_close(pager);
+    return 0;
+}
+
+static int run(int (*function)(void *argument), void *argument)
+{
+    int status = helper_wait(helper_start(function, argument));
+    CHECK(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+int main(void)
+{
+    static struct daemon d;
+    char *socket_path = test_shared(sizeof d.socket_path);
+    test_begin("an ordinary user's client works through a root daemon", 60);
+    if (geteuid() != 0)
+        test_skip("only root can start the daemon as root and a client as somebody else");
+    daemon_start(&d, (const char *[]){ "--cold-age", "50ms", "--reclaim-rate", "4G", NULL });
+    directory_open_to_all();
+    strcpy(socket_path, d.socket_path);
+    test_case("a socket that is not for all");
+    CHECK_EQ(run(client_outside, socket_path), 0);
+    test_case("a socket for all");
+    CHECK_EQ(chmod(d.socket_path, 0666), 0);
+    CHECK_EQ(run(client, socket_path), 0);
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    return test_end();
+}
