@@ -72,7 +72,8 @@ static bool is_anything_out(const struct pager *pg, page_number first, page_numb
     return false;
 }
 
-/* Gives up all that is out in [first, end), and lifts bars: the pages are gone. */
+/* Gives up all that is out in [first, end), and leaves bars alone: a mapping that failed to go is still
+ * there, and so may be a discard that began before. */
 static void forget_pages(struct pager *pg, page_number first, page_number end)
 {
     for (page_number page = first; page < end; page++) {
@@ -82,6 +83,8 @@ static void forget_pages(struct pager *pg, page_number first, page_number end)
             continue;
         }
         struct page *p = leaf_page(leaf, page);
+        if (p->state == PAGE_RESIDENT)
+            continue;
         pager_count(pg, leaf, p, -1);
         pager_release(pg, page_on_discard(p, false));
     }

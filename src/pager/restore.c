@@ -125,6 +125,8 @@ static int poison(struct pager *pg, struct page_leaf *leaf, struct page *p, page
     int r = uffd_poison(pg->uffd, page_address(page));
     if (r == -EAGAIN)
         return changing(pg);
+    if (r == -ENOENT)
+        return r; /* its mapping has gone: nothing is left to poison */
     if (p->state != PAGE_POISONED) {
         stats_add(pg->stats, STAT_restore_fail, 1);
         pager_count(pg, leaf, p, -1);
@@ -181,8 +183,6 @@ static int drain_page(struct pager *pg, struct page_leaf *leaf, page_number page
                       enum drain_mode mode)
 {
     struct page *p = leaf_page(leaf, page);
-    if (p->state == PAGE_POISONED)
-        return poison(pg, leaf, p, page);
     if (p->state == PAGE_ZERO && mode == DRAIN_FORGET_ZEROS) {
         pager_count(pg, leaf, p, -1);
         pager_release(pg, page_on_installed(p));
