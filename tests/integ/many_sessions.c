@@ -1,0 +1,109 @@
+/* many_sessions - 64 clients of one daemon: all are served, and it ends, is killed and starts again with
+ * all of them attached and their pages out, and no byte is lost. Method: four processes of sixteen
+ * pagers each; after each step every page of every pager is checked and rewritten. */
+#include "support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define PROCESSES 4u
+#define PAGERS 16u /* as many as a process may have */
+#define NR 256u
+
+struct shared {
+    char socket_path[108];
+    _Atomic uint32_t nr_begun;         /* numbers the processes */
+    _Atomic uint32_t step;             /* what the test asks for; the last one is the end */
+    _Atomic uint32_t done[PROCESSES];  /* steps done */
+    _Atomic bool is_all_out[PROCESSES];
+};
+
+enum { STEPS = 3 };
+
+static struct pages pages[PAGERS];
+static struct pp_pager *pagers[PAGERS];
+
+static void each_waits_until_out(void)
+{
+    for (unsigned i = 0; i < PAGERS; i++)
+        WAIT_LONG_UNTIL(pages_nr_present(&pages[i], 0, NR) < NR / 20);
+}
+
+/* Rewritten pages leave again only if there is a daemon. */
+static void each_is_checked(void)
+{
+    for (unsigned i = 0; i < PAGERS; i++) {
+        pages_check_all(&pages[i]);
+        pages_write_all(&pages[i]);
+    }
+}
+
+static int client(void *argument)
+{
+    struct shared *shared = argument;
+    uint32_t me = atomic_fetch_add(&shared->nr_begun, 1);
+    for (unsigned i = 0; i < PAGERS; i++) {
+        pages_map(&pages[i], NR);
+        pages_write_all(&pages[i]);
+        pagers[i] = pager_open(shared->socket_path);
+        CHECK_EQ(pp_register(pagers[i], pages[i].memory, pages_to_bytes(NR)), 0);
+        pager_start(pagers[i]);
+    }
+    for (uint32_t step = 1; step <= STEPS; step++) {
+        each_waits_until_out();
+        atomic_store(&shared->is_all_out[me], true);
+        WAIT_LONG_UNTIL(atomic_load(&shared->step) >= step);
+        each_is_checked(); /* the daemon has gone */
+        atomic_store(&shared->done[me], step);
+    }
+    for (unsigned i = 0; i < PAGERS; i++) {
+        WAIT_LONG_UNTIL(pager_stat(pagers[i], "daemon_joins") == 1 + STEPS);
+        CHECK_EQ(pp_stop(pagers[i]), 0);
+        pages_check_all(&pages[i]);
+        pp_close(pagers[i]);
+    }
+    return 0;
+}
+
+static void wait_for_all_out(struct shared *shared)
+{
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        WAIT_FOR(30, atomic_load(&shared->is_all_out[i]));
+        atomic_store(&shared->is_all_out[i], false);
+    }
+}
+
+int main(void)
+{
+    static struct daemon d;
+    static const char *const options[] = { "--cold-age", "200ms", "--reclaim-rate", "1G", NULL };
+    static const int signals[STEPS] = { SIGTERM, SIGKILL, SIGTERM };
+    struct shared *shared = test_shared(sizeof *shared);
+    pid_t processes[PROCESSES];
+    test_begin("64 sessions are served, and outlive their daemon", 100);
+    daemon_start(&d, options);
+    strcpy(shared->socket_path, d.socket_path);
+    for (unsigned i = 0; i < PROCESSES; i++)
+        processes[i] = helper_start(client, shared);
+    for (uint32_t step = 1; step <= STEPS; step++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "daemon %u", step);
+        test_case(name);
+        wait_for_all_out(shared);
+        int status = helper_kill(d.pid, signals[step - 1]);
+        CHECK_EQ(status, signals[step - 1] == SIGTERM ? 0 : SIGKILL);
+        atomic_store(&shared->step, step);
+        for (unsigned i = 0; i < PROCESSES; i++)
+            WAIT_LONG_UNTIL(atomic_load(&shared->done[i]) == step);
+        daemon_start(&d, options);
+    }
+    test_case("the end");
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        int status = helper_wait(processes[i]);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    return test_end();
+}
