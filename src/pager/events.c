@@ -247,6 +247,11 @@ void pager_apply_event(struct pager *pg, const struct uffd_msg *m)
     }
 }
 
+bool pager_is_changing(struct pager *pg)
+{
+    return uffd_writeprotect(pg->uffd, (uintptr_t)pg->landing, PAGE_BYTES, false) == -EAGAIN;
+}
+
 /* Is our registration still on this page? Taking a write protection away that may not be there asks
  * just that and changes at most what the next scan thinks. */
 static int is_still_ours(struct pager *pg, page_number page)
@@ -258,7 +263,7 @@ static int is_still_ours(struct pager *pg, page_number page)
 /* 0: settled; -EAGAIN: an event is unread, perhaps of a move from here to elsewhere. */
 static int settle(struct pager *pg, page_number first, page_number end)
 {
-    if (uffd_writeprotect(pg->uffd, (uintptr_t)pg->landing, PAGE_BYTES, false) == -EAGAIN)
+    if (pager_is_changing(pg))
         return -EAGAIN;
     if (!is_any_mapping_in(pg, first, end)) {
         forget_pages(pg, first, end);

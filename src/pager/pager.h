@@ -184,6 +184,9 @@ void pager_release(struct pager *pg, struct page_release release);
 void pager_apply_event(struct pager *pg, const struct uffd_msg *message);
 /* Looks at what was announced as unmapped, once events are read. */
 void pager_settle_unmapped(struct pager *pg);
+/* Is an event unread, or its raiser not yet on? Asked of landing, where nothing changes. Only reading
+ * events ends it, so a yes after a failed call was true during the call. */
+bool pager_is_changing(struct pager *pg);
 /* No thread is inside a discard that barred pages up to number `bars`. */
 void pager_bars_over(struct pager *pg, uint64_t bars);
 

@@ -189,6 +189,9 @@ static int drain_page(struct pager *pg, struct page_leaf *leaf, page_number page
         return 0;
     }
     int r = pager_restore(pg, page);
+    if (r == -ENOENT && pager_is_changing(pg))
+        return changing(pg); /* it is being moved elsewhere: the kernel looks for the mapping before it
+                                looks whether anything changes */
     if (r == -ENOENT) { /* no mapping: its bytes went with it, or the UNMAP is about to be settled */
         pager_count(pg, leaf, p, -1);
         pager_release(pg, page_on_discard(p, false));
