@@ -54,6 +54,11 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
 {
     if (intervals_overlap(&pg->unmapped, first, end))
         return -EAGAIN;
+    /* What a mapping that failed to go has left out comes back first: the check below may take the
+     * registration away again, and a new mapping at that address must not inherit it. */
+    page_number cursor = first;
+    if (pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, LEAF_PAGES) != 1)
+        return -EAGAIN;
     switch (memory_kind(pg, first, end)) {
     case MEMORY_PAGEABLE:
         break;
