@@ -1,0 +1,156 @@
+/* The command line decides over the file, the file over the defaults, and nothing is half taken. Method:
+ * files of our own, named with --config; what is said on stderr is kept. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "daemon/config.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+/* A text out of a file is kept for good, also when a word takes its place: that is not what
+ * LeakSanitizer, where it is linked in, should look for here. */
+void __lsan_disable(void) __attribute__((weak));
+void __lsan_enable(void) __attribute__((weak));
+
+static char path[] = "/tmp/test_config.XXXXXX", said[500];
+static struct config config;
+
+static void write_file(const char *text)
+{
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The exit code; what was said goes into `said`. */
+static int read_words(int nr, const char *const words[])
+{
+    char *argv[16] = { (char *)"process-pagerd" };
+    for (int i = 0; i < nr; i++)
+        argv[i + 1] = (char *)words[i];
+    FILE *caught = tmpfile();
+    assert_non_null(caught);
+    int kept = dup(STDERR_FILENO);
+    (void)fflush(stderr);
+    (void)dup2(fileno(caught), STDERR_FILENO);
+    if (__lsan_disable)
+        __lsan_disable();
+    int code = config_read(nr + 1, argv, &config);
+    if (__lsan_enable)
+        __lsan_enable();
+    (void)fflush(stderr);
+    (void)dup2(kept, STDERR_FILENO);
+    close(kept);
+    rewind(caught);
+    said[fread(said, 1, sizeof(said) - 1, caught)] = 0;
+    (void)fclose(caught);
+    const char *end = strchr(said, '\n');
+    assert_true(code ? end && end[1] == 0 : !*said); /* a line, or nothing */
+    return code;
+}
+#define READ(...)                                                                                  \
+    read_words((int)(sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *)),                    \
+               (const char *const[]){ __VA_ARGS__ })
+
+static void nothing_said_means_the_defaults(void **state)
+{
+    (void)state;
+    write_file("");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.cold_age_ms, 5000);
+    assert_int_equal(config.store_cap_bytes, 4096 * MIB);
+    assert_int_equal(config.reclaim_rate, 500 * MIB);
+    assert_null(config.socket_path);
+    assert_null(config.csv_path);
+    assert_false(config.is_dry_run || config.is_verbose || config.is_check);
+}
+
+static void the_command_line_decides_over_the_file(void **state)
+{
+    (void)state;
+    write_file("# ours\ncold-age = 2s\nstore-cap = 64M\nsocket = /file\nverbose = yes\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.cold_age_ms, 2000);
+    assert_int_equal(config.store_cap_bytes, 64 * MIB);
+    assert_int_equal(config.reclaim_rate, 500 * MIB);
+    assert_string_equal(config.socket_path, "/file");
+    assert_true(config.is_verbose);
+    /* Whatever the order of the words. */
+    assert_int_equal(READ("--cold-age", "3s", "--config", path, "--socket=/word"), 0);
+    assert_int_equal(config.cold_age_ms, 3000);
+    assert_int_equal(config.store_cap_bytes, 64 * MIB);
+    assert_string_equal(config.socket_path, "/word");
+    assert_int_equal(READ("--config", path, "--cold-age", "5s"), 0); /* also when it is the default */
+    assert_int_equal(config.cold_age_ms, 5000);
+}
+
+static void a_bad_file_is_78_and_names_its_line(void **state)
+{
+    (void)state;
+    write_file("cold-age = 2s\nfrob = 1\n");
+    assert_int_equal(READ("--config", path), EX_CONFIG);
+    assert_non_null(strstr(said, path));
+    assert_non_null(strstr(said, "line 2"));
+    assert_non_null(strstr(said, "frob"));
+    write_file("\n\nstore-cap = 1K\n");
+    assert_int_equal(READ("--config", path, "--store-cap", "64M"), EX_CONFIG); /* though not needed */
+    assert_non_null(strstr(said, "line 3"));
+    assert_int_equal(READ("--config", "/nonexistent/file"), EX_CONFIG);
+    assert_non_null(strstr(said, "/nonexistent/file"));
+    assert_int_equal(READ("--config", "/tmp"), EX_CONFIG);
+}
+
+static void a_bad_word_is_64_whatever_the_file_says(void **state)
+{
+    (void)state;
+    write_file("frob = 1\n");
+    assert_int_equal(READ("--config", path, "--frob"), EX_USAGE);
+    assert_int_equal(READ("--config", path, "more"), EX_USAGE);
+    assert_non_null(strstr(said, "more"));
+}
+
+static void help_and_version_do_not_need_the_file(void **state)
+{
+    (void)state;
+    write_file("frob = 1\n");
+    assert_int_equal(READ("--config", path, "--help"), 0);
+    assert_true(config.wants_help);
+    assert_int_equal(READ("-V", "--config", path), 0);
+    assert_true(config.wants_version);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    int fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_said_means_the_defaults),
+        cmocka_unit_test(the_command_line_decides_over_the_file),
+        cmocka_unit_test(a_bad_file_is_78_and_names_its_line),
+        cmocka_unit_test(a_bad_word_is_64_whatever_the_file_says),
+        cmocka_unit_test(help_and_version_do_not_need_the_file),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
