@@ -67,12 +67,25 @@ static int client(void *argument)
     return 0;
 }
 
-static void wait_for_all_out(struct shared *shared)
+/* Each has done it; or one has ended, which none should by now. */
+static void wait_for_each(const pid_t processes[PROCESSES], bool (*is_done)(const struct shared *, uint32_t),
+                          const struct shared *shared)
 {
-    for (unsigned i = 0; i < PROCESSES; i++) {
-        WAIT_FOR(30, atomic_load(&shared->is_all_out[i]));
-        atomic_store(&shared->is_all_out[i], false);
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        WAIT_FOR(30, is_done(shared, i) || kill(processes[i], 0));
+        if (!is_done(shared, i))
+            test_fail(__FILE__, __LINE__, "a client ended, status %#x", helper_wait(processes[i]));
     }
+}
+
+static bool is_all_out(const struct shared *shared, uint32_t i)
+{
+    return atomic_load(&shared->is_all_out[i]);
+}
+
+static bool is_step_done(const struct shared *shared, uint32_t i)
+{
+    return atomic_load(&shared->done[i]) == atomic_load(&shared->step);
 }
 
 int main(void)
@@ -91,12 +104,13 @@ int main(void)
         char name[32];
         (void)snprintf(name, sizeof name, "daemon %u", step);
         test_case(name);
-        wait_for_all_out(shared);
+        wait_for_each(processes, is_all_out, shared);
+        for (unsigned i = 0; i < PROCESSES; i++)
+            atomic_store(&shared->is_all_out[i], false);
         int status = helper_kill(d.pid, signals[step - 1]);
         CHECK_EQ(status, signals[step - 1] == SIGTERM ? 0 : SIGKILL);
         atomic_store(&shared->step, step);
-        for (unsigned i = 0; i < PROCESSES; i++)
-            WAIT_LONG_UNTIL(atomic_load(&shared->done[i]) == step);
+        wait_for_each(processes, is_step_done, shared);
         daemon_start(&d, options);
     }
     test_case("the end");
