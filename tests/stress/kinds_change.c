@@ -1,6 +1,7 @@
 /* kinds_change.c - the application changes its mappings while pages leave: discards by other threads,
  * munmap, mremap, MAP_FIXED over parts, mprotect, mlock. */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -105,20 +106,39 @@ static bool op_free(struct worker *w)
     return true;
 }
 
-/* A writer of the address space beside it: who was woken from its event waits for the lock, and the time
- * between the event and the zap grows from nothing to something. */
+/* A writer of the address space beside it, for some hundred microseconds: who was woken from its event
+ * waits for the lock, so there is time between the event and the zap. */
+#define SCRATCH_BYTES ((size_t)32 << 20)
+static unsigned char *scratch;
+static _Atomic bool is_scratch_busy;
+
+static void discard_prepare(struct client *c)
+{
+    (void)c;
+    scratch = mmap(NULL, SCRATCH_BYTES, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (scratch == MAP_FAILED)
+        stress_broken("mmap");
+    (void)madvise(scratch, SCRATCH_BYTES, MADV_NOHUGEPAGE);
+    memset(scratch, 1, SCRATCH_BYTES);
+}
+
+/* Two threads that anybody interrupts, most easily just after their event has been read. */
+static void discard_begin(struct worker *w)
+{
+    if (w->index < 2)
+        (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 });
+}
+
 static bool op_scratch(struct worker *w)
 {
-    size_t bytes = pages_to_bytes(512);
-    unsigned char *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED)
-        stress_broken("mmap");
-    for (size_t i = 0; i < bytes; i += PAGE_BYTES)
-        m[i] = 1;
-    for (int k = 0; k < 8; k++)
-        (void)mprotect(m, bytes, k & 1 ? PROT_READ | PROT_WRITE : PROT_READ);
-    munmap(m, bytes);
     (void)w;
+    if (atomic_exchange(&is_scratch_busy, true))
+        return false;
+    if (mprotect(scratch, SCRATCH_BYTES, PROT_READ) ||
+        mprotect(scratch, SCRATCH_BYTES, PROT_READ | PROT_WRITE))
+        stress_broken("mprotect");
+    atomic_store(&is_scratch_busy, false);
     return true;
 }
 
@@ -130,7 +150,7 @@ static void discard_conclude(struct run *r, struct result *ret)
 }
 
 static const struct field_shape shape_discard = {
-    .nr_pages = 16384, .block_pages = 64, .nr_ranges = 8, .nr_shared = 256,
+    .nr_pages = 8192, .block_pages = 256, .nr_ranges = 4, .nr_shared = 256,
 };
 
 static const struct weighted discard_operations[] = {
@@ -140,13 +160,14 @@ static const struct weighted discard_operations[] = {
     { op_discard, "MADV_DONTNEED beside readers", 8 },
     { op_discard_and_write, "MADV_DONTNEED, then write", 8 },
     { op_free, "MADV_FREE", 4 },
-    { op_scratch, "mmap and mprotect", 4 },
+    { op_scratch, "mprotect of something else", 4 },
     { 0 },
 };
 
 const struct kind kind_discard = {
     .name = "discard", .share = 3, .nr_clients = 1, .nr_threads = 8,
-    .shape = &shape_discard, .operations = discard_operations, .conclude = discard_conclude,
+    .shape = &shape_discard, .operations = discard_operations,
+    .prepare = discard_prepare, .worker_begin = discard_begin, .conclude = discard_conclude,
 };
 
 /* ---- remap */

@@ -149,6 +149,8 @@ const struct kind kind_churn = {
 
 enum { TRIED, STARTED, REFUSED, OPENED, MAP_FAILED_OVER };
 
+#ifndef __SANITIZE_ADDRESS__ /* ASan must not run out of address space itself */
+#define CAN_LIMIT_ADDRESS_SPACE 1
 static size_t address_space_bytes(void)
 {
     unsigned long pages = 0;
@@ -158,6 +160,7 @@ static size_t address_space_bytes(void)
     fclose(file);
     return pages_to_bytes(pages);
 }
+#endif
 
 struct limit {
     int what;
@@ -169,7 +172,7 @@ static struct limit limit_begin(uint64_t *random)
 {
     struct limit l = { .what = RLIMIT_NOFILE };
     uint64_t value = random_below(random, 40);
-#ifndef __SANITIZE_ADDRESS__ /* which must not run out of address space itself */
+#ifdef CAN_LIMIT_ADDRESS_SPACE
     if (*random >> 40 & 1) {
         l.what = RLIMIT_AS;
         value = address_space_bytes() + ((uint64_t)1 << random_below(random, 37));
@@ -301,7 +304,7 @@ static void edge_prepare(struct client *c)
 static void fail_over_edge(struct client *c)
 {
     struct pages *edge = c->own;
-#ifndef __SANITIZE_ADDRESS__
+#ifdef CAN_LIMIT_ADDRESS_SPACE
     progress_beat(&c->slot->threads[0], "MAP_FIXED that fails");
     struct rlimit before;
     (void)getrlimit(RLIMIT_AS, &before);
@@ -351,7 +354,7 @@ static void faults_turn(struct client *c)
 /* The daemon, too: it may refuse, it may even end, but nobody may lose a byte. */
 static void faults_conduct(struct run *r)
 {
-#ifndef __SANITIZE_ADDRESS__
+#ifdef CAN_LIMIT_ADDRESS_SPACE
     uint64_t now = test_now_ms();
     if (now < r->counts[0])
         return;
