@@ -178,10 +178,10 @@ static void tool_mistakes(const char *program)
     close(silent);
 }
 
+/* They share their way of reading words: all of it with one of them, with each only what it adds. */
 static void workload_mistakes(const char *program)
 {
-    static const struct mistake mistakes[] = {
-        { EX_USAGE, "--frob", { "--frob" } },
+    static const struct mistake shared[] = {
         { EX_USAGE, "word", { "word" } },
         { EX_USAGE, "--workers", { "--workers", "0" } },
         { EX_USAGE, "--workers", { "--workers", "many" } },
@@ -190,25 +190,22 @@ static void workload_mistakes(const char *program)
         { EX_USAGE, "--seed", { "--seed" } },
         { EX_USAGE, "--content", { "--content", "noise" } },
         { EX_USAGE, "--write-fraction", { "--write-fraction", "1.5" } },
-        { EX_UNAVAILABLE, "process-pagerd",
-          { "--duration-sec", "0.1", "--use-process-pager", "--socket", "@none.sock" } },
+        { EX_USAGE, "--region", { "--region", "-4K" } },
+        { EX_USAGE, "--region", { "--region", "1000000000G" } },
         { EX_UNAVAILABLE, "process-pagerd",
           { "--duration-sec", "0.1", "--use-process-pager", "--socket", "@file" } },
     };
-    TRY_ALL(0, program, mistakes);
-    static const struct mistake region[] = {
-        { EX_USAGE, "--region", { "--region", "0" } },
-        { EX_USAGE, "--region", { "--region", "-4K" } },
-        { EX_USAGE, "--region", { "--region", "1000000000G" } },
+    static const struct mistake each[] = {
+        { EX_USAGE, "--frob", { "--frob" } },
+        { EX_UNAVAILABLE, "process-pagerd",
+          { "--duration-sec", "0.1", "--use-process-pager", "--socket", "@none.sock" } },
     };
-    static const struct mistake map[] = {
-        { EX_USAGE, "--map", { "--map", "0" } },
-        { EX_USAGE, "--map", { "--map", "some" } },
-    };
-    if (strstr(program, "mmap_churn"))
-        TRY_ALL(0, program, map);
-    else
-        TRY_ALL(0, program, region);
+    static const struct mistake region = { EX_USAGE, "--region", { "--region", "0" } };
+    static const struct mistake map = { EX_USAGE, "--map", { "--map", "0" } };
+    if (strstr(program, "anon_streamer"))
+        TRY_ALL(0, program, shared);
+    TRY_ALL(0, program, each);
+    try(0, program, strstr(program, "mmap_churn") ? &map : &region);
 }
 
 static void ab_mistakes(const char *program)
