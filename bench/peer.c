@@ -40,7 +40,7 @@ static struct settings settings = {
     .nr_paced = 10000,
     .nr_back_to_back = 30000,
     .pause_ns = 100000,
-    .cold_age = "6s",
+    .cold_age = "1h",
 };
 
 static const char *const arm_choices[] = { "pager", "zram", NULL };
@@ -53,7 +53,7 @@ static const struct option_row rows[] = {
     { "back-to-back", OPTION_UINT, &settings.nr_back_to_back, 1, 1e9, NULL, "random touches without" },
     { "pause", OPTION_TIME, &settings.pause_ns, 0, 1e9, NULL, "of spinning between paced touches" },
     { "cold-age", OPTION_STRING, &settings.cold_age, 0, 0, NULL,
-      "of the pager arm: longer than all touches take" },
+      "of the pager arm: nothing leaves by itself" },
     { "results-dir", OPTION_STRING, &settings.results_dir, 0, 0, NULL, "where the files go" },
     { "daemon", OPTION_STRING, &settings.daemon_path, 0, 0, NULL,
       "path of process-pagerd; else looked for beside this program" },

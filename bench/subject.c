@@ -26,7 +26,6 @@
 #endif
 
 #define BATCH_BYTES ((size_t)2 << 20)
-#define EVICT_PATIENCE_NS (60 * UINT64_C(1000000000))
 
 const char *const subject_arm_names[SUBJECT_ARMS_NR] = { "pager", "zram" };
 
@@ -62,14 +61,6 @@ static uint64_t daemon_cpu_ns(const struct subject *s)
     if (s->spec->arm != SUBJECT_PAGER || clock_getcpuclockid((pid_t)s->spec->daemon_pid, &clock))
         return 0;
     return cpu_ns(clock);
-}
-
-static uint64_t stat_value(const struct subject *s, const char *name)
-{
-    for (size_t i = 0; i < pp_stats_count(); i++)
-        if (!strcmp(pp_stats_name(i), name))
-            return pp_stats_value(s->pager, i);
-    return 0;
 }
 
 /* ---- filling and eviction */
@@ -116,35 +107,11 @@ static int start_pager(struct subject *s)
     return r;
 }
 
-/* Waits while the daemon finds the pages cold; the clock starts with the first page that leaves. */
-static int wait_for_first_page(struct subject *s)
-{
-    uint64_t until_ns = pace_now_ns() + EVICT_PATIENCE_NS;
-    while (stat_value(s, "client_evict_success") == 0) {
-        if (pace_now_ns() > until_ns)
-            return -ETIMEDOUT;
-        pace_sleep_until_ns(pace_now_ns() + 200000);
-    }
-    return 0;
-}
-
-static int wait_for_last_page(struct subject *s)
-{
-    uint64_t until_ns = pace_now_ns() + EVICT_PATIENCE_NS;
-    while (stat_value(s, "compress_success") < s->nr_pages) {
-        if (pace_now_ns() > until_ns)
-            return -ETIMEDOUT;
-        pace_sleep_until_ns(pace_now_ns() + 1000000);
-    }
-    return 0;
-}
-
 static int evict_all(struct subject *s)
 {
-    int r = s->spec->arm == SUBJECT_PAGER ? wait_for_first_page(s) : 0;
     uint64_t begin_ns = pace_now_ns(), own_ns = own_cpu_ns(), daemon_ns = daemon_cpu_ns(s);
-    if (r == 0)
-        r = s->spec->arm == SUBJECT_PAGER ? wait_for_last_page(s) : evict_by_zram(s);
+    int r = s->spec->arm == SUBJECT_PAGER ? pp_reclaim(s->pager, s->memory, s->spec->bytes)
+                                          : evict_by_zram(s);
     if (r)
         return r;
     double elapsed_ns = (double)(pace_now_ns() - begin_ns);

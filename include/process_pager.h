@@ -86,6 +86,13 @@ PP_EXPORT int pp_pin(struct pp_pager *pager, const void *address, size_t bytes);
 /* -ENOENT: not pinned. */
 PP_EXPORT int pp_unpin(struct pp_pager *pager, const void *address, size_t bytes);
 
+/* Takes out what may leave of [address, address + bytes), now and whatever its age: to a registered range
+ * what MADV_PAGEOUT is to memory with swap. Returns when all that left is stored, or when the daemon had
+ * no room for more; what is pinned, locked, shared after a fork or does not shrink stays, and that is no
+ * error. Other threads may use the memory meanwhile.
+ * -ENOTCONN: not started, or no daemon just now. */
+PP_EXPORT int pp_reclaim(struct pp_pager *pager, void *address, size_t bytes);
+
 /* One line, what went wrong in the last failed call and how to mend it; "" at first. The pager
  * owns the text; it holds until the next call that fails. */
 PP_EXPORT const char *pp_error(const struct pp_pager *pager);

@@ -201,6 +201,36 @@ int pp_unregister(struct pp_pager *pp, void *address, size_t bytes)
                      : r;
 }
 
+/* ---- reclaim by hand */
+
+/* So many pages a command: other calls get their turn between two. */
+#define RECLAIM_SLICE 4096u
+
+/* Ranges of the interval are as old as can be from now on. */
+static void make_old(struct pp_pager *pp, page_number first, page_number end)
+{
+    pthread_mutex_lock(&pp->ranges_lock);
+    for (uint32_t i = intervals_from(&pp->ranges, first);
+         i < pp->ranges.nr && pp->ranges.items[i].first < end; i++)
+        if (!(pp->ranges.items[i].tag & 1))
+            pp->ranges.items[i].tag = range_tag(0, false);
+    pthread_mutex_unlock(&pp->ranges_lock);
+}
+
+int pp_reclaim(struct pp_pager *pp, void *address, size_t bytes)
+{
+    page_number first, end;
+    if (!round_inwards(address, bytes, &first, &end))
+        return fail(pp, -EINVAL, "the interval holds no whole page of user memory");
+    make_old(pp, first, end);
+    int r = atomic_load(&pp->is_started) ? 0 : -ENOTCONN;
+    for (page_number at = first; r == 0 && at < end; at += RECLAIM_SLICE)
+        r = command(pp, COMMAND_RECLAIM, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
+    for (page_number at = first; r == 0 && at < end; at += RECLAIM_SLICE)
+        r = command(pp, COMMAND_SETTLE, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
+    return r ? fail(pp, r, "no daemon just now, or not started: nothing can leave") : 0;
+}
+
 /* ---- start and stop */
 
 int pp_start(struct pp_pager *pp)

@@ -30,6 +30,8 @@ enum command_op {
     COMMAND_FREEZE, /* bring everything back, let nothing leave: a fork follows */
     COMMAND_THAW,
     COMMAND_STOP, /* bring everything back and end */
+    COMMAND_RECLAIM, /* move out what may leave of the interval ... */
+    COMMAND_SETTLE,  /* ... and wait until none of it is under way any more */
 };
 
 enum command_state { COMMAND_IDLE, COMMAND_POSTED, COMMAND_DONE };
@@ -81,7 +83,8 @@ struct porter {
     _Atomic uint64_t bars_wanted, bars_checked;
     _Atomic uint32_t raw_limit; /* the agent's: raw slots that may be lent at a time */
     uint32_t raw_free_stack[RAW_SLOTS_MAX];
-    uint32_t nr_raw_free, nr_raw_lent; /* porter only */
+    uint32_t nr_raw_free, nr_raw_lent; /* porter only, as the next */
+    unsigned nr_unrung_copies, nr_unrung_frees; /* since the bell of who wants them was last rung */
 };
 
 /* Everything the agent works on; in memory that is never managed and that no child gets. */
@@ -99,12 +102,13 @@ struct agent {
     uint64_t old_store_cursor, next_old_store_ns;
     page_number command_cursor;
     int command_result;
-    bool is_command_begun;
+    bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
     uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
         last_limits_ns;
     unsigned nr_spins;
-    uint32_t orders_rung; /* up to which order the porter's bell has been rung */
+    uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
+    uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
     char error[160];
 };

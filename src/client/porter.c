@@ -16,7 +16,9 @@
 #include "client/bars.h"
 
 #define BATCH 32              /* orders between two looks at everything else */
-#define BELL_EVERY 8          /* copies between two rings of the daemon's bell */
+/* Copies between two rings of the daemon's bell, unless there is nothing left to do: waking an idle CPU
+ * costs more than what it is woken for. */
+#define BELL_EVERY 112
 #define IDLE_TRIM_NS NS_PER_S /* raw pages go back to the system after this much idleness */
 
 struct free_run {
@@ -73,6 +75,7 @@ static void flush_frees(struct porter *p, struct free_run *run)
         if (ring_put(&p->freed, &slot))
             invariant_broken("more slots freed than there are");
     }
+    p->nr_unrung_frees += run->nr;
     run->nr = 0;
 }
 
@@ -104,19 +107,35 @@ static void order_copy(struct porter *p, struct porter_session *s, const struct 
     p->nr_raw_lent++;
 }
 
+/* The agent has no use for fewer freed slots than a run, and while it waits for them more than that are
+ * under way. */
+static void ring_bells(struct porter *p, uint32_t session, bool is_busy)
+{
+    if (p->nr_unrung_frees >= MOVE_RUN_MAX) {
+        p->nr_unrung_frees = 0;
+        doorbell_ring(&p->pp->agent->porter_bell, p->pp->agent->porter_bell_fd);
+    }
+    if (!p->nr_unrung_copies || (is_busy && p->nr_unrung_copies < BELL_EVERY))
+        return;
+    p->nr_unrung_copies = 0;
+    if (!is_abandoned(p, session)) {
+        struct porter_session *s = session_of(p, session);
+        doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
+    }
+}
+
 /* Does up to BATCH orders; *order holds one that waits for a raw slot. Number done. */
 static unsigned do_orders(struct porter *p, struct porter_order *waiting, bool *has_waiting,
                           uint32_t *session)
 {
     struct free_run run = { 0 };
-    unsigned done = 0, copies = 0;
-    struct porter_session *s = NULL;
+    unsigned done = 0;
     while (done < BATCH) {
         if (!*has_waiting && ring_take(&p->orders, waiting) != 1)
             break;
         *has_waiting = true;
         if (waiting->op == PORTER_COPY && !is_abandoned(p, waiting->session)) {
-            s = session_of(p, waiting->session);
+            struct porter_session *s = session_of(p, waiting->session);
             if (*session != waiting->session) {
                 *session = waiting->session;
                 begin_session(p);
@@ -126,8 +145,7 @@ static unsigned do_orders(struct porter *p, struct porter_order *waiting, bool *
             if (!may_lend(p))
                 break;
             order_copy(p, s, waiting);
-            if (++copies % BELL_EVERY == 0)
-                doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
+            p->nr_unrung_copies++;
         } else if (waiting->op == PORTER_FREE) {
             order_free(p, &run, waiting->slot);
         }
@@ -135,10 +153,7 @@ static unsigned do_orders(struct porter *p, struct porter_order *waiting, bool *
         done++;
     }
     flush_frees(p, &run);
-    if (copies)
-        doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
-    if (done)
-        doorbell_ring(&p->pp->agent->porter_bell, p->pp->agent->porter_bell_fd);
+    ring_bells(p, *session, done == BATCH);
     return done;
 }
 
@@ -156,7 +171,8 @@ static void trim_raw(struct porter *p, uint32_t session)
 
 static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t session, int timeout_ms)
 {
-    bool has_session = session && !is_abandoned(p, session);
+    /* The daemon only has to wake us while an order waits for a raw slot. */
+    bool has_session = has_waiting && session && !is_abandoned(p, session);
     struct porter_session *s = has_session ? session_of(p, session) : NULL;
     struct pollfd fds[2] = { { .fd = p->bell_fd, .events = POLLIN },
                              { .fd = s ? s->porter_bell : -1, .events = POLLIN } };

@@ -1,5 +1,5 @@
 /* compress.c - see compress.h. Per page: a copy into the encoder and LZ4 (4-5 us), a put (0.2 us), two
- * ring entries (10 ns each), a share of a doorbell. Sessions take turns of COMPRESS_PER_TURN pages. */
+ * ring entries (10 ns each), 1/224 of a doorbell. Sessions take turns of COMPRESS_PER_TURN pages. */
 #include "daemon/compress.h"
 
 #include <errno.h>
@@ -17,7 +17,10 @@
 #include "daemon/limits.h"
 
 #define EVENTS_NR 64
-#define BELL_EVERY 8u    /* answers between two rings: the agent frees staging meanwhile */
+/* Answers between two rings, unless there is nothing left to do: half of the fewest that a client has
+ * under way at a time. Waking an idle CPU costs both sides more than a page does: with a ring every 8 answers
+ * eviction ran at 0.45 of zram's speed and 12.6 us of CPU a page. */
+#define BELL_EVERY 224u
 #define IDLE_LOOK_MS 500 /* places given up come without a bell; memory goes back then, too */
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
 #define DEAD_SHARE 8u
@@ -100,6 +103,7 @@ static void ring_agent(struct session *s)
 
 static void ring_client(struct session *s)
 {
+    s->nr_unrung = 0;
     ring_bell(s, &s->memory->porter_bell, s->porter_bell);
     ring_agent(s);
 }
@@ -122,12 +126,13 @@ static unsigned do_turn(struct session *s)
             fail(s, "an answer does not fit: more pages sent than there are slots");
             break;
         }
-        if (++done % BELL_EVERY == 0)
+        done++;
+        if (++s->nr_unrung >= BELL_EVERY)
             ring_client(s);
     }
     if (r < 0)
         fail(s, "raw ring: impossible position");
-    if (done)
+    if (s->nr_unrung && ring_is_empty(&s->raw))
         ring_client(s);
     return done;
 }

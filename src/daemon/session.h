@@ -48,6 +48,7 @@ struct session {
     struct store_writer *store;
     struct ring raw, raw_free, stored, given_up;
     bool is_active, is_trimming;
+    unsigned nr_unrung; /* answers since its bells were last rung */
     struct session *next_active, *next_attached;
     uint64_t last_put_ms;
 
