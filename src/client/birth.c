@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -122,7 +123,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     pg->context = a;
     pg->store_now = -1;
     pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;
-    a->porter_bell_fd = a->timer_fd = -1;
+    a->porter_bell_fd = a->timer_fd = a->others_fd = -1;
     session_clear(&a->session);
     porter->pp = pp;
     porter->stats = &pp->porter_stats;
@@ -151,8 +152,14 @@ static int own_descriptors(struct agent *a, struct porter *porter)
     a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     porter->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     a->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (a->porter_bell_fd < 0 || porter->bell_fd < 0 || a->timer_fd < 0)
+    a->others_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (a->porter_bell_fd < 0 || porter->bell_fd < 0 || a->timer_fd < 0 || a->others_fd < 0)
         return -errno;
+    int r = agent_listen(a, a->porter_bell_fd, OTHER_PORTER_BELL);
+    if (r == 0)
+        r = agent_listen(a, a->timer_fd, OTHER_TIMER);
+    if (r)
+        return r;
     return maps_open(&a->pg.maps);
 }
 
@@ -243,7 +250,7 @@ static void boot_done(struct pp_pager *pp, int result)
 static void close_descriptors(struct agent *a, struct porter *porter)
 {
     int fds[] = { a->pg.uffd, a->pg.uffd_staging, a->pg.pagemap_fd, a->porter_bell_fd,
-                  a->timer_fd, porter->bell_fd };
+                  a->timer_fd, a->others_fd, porter->bell_fd };
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);

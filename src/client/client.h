@@ -94,6 +94,7 @@ struct agent {
     struct doorbell porter_bell; /* the porter rings the agent */
     int porter_bell_fd;
     int timer_fd; /* runs out every alarm_ns */
+    int others_fd; /* epoll: everything that wakes us but the userfaultfd */
     bool is_joined, is_leaving, is_frozen, is_staging_full, is_socket_ready, must_end;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
@@ -156,6 +157,11 @@ void agent_end(struct pp_pager *pp);
 void agent_forget_in_child(struct pp_pager *pp);
 
 /* agent.c; the agent's */
+enum agent_other { OTHER_PORTER_BELL, OTHER_TIMER, OTHER_AGENT_BELL, OTHER_SOCKET, OTHERS_NR };
+/* What wakes the agent, beside the userfaultfd. 0 or negative errno. */
+int agent_listen(struct agent *a, int fd, enum agent_other which);
+/* Before it is closed: the daemon has the same open file, so closing alone does not end the listening. */
+void agent_unlisten(struct agent *a, int fd);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
 void agent_on_unwatched(void *agent, page_number first, page_number end);
 void agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);

@@ -174,15 +174,28 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
         (void)snprintf(ret_error, capacity, "cannot map the daemon's memory (%s)", strerror(-r));
         return r;
     }
+    r = agent_listen(a, s->agent_bell, OTHER_AGENT_BELL);
+    if (r) {
+        (void)snprintf(ret_error, capacity, "cannot listen to the daemon (%s)", strerror(-r));
+        return r;
+    }
     bind_rings(a, pp->porter);
     a->is_joined = true;
     stats_add(&pp->agent_stats, STAT_daemon_joins, 1);
     return 0;
 }
 
+/* Also of a connection that was not listened to. */
+static void stop_listening(struct agent *a)
+{
+    agent_unlisten(a, a->session.socket);
+    agent_unlisten(a, a->session.agent_bell);
+}
+
 static void drop_connection(struct agent *a)
 {
     struct session *s = &a->session;
+    stop_listening(a);
     if (s->memory)
         munmap(s->memory, SESSION_MEMORY_BYTES);
     close_fd(&s->socket);
@@ -240,7 +253,12 @@ int session_begin(struct agent *a, struct pp_pager *pp, char *ret_error, size_t 
     if (fd < 0)
         return fd;
     a->session.socket = fd;
-    int r = session_accept(a, pp, 5000, ret_error, capacity);
+    int r = agent_listen(a, fd, OTHER_SOCKET);
+    if (r) {
+        drop_connection(a);
+        return r;
+    }
+    r = session_accept(a, pp, 5000, ret_error, capacity);
     if (r == -EAGAIN) {
         drop_connection(a);
         return -ETIMEDOUT;
@@ -299,6 +317,7 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why)
     a->old_store_cursor = 0;
     a->join_pause_ns = JOIN_PAUSE_FIRST_NS;
     a->next_join_ns = now_ns() + a->join_pause_ns;
+    stop_listening(a);
     close_fd(&a->session.socket);
     struct porter *porter = pp->porter;
     atomic_store_explicit(&porter->abandoned, a->session_number, memory_order_release);
@@ -358,6 +377,10 @@ static void try_join(struct agent *a, struct pp_pager *pp)
         if (fd < 0)
             return;
         a->session.socket = fd;
+        if (agent_listen(a, fd, OTHER_SOCKET)) {
+            drop_connection(a);
+            return;
+        }
     }
     if (session_accept(a, pp, 0, error, sizeof error) == 0)
         session_resync(a);

@@ -28,4 +28,8 @@ struct store_scratch {
 int store_read(const struct store_map *map, locator place, uint32_t checksum,
                struct store_scratch *scratch, void *ret_page);
 
+/* Reads a byte at both ends of a live place, so that the map has its pages before they are wanted: the
+ * kernel maps 16 at a time, and a touch that meets an unmapped one waits for that, too. */
+void store_touch(const struct store_map *map, locator place);
+
 #endif

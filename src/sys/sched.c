@@ -49,18 +49,41 @@ static void stat_path(pid_t tid, char *ret_path)
     memcpy(at, tail, sizeof tail);
 }
 
+/* Opening costs twice what reading does, so the last thread's file stays open. It names that thread for
+ * good: when the thread has gone, reading says ESRCH, whoever has its number then. */
+static OWN_THREAD pid_t stat_tid;
+static OWN_THREAD int stat_fd = -1;
+
+static int open_stat(pid_t tid)
+{
+    char path[48];
+    if (stat_fd >= 0)
+        close(stat_fd);
+    stat_path(tid, path);
+    stat_tid = tid;
+    stat_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return stat_fd < 0 ? -errno : 0;
+}
+
+static ssize_t read_stat(pid_t tid, char *ret_text, size_t capacity)
+{
+    ssize_t n = -1;
+    if (stat_fd >= 0 && tid == stat_tid)
+        n = pread(stat_fd, ret_text, capacity, 0);
+    if (n > 0)
+        return n;
+    int r = open_stat(tid);
+    if (r == 0)
+        n = pread(stat_fd, ret_text, capacity, 0);
+    return r ? r : n < 0 ? -errno : n;
+}
+
 int sched_cpu_of_thread(pid_t tid)
 {
-    char path[48], text[1024];
-    stat_path(tid, path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    int r = n < 0 ? -errno : 0;
-    close(fd);
-    if (r)
-        return r;
+    char text[1024];
+    ssize_t n = read_stat(tid, text, sizeof text - 1);
+    if (n < 0)
+        return (int)n;
     text[n] = 0;
 
     const char *t = strrchr(text, ')'); /* the name may hold blanks and brackets */
