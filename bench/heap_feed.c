@@ -42,15 +42,15 @@ static bool is_too_early(int r)
     return r == -ENXIO || r == -ENOENT || r == -ECONNREFUSED || r == -EAGAIN;
 }
 
-static int open_feed(struct heap_feed *f, int (*try)(const char *), const char *path, struct child *c,
-                     uint64_t until_ns, int *ret_code)
+static int open_feed(struct heap_feed *f, int (*try)(const char *), const char *path,
+                     struct child *c, uint64_t until_ns, int *ret_code)
 {
     *f = (struct heap_feed){ .until_ns = until_ns };
     while (is_too_early(f->fd = try(path))) {
         switch (child_wait_until(c, pace_now_ns() + LOOK_NS, ret_code)) {
-        case CHILD_ENDED:       return -ESRCH;
+        case CHILD_ENDED: return -ESRCH;
         case CHILD_INTERRUPTED: return -EINTR;
-        case CHILD_RUNS:        break;
+        case CHILD_RUNS: break;
         }
         if (pace_now_ns() > until_ns)
             return -ETIMEDOUT;

@@ -1,5 +1,6 @@
-/* heap_feed.h - bytes into a program that we have started, and its answers: over a FIFO or a UNIX stream
- * socket. No call waits longer than a time or beyond a signal that asks us to stop. One thread. */
+/* heap_feed.h - bytes into a program that we have started, and its answers: over a FIFO or a UNIX
+ * stream socket. No call waits longer than a time or beyond a signal that asks us to stop. One
+ * thread. */
 #ifndef BENCH_HEAP_FEED_H
 #define BENCH_HEAP_FEED_H
 
@@ -15,8 +16,8 @@ struct heap_feed {
     char buffer[65536];
 };
 
-/* Waits until the child reads from the FIFO, or listens at the socket. -ESRCH: it has ended, and its
- * code is in ret_code. -ETIMEDOUT, -EINTR: we were asked to stop. */
+/* Waits until the child reads from the FIFO, or listens at the socket. -ESRCH: it has ended, and
+ * its code is in ret_code. -ETIMEDOUT, -EINTR: we were asked to stop. */
 int heap_feed_open_fifo(struct heap_feed *f, const char *path, struct child *c, uint64_t until_ns,
                         int *ret_code);
 int heap_feed_open_socket(struct heap_feed *f, const char *path, struct child *c, uint64_t until_ns,

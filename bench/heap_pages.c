@@ -1,5 +1,5 @@
-/* heap_pages.c - see heap_pages.h. Two passes over maps and pagemap: one counts, one reads. A page more
- * than needed is mapped, so that no pages at all are no special case. */
+/* heap_pages.c - see heap_pages.h. Two passes over maps and pagemap: one counts, one reads. A page
+ * more than needed is mapped, so that no pages at all are no special case. */
 #include "heap_pages.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 #include "sys/pagemap.h"
 
-#define CHUNK_PAGES 512u /* one call reads as many pieces as the kernel takes at a time (1024), or fewer */
+#define CHUNK_PAGES 512u /* read with one call; the kernel takes up to 1024 pieces */
 
 int heap_pages_new(size_t nr, struct heap_pages *ret)
 {
@@ -57,8 +57,8 @@ static bool is_owned(pagemap_entry e)
     return is_there(e) && (pagemap_is_exclusive(e) || pagemap_is_swapped(e));
 }
 
-/* One line of /proc/PID/maps: is it memory that can be paged? Special mappings ([vvar] and the like)
- * are not writable, so a name in brackets needs no look. */
+/* One line of /proc/PID/maps: is it memory that can be paged? Special mappings ([vvar] and the
+ * like) are not writable, so a name in brackets needs no look. */
 static bool parse_mapping(const char *line, page_number *ret_first, page_number *ret_end)
 {
     uint64_t start, end, inode;

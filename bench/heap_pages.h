@@ -1,8 +1,8 @@
-/* heap_pages.h - the pages of a program's heap, read out of it while it stands still. Which pages: those
- * a pager could take, that is of private, readable and writable, not executable mappings without a
- * file, as far as they are there and the process's own (not the zero page, not shared with another
- * process). A page that the kernel has swapped out counts, too. Also to a file and back, so that the
- * same pages can be tried with other codecs and sizes.
+/* heap_pages.h - the pages of a program's heap, read out of it while it stands still. Which pages:
+ * those a pager could take, that is of private, readable and writable, not executable mappings
+ * without a file, as far as they are there and the process's own (not the zero page, not shared
+ * with another process). A page that the kernel has swapped out counts, too. Also to a file and
+ * back, so that the same pages can be tried with other codecs and sizes.
  *
  * Contract: the process is stopped (SIGSTOP) and stays so; we may trace it (it is our child). */
 #ifndef BENCH_HEAP_PAGES_H
@@ -29,7 +29,8 @@ static inline unsigned char *heap_page(const struct heap_pages *h, size_t index)
     return h->bytes + pages_to_bytes(index);
 }
 
-/* Reads all of them. -ESRCH: it has ended; -EPERM: not ours to look into; -EFAULT: it is not still. */
+/* Reads all of them. -ESRCH: it has ended; -EPERM: not ours to look into; -EFAULT: it is not still.
+ */
 int heap_pages_read(pid_t pid, struct heap_pages *ret);
 
 /* PATH holds the pages and nothing else; PATH.numbers where they were, eight bytes a page. Without

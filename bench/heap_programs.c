@@ -19,15 +19,16 @@
 #include "heap_feed.h"
 #include "heap_records.h"
 
-#define PATIENCE_NS (300 * UINT64_C(1000000000)) /* for all of a program's loading: it takes some 20 s */
+#define PATIENCE_NS (300 * UINT64_C(1000000000)) /* for all of a program's loading: some 20 s */
 #define END_PATIENCE_NS (5 * UINT64_C(1000000000))
 #define VERSION_PATIENCE_NS (20 * UINT64_C(1000000000))
-#define SETTLE_NS (500 * UINT64_C(1000000)) /* what a program does behind its loading: a collection, frees */
+#define SETTLE_NS (500 * UINT64_C(1000000)) /* what is done behind the loading: a collection, frees */
 #define LOOK_NS (20 * UINT64_C(1000000))
 #define RECORDS_A_LINE 100u
-#define COMMANDS_A_BATCH 500u /* sent before their answers are read: neither side's buffer fills up */
+#define COMMANDS_A_BATCH 500u /* sent before their answers are read: no buffer fills up */
 #define REWRITTEN_EVERY 10u
 
+/* clang-format off */
 static const char python_script[] =
     "import json, sys, time\n"
     "kept = {}\n"
@@ -48,6 +49,7 @@ static const char node_script[] =
     "    process.stdout.write(`ready ${kept.size}\\n`);\n"
     "    setInterval(() => kept.size, 60000);\n"
     "});\n";
+/* clang-format on */
 
 struct run {
     const struct heap_program_spec *spec;
@@ -67,8 +69,8 @@ struct program {
 };
 
 /* The reason, and the error for the caller to return. */
-__attribute__((format(printf, 3, 4))) static int say(const struct run *run, int r, const char *format,
-                                                     ...)
+__attribute__((format(printf, 3, 4))) static int say(const struct run *run, int r,
+                                                     const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -79,10 +81,9 @@ __attribute__((format(printf, 3, 4))) static int say(const struct run *run, int 
 
 static int start(struct run *run, char *const *argv, int end_signal)
 {
-    struct child_spec spec = { .argv = argv,
-                               .stdout_path = run->out,
-                               .stderr_path = run->out,
-                               .end_signal = end_signal };
+    struct child_spec spec = {
+        .argv = argv, .stdout_path = run->out, .stderr_path = run->out, .end_signal = end_signal
+    };
     int r = child_start(&spec, &run->child);
     return r ? say(run, r, "%s: %s", run->command, strerror(-r)) : 0;
 }
@@ -101,8 +102,9 @@ static int say_feed(const struct run *run, int r, const char *what)
 static int start_redis(struct run *run)
 {
     /* clang-format off */
-    char *argv[] = { (char *)run->command, "--port", "0", "--unixsocket", run->socket, "--unixsocketperm", "700",
-                     "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", run->folder, NULL };
+    char *argv[] = { (char *)run->command, "--port", "0", "--unixsocket", run->socket,
+                     "--unixsocketperm", "700", "--save", "", "--appendonly", "no",
+                     "--daemonize", "no", "--dir", run->folder, NULL };
     /* clang-format on */
     return start(run, argv, SIGKILL); /* it has nothing to save */
 }
@@ -112,8 +114,8 @@ static int send_set(struct run *run, uint64_t index, unsigned version)
     char record[HEAP_RECORD_MAX], head[96], key[32];
     size_t size = heap_record_write(run->spec->seed, index, version, record);
     int key_size = snprintf(key, sizeof key, "record:%llu", (unsigned long long)index);
-    int head_size = snprintf(head, sizeof head, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%zu\r\n", key_size, key,
-                             size);
+    int head_size = snprintf(head, sizeof head, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%zu\r\n",
+                             key_size, key, size);
     int r = heap_feed_write(&run->feed, head, (size_t)head_size);
     if (r == 0)
         r = heap_feed_write(&run->feed, record, size);
@@ -260,7 +262,8 @@ static int ask_version(struct run *run, char ret_version[32])
     if (r)
         return r;
     int code = 127;
-    enum child_state state = child_wait_until(&run->child, pace_now_ns() + VERSION_PATIENCE_NS, &code);
+    enum child_state state =
+        child_wait_until(&run->child, pace_now_ns() + VERSION_PATIENCE_NS, &code);
     child_end(&run->child, END_PATIENCE_NS);
     if (state == CHILD_INTERRUPTED)
         return say(run, -EINTR, "interrupted");
@@ -314,7 +317,8 @@ static int build_and_read(struct run *run, struct heap_pages *ret_pages)
     int r = p->start(run);
     if (r == 0)
         r = p->load(run);
-    if (r == 0 && child_wait_until(&run->child, pace_now_ns() + SETTLE_NS, &run->code) != CHILD_RUNS)
+    if (r == 0 &&
+        child_wait_until(&run->child, pace_now_ns() + SETTLE_NS, &run->code) != CHILD_RUNS)
         r = say(run, children_stop_signal() ? -EINTR : -ESRCH, "%s ended too early", run->command);
     if (r == 0)
         r = stop(run);

@@ -1,11 +1,14 @@
-/* heap_programs.h - the programs whose heaps we look at: started, given records (heap_records.h) until
- * their heap stands, stopped, read, ended.
+/* heap_programs.h - the programs whose heaps we look at: started, given records (heap_records.h)
+ * until their heap stands, stopped, read, ended.
  *
  *   redis   redis-server without persistence on a UNIX socket in a folder of its own; each record a
- *           value of its own (SET record:N); every tenth is then set once more to another version, so
- *           that the heap has holes as that of a server that has run for a while
- *   python  json.loads of lines of 100 records, as a program reads the pages of an API; a dict by id
- *   node    JSON.parse of the same lines; a Map by id
+ *           value of its own (SET record:N); every tenth is then set once more to another version,
+ *           so that the heap has holes as that of a server that has run for a while
+ *
+ *   python  json.loads of lines of 100 records, as a program reads the pages of an API; a dict of
+ *           them by id
+ *
+ *   node    JSON.parse of the same lines; a Map of them by id
  *
  * Contract: one at a time; nothing of it is left when a call returns. SIGPIPE is ignored. */
 #ifndef BENCH_HEAP_PROGRAMS_H

@@ -1,5 +1,6 @@
-/* heap_store.c - pages through codec/ and store/, counted. The real rooms: what src/daemon/compress.c does
- * with a page and what the client does with it when it is wanted again. */
+/* heap_store.c - pages through codec/ and store/, counted. The real rooms: what
+ * src/daemon/compress.c does with a page and what the client does with it when it is wanted again.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,11 +45,8 @@ static int put_page(struct holder *o, size_t index)
         k->place = locator_make_fill32(encoded.fill);
         o->held.nr_same++;
         return 0;
-    case CODEC_NOT_WORTH_IT:
-        o->held.nr_refused++;
-        return 0;
-    case CODEC_BLOB:
-        break;
+    case CODEC_NOT_WORTH_IT: o->held.nr_refused++; return 0;
+    case CODEC_BLOB: break;
     }
     int r = store_put(o->store, encoded.bytes, encoded.size, &offset);
     if (r)
@@ -86,7 +84,8 @@ static int read_all(struct holder *o)
 /* The client's table for pages at these addresses, as the client itself builds it. */
 static int count_table(struct holder *o)
 {
-    size_t bytes = page_table_bytes(o->heap->nr * LEAF_PAGES); /* every page may have its own leaf */
+    size_t bytes =
+        page_table_bytes(o->heap->nr * LEAF_PAGES); /* every page may have its own leaf */
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     struct page_table *table = malloc(sizeof *table);
@@ -119,7 +118,8 @@ static int count_held(struct holder *o, int readonly_fd)
     return 0;
 }
 
-int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason, size_t capacity)
+int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
+                    size_t capacity)
 {
     struct holder o = { .heap = h };
     uint64_t file_bytes = pages_to_bytes(h->nr) * 2 + STORE_BYTES_MIN;
@@ -155,7 +155,8 @@ int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret
     if (r)
         snprintf(ret_reason, capacity, "%s", strerror(-r));
     else if (o.held.nr_untabled)
-        snprintf(ret_reason, capacity, "store: the client's table has no room for %llu of these addresses",
+        snprintf(ret_reason, capacity,
+                 "store: the client's table has no room for %llu of these addresses",
                  (unsigned long long)o.held.nr_untabled);
     if (r == 0)
         *ret = o.held;

@@ -66,7 +66,8 @@ static int count(const struct zram *z, const struct heap_pages *h, struct heap_h
     return 0;
 }
 
-int heap_zram_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason, size_t capacity)
+int heap_zram_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
+                   size_t capacity)
 {
     struct heap_held held = { .nr_wrong = 0 };
     struct zram z;

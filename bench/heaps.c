@@ -1,7 +1,7 @@
-/* heaps.c - what the heaps of real programs cost when they are stored: by our codec and store, and by
- * the kernel's zram (lz4), the very same pages. Redis, Python and Node are started, given records, and
- * read (heap_programs.h); then each way of keeping pages (heap_held.h) takes them all, gives every one
- * back to be compared, and says what it held. Memory only: nothing here is timed.
+/* heaps.c - what the heaps of real programs cost when they are stored: by our codec and store, and
+ * by the kernel's zram (lz4), the very same pages. Redis, Python and Node are started, given
+ * records, and read (heap_programs.h); then each way of keeping pages (heap_held.h) takes them all,
+ * gives every one back to be compared, and says what it held. Memory only: nothing here is timed.
  *
  * A further way (a second tier) is one more line in `ways`: the table and the CSV get its columns.
  *
@@ -44,25 +44,26 @@ static struct settings {
 /* clang-format off */
 static const struct option_row rows[] = {
     { "only", OPTION_STRING, &settings.only, 0, 0, NULL, "some of redis,python,node" },
-    { "redis-records", OPTION_UINT, &settings.records[HEAP_REDIS], 1, 1e9, NULL, "JSON values in Redis" },
-    { "python-records", OPTION_UINT, &settings.records[HEAP_PYTHON], 1, 1e9, NULL, "dicts in Python" },
-    { "node-records", OPTION_UINT, &settings.records[HEAP_NODE], 1, 1e9, NULL, "objects in Node" },
-    { "redis", OPTION_STRING, &settings.commands[HEAP_REDIS], 0, 0, NULL, "the program, if not redis-server" },
-    { "python", OPTION_STRING, &settings.commands[HEAP_PYTHON], 0, 0, NULL, "the program, if not python3" },
-    { "node", OPTION_STRING, &settings.commands[HEAP_NODE], 0, 0, NULL, "the program, if not node" },
+    { "redis-records", OPTION_UINT, &settings.records[HEAP_REDIS], 1, 1e9, NULL, "JSON values" },
+    { "python-records", OPTION_UINT, &settings.records[HEAP_PYTHON], 1, 1e9, NULL, "dicts" },
+    { "node-records", OPTION_UINT, &settings.records[HEAP_NODE], 1, 1e9, NULL, "objects" },
+    { "redis", OPTION_STRING, &settings.commands[HEAP_REDIS], 0, 0, NULL, "instead of redis-server" },
+    { "python", OPTION_STRING, &settings.commands[HEAP_PYTHON], 0, 0, NULL, "instead of python3" },
+    { "node", OPTION_STRING, &settings.commands[HEAP_NODE], 0, 0, NULL, "instead of node" },
     { "seed", OPTION_UINT, &settings.seed, 0, 1e15, NULL, "of the records" },
     { "quick", OPTION_FLAG, &settings.is_quick, 0, 0, NULL, "a twentieth of the records" },
     { "zram", OPTION_FLAG, &settings.with_zram, 0, 0, NULL, "also through zram; needs root" },
-    { "pages", OPTION_LIST, &settings.pages, 0, 0, NULL, "a file of pages instead of the programs" },
+    { "pages", OPTION_LIST, &settings.pages, 0, 0, NULL, "a file of pages, not programs" },
     { "save-pages", OPTION_STRING, &settings.save_dir, 0, 0, NULL, "keep PROGRAM.pages there" },
     { "results-dir", OPTION_STRING, &settings.results_dir, 0, 0, NULL, "where the files go" },
 };
 /* clang-format on */
 
-/* The first says what the codec does with the pages; the last is what the others are compared with. */
+/* The first says what the codec does with the pages; the last is what the others are measured by. */
 static const struct way {
     const char *name;
-    int (*hold)(const struct heap_pages *h, struct heap_held *ret, char *ret_reason, size_t capacity);
+    int (*hold)(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
+                size_t capacity);
 } ways[] = {
     { "store", heap_store_hold },
     { "zram", heap_zram_hold },
@@ -94,8 +95,8 @@ static int ask_ways(const struct heap_pages *h, struct row *row)
         if (r)
             return EXIT_SYSTEM;
         if (row->held[i].nr_wrong) {
-            snprintf(row->reason, sizeof row->reason, "%s: %llu pages came back wrong", ways[i].name,
-                     (unsigned long long)row->held[i].nr_wrong);
+            snprintf(row->reason, sizeof row->reason, "%s: %llu pages came back wrong",
+                     ways[i].name, (unsigned long long)row->held[i].nr_wrong);
             return EXIT_WRONG;
         }
     }
@@ -175,8 +176,8 @@ static void print_head(FILE *f)
         fprintf(f, "  %14s", ways[i].name);
     for (size_t i = 0; i < WAY_PEER; i++)
         fprintf(f, "  %6s/%-6s", ways[i].name, ways[WAY_PEER].name);
-    fprintf(f, "\n%-8s %-10s %8s %7s  %7s %9s %6s", "program", "version", "pages", "MiB", "filled %",
-            "it %", "blob B");
+    fprintf(f, "\n%-8s %-10s %8s %7s  %7s %9s %6s", "program", "version", "pages", "MiB",
+            "filled %", "it %", "blob B");
     for (size_t i = 0; i < WAYS_NR; i++)
         fprintf(f, "  %7s %6s", "MiB", "%");
     for (size_t i = 0; i < WAY_PEER; i++)
@@ -233,7 +234,8 @@ static void add_way(struct csv_table *t, const struct row *row, size_t i)
 {
     const struct heap_held *held = &row->held[i], *peer = &row->held[WAY_PEER];
     set_number(t, &ways[i], "held_bytes", (double)held->held_bytes, 0);
-    set_number(t, &ways[i], "held_percent", percent(held->held_bytes, pages_to_bytes(row->nr_pages)), 2);
+    set_number(t, &ways[i], "held_percent",
+               percent(held->held_bytes, pages_to_bytes(row->nr_pages)), 2);
     set_number(t, &ways[i], "payload_bytes", (double)held->payload_bytes, 0);
     set_number(t, &ways[i], "not_worth_it_bytes", (double)held->refused_bytes, 0);
     set_number(t, &ways[i], "table_bytes", (double)held->table_bytes, 0);
@@ -304,7 +306,8 @@ static bool check_only(void)
         for (enum heap_program p = 0; p < HEAP_PROGRAM_NR; p++)
             is_known |= strcmp(word, heap_program_name(p)) == 0;
         if (!is_known) {
-            fprintf(stderr, "heaps: --only: no program '%s'; there are redis, python, node\n", word);
+            fprintf(stderr, "heaps: --only: no program '%s'; there are redis, python, node\n",
+                    word);
             return false;
         }
     }
