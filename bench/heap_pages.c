@@ -142,7 +142,7 @@ static int take_all(pid_t pid, size_t *room, struct heap_pages *h)
 
 int heap_pages_read(pid_t pid, struct heap_pages *ret)
 {
-    struct heap_pages h;
+    struct heap_pages h = { .nr = 0 };
     size_t room = 0;
     int r = take_all(pid, &room, NULL);
     if (r == 0)
@@ -202,7 +202,7 @@ int heap_pages_load(const char *path, struct heap_pages *ret)
         return -errno;
     if (st.st_size % (off_t)PAGE_BYTES)
         return -EINVAL;
-    struct heap_pages h;
+    struct heap_pages h = { .nr = 0 };
     int r = heap_pages_new(bytes_to_pages((size_t)st.st_size), &h);
     if (r)
         return r;
