@@ -124,13 +124,14 @@ static void add_made_up_word(struct text *t)
 
 static void add_words(struct text *t, unsigned nr)
 {
+    const size_t nr_known = NR(words);
     for (unsigned i = 0; i < nr; i++) {
         add(t, "%s", i == 0 ? "" : i % 11 == 10 ? ", " : " ");
         double u = rng_unit(&t->rng);
         if (below(t, 14) == 0)
             add_made_up_word(t);
         else
-            add(t, "%s", words[(size_t)((double)NR(words) * u * u)]);
+            add(t, "%s", words[(size_t)((double)nr_known * u * u)]);
     }
 }
 
