@@ -40,7 +40,9 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/bench/ab --demo
 
-figures: all
+figures:
+	@tools/deps figures || echo 'figures: going on; what is missing is a row that says so'
+	@$(MAKE) --no-print-directory all
 	@tools/figures $(BUILD)
 
 asan:

@@ -87,7 +87,7 @@ static void device_path(const struct zram *z, char path[96])
     fclose(f);
 }
 
-static int set_up(struct zram *z, uint64_t bytes)
+static int set_up_disk(struct zram *z, uint64_t bytes)
 {
     char path[96], text[32];
     sys_path(z, "comp_algorithm", path);
@@ -96,6 +96,13 @@ static int set_up(struct zram *z, uint64_t bytes)
     sys_path(z, "disksize", path);
     if (r == 0)
         r = write_text(path, text);
+    return r;
+}
+
+static int set_up_swap(struct zram *z, uint64_t bytes)
+{
+    char path[96];
+    int r = set_up_disk(z, bytes);
     device_path(z, path);
     if (r == 0)
         r = write_swap_header(path, bytes);
@@ -106,7 +113,8 @@ static int set_up(struct zram *z, uint64_t bytes)
     return r;
 }
 
-int zram_begin(struct zram *z, uint64_t bytes, char *ret_reason, size_t capacity)
+static int begin(struct zram *z, uint64_t bytes, int (*set_up)(struct zram *, uint64_t),
+                 char *ret_reason, size_t capacity)
 {
     *z = (struct zram){ .id = -1 };
     if (geteuid() != 0) {
@@ -128,6 +136,24 @@ int zram_begin(struct zram *z, uint64_t bytes, char *ret_reason, size_t capacity
         zram_end(z);
     }
     return r;
+}
+
+int zram_begin(struct zram *z, uint64_t bytes, char *ret_reason, size_t capacity)
+{
+    return begin(z, bytes, set_up_swap, ret_reason, capacity);
+}
+
+int zram_begin_disk(struct zram *z, uint64_t bytes, char *ret_reason, size_t capacity)
+{
+    return begin(z, bytes, set_up_disk, ret_reason, capacity);
+}
+
+int zram_open(const struct zram *z, int flags)
+{
+    char path[96];
+    device_path(z, path);
+    int fd = open(path, flags | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 void zram_end(struct zram *z)
@@ -160,16 +186,24 @@ int zram_recover(void)
     return unlink(STATE_PATH) && errno != ENOENT ? -errno : 0;
 }
 
-uint64_t zram_used_kib(const struct zram *z)
+int zram_usage(const struct zram *z, struct zram_usage *ret)
 {
     char path[96];
-    unsigned long long used = 0;
+    unsigned long long compressed, used, same, huge;
     sys_path(z, "mm_stat", path);
     FILE *f = fopen(path, "re");
     if (!f)
-        return 0;
-    if (fscanf(f, "%*u %*u %llu", &used) != 1)
-        used = 0;
+        return -errno;
+    int n = fscanf(f, "%*u %llu %llu %*u %*u %llu %*u %llu", &compressed, &used, &same, &huge);
     fclose(f);
-    return used / 1024;
+    if (n != 4)
+        return -EINVAL;
+    *ret = (struct zram_usage){ compressed, used, same, huge };
+    return 0;
+}
+
+uint64_t zram_used_kib(const struct zram *z)
+{
+    struct zram_usage u;
+    return zram_usage(z, &u) ? 0 : u.used_bytes / 1024;
 }
