@@ -15,6 +15,8 @@ struct csv_table *csv_table_new(void);
 struct csv_table *csv_table_free(struct csv_table *t);
 /* Begins a row; the cells set from now on are its. */
 void csv_table_add_row(struct csv_table *t);
+/* A column that is there also when no cell of it is set. */
+void csv_table_add_column(struct csv_table *t, const char *column);
 void csv_table_set(struct csv_table *t, const char *column, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* "" when it was not set. */
