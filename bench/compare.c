@@ -56,6 +56,8 @@ static void copy_latency(struct csv_table *t, const struct arm_result *const arm
                                            "max_ns", "mean_ns", "n"};
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         char field[96], column[96];
+        if (strcmp(suffixes[i], "mean_ns") == 0 && strstr(prefix, "over_1us"))
+            continue; /* the sum is of all */
         snprintf(field, sizeof(field), "%s_%s", prefix, suffixes[i]);
         snprintf(column, sizeof(column), "%s_%s", name, suffixes[i]);
         copy_field(t, arms, field, column);
