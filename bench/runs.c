@@ -98,7 +98,8 @@ int runs_aggregate(const char *results_dir)
     struct csv_table *t;
     int r = runs_read(results_dir, &t);
     if (r < 0) {
-        fprintf(stderr, "ab-repeats: %s: neither runs/ nor all_runs_long.csv is there\n", results_dir);
+        fprintf(stderr, "ab-repeats: %s: neither runs/ nor all_runs_long.csv is there\n",
+                results_dir);
         return r;
     }
     snprintf(path, sizeof(path), "%s/all_runs_long.csv", results_dir);
