@@ -2,6 +2,7 @@
 #include "csv.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ struct csv_table {
 static void *need(void *memory)
 {
     if (!memory) {
-        fputs("ab: out of memory\n", stderr);
+        fputs("out of memory\n", stderr);
         abort();
     }
     return memory;
@@ -77,6 +78,11 @@ static size_t make_column(struct csv_table *t, const char *name)
     return c;
 }
 
+void csv_table_add_column(struct csv_table *t, const char *column)
+{
+    (void)make_column(t, column);
+}
+
 void csv_table_set(struct csv_table *t, const char *column, const char *format, ...)
 {
     char text[512];
@@ -123,19 +129,45 @@ size_t csv_table_rows(const struct csv_table *t)
     return t->nr_rows;
 }
 
+const char *csv_table_column(const struct csv_table *t, size_t column)
+{
+    return column < t->nr_columns ? t->columns[column] : NULL;
+}
+
+struct csv_names csv_table_names(const struct csv_table *t, const char *column)
+{
+    struct csv_names found = {.count = 0};
+    for (size_t r = 0; r < t->nr_rows; r++) {
+        const char *name = csv_table_get(t, r, column);
+        size_t i = 0;
+        while (i < found.count && strcmp(found.names[i], name) != 0)
+            i++;
+        if (i == found.count && i < CSV_NAMES_MAX)
+            found.names[found.count++] = name;
+    }
+    return found;
+}
+
 int csv_table_write(const struct csv_table *t, const char *path)
 {
-    FILE *out = fopen(path, "w");
+    char new_path[PATH_MAX];
+    if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path))
+        return -ENAMETOOLONG;
+    FILE *out = fopen(new_path, "w");
     if (!out)
         return -errno;
     for (size_t c = 0; c < t->nr_columns; c++)
         fprintf(out, "%s%s", c ? "," : "", t->columns[c]);
     for (size_t r = 0; r < t->nr_rows; r++) {
-        for (size_t c = 0; c < t->nr_columns; c++)
-            fprintf(out, "%c%s", c ? ',' : '\n', csv_table_get(t, r, t->columns[c]));
+        for (size_t c = 0; c < t->nr_columns; c++) {
+            const char *cell = c < t->row_lengths[r] && t->rows[r][c] ? t->rows[r][c] : "";
+            fprintf(out, "%c%s", c ? ',' : '\n', cell);
+        }
     }
     fputc('\n', out);
-    return fclose(out) == 0 ? 0 : -EIO;
+    if (fclose(out) != 0)
+        return -EIO;
+    return rename(new_path, path) == 0 ? 0 : -errno;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -151,6 +183,28 @@ static size_t split(char *line, char ***ret_cells)
         cells[i] = strsep(&line, ",");
     *ret_cells = cells;
     return count;
+}
+
+int csv_table_read(const char *path, struct csv_table **ret_table)
+{
+    char *text = file_read(path), *rest = text, **names, **values;
+    if (!text)
+        return -ENOENT;
+    struct csv_table *t = csv_table_new();
+    size_t nr_names = split(strsep(&rest, "\n"), &names);
+    for (size_t c = 0; c < nr_names; c++)
+        (void)make_column(t, names[c]); /* in the file's order */
+    while (rest && *rest) {
+        size_t count = split(strsep(&rest, "\n"), &values);
+        csv_table_add_row(t);
+        for (size_t c = 0; c < count && c < nr_names; c++)
+            csv_table_set(t, names[c], "%s", values[c]);
+        free(values);
+    }
+    free(names);
+    free(text);
+    *ret_table = t;
+    return 0;
 }
 
 static bool cell_is(const struct csv_row *row, const char *column, const char *value)
