@@ -123,6 +123,11 @@ size_t csv_table_rows(const struct csv_table *t)
     return t->nr_rows;
 }
 
+const char *csv_table_column(const struct csv_table *t, size_t column)
+{
+    return column < t->nr_columns ? t->columns[column] : NULL;
+}
+
 int csv_table_write(const struct csv_table *t, const char *path)
 {
     FILE *out = fopen(path, "w");
@@ -151,6 +156,28 @@ static size_t split(char *line, char ***ret_cells)
         cells[i] = strsep(&line, ",");
     *ret_cells = cells;
     return count;
+}
+
+int csv_table_read(const char *path, struct csv_table **ret_table)
+{
+    char *text = file_read(path), *rest = text, **names, **values;
+    if (!text)
+        return -ENOENT;
+    struct csv_table *t = csv_table_new();
+    size_t nr_names = split(strsep(&rest, "\n"), &names);
+    for (size_t c = 0; c < nr_names; c++)
+        (void)make_column(t, names[c]); /* in the file's order */
+    while (rest && *rest) {
+        size_t count = split(strsep(&rest, "\n"), &values);
+        csv_table_add_row(t);
+        for (size_t c = 0; c < count && c < nr_names; c++)
+            csv_table_set(t, names[c], "%s", values[c]);
+        free(values);
+    }
+    free(names);
+    free(text);
+    *ret_table = t;
+    return 0;
 }
 
 static bool cell_is(const struct csv_row *row, const char *column, const char *value)

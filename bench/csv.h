@@ -22,6 +22,11 @@ bool csv_table_get_number(const struct csv_table *t, size_t row, const char *col
                           double *ret_value);
 size_t csv_table_rows(const struct csv_table *t);
 int csv_table_write(const struct csv_table *t, const char *path);
+/* A whole file. A row may be shorter than the first line, as when the writer was stopped; what it has
+ * more is left out. -ENOENT: it can't be read. */
+int csv_table_read(const char *path, struct csv_table **ret_table);
+/* NULL: the table has no more. */
+const char *csv_table_column(const struct csv_table *t, size_t column);
 
 struct csv_row {
     char *text; /* owns what names and values point into */
