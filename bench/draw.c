@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const draw_workload_colours[DRAW_COLOURS] = { COLOUR_BLUE,  COLOUR_ORANGE,
-                                                          COLOUR_GREEN, COLOUR_PURPLE,
-                                                          COLOUR_SKY,   COLOUR_INK };
-const char *const draw_arm_colours[RESULTS_ARM_NR] = { COLOUR_INK, COLOUR_BLUE, COLOUR_ORANGE };
+const char *const draw_workload_colours[DRAW_COLOURS] = {COLOUR_BLUE,   COLOUR_ORANGE, COLOUR_GREEN,
+                                                         COLOUR_PURPLE, COLOUR_SKY,    COLOUR_INK};
+const char *const draw_arm_colours[RESULTS_ARM_NR] = {COLOUR_INK, COLOUR_BLUE, COLOUR_ORANGE};
 
 unsigned draw_colour_number(const char *colour)
 {
@@ -35,7 +34,7 @@ struct script_row *draw_add_row(struct script *s, const struct results *results,
 {
     struct results_tally tally = results_tally(results, workload);
     struct script_row *row = &s->rows[s->nr_rows++];
-    *row = (struct script_row){ .is_invalid = tally.invalid > 0 };
+    *row = (struct script_row){.is_invalid = tally.invalid > 0};
     snprintf(row->label, sizeof(row->label), "%s", workload);
     tell_tally(tally, row->below, sizeof(row->below));
     return row;
@@ -53,7 +52,7 @@ void draw_note_verdicts(struct script *s, const struct results *results, const c
         has_invalid = has_invalid || tally.invalid > 0;
         has_unchecked = has_unchecked || tally.unchecked > 0;
         if (tally.failed > 0)
-            script_note(s, "%s: %zu of %zu runs failed and are left out.", workload, tally.failed,
+            script_note(s, "%s: %zu of %zu runs failed; left out here.", workload, tally.failed,
                         tally.total);
     }
     if (has_invalid)

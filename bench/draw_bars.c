@@ -50,27 +50,26 @@ static void put_na(struct script *s, double y)
 void draw_cpu(struct script *s, const struct results *results)
 {
     static const struct draw_series parts[] = {
-        { "daemon", COLOUR_BLUE, POINT_SQUARE, results_cell, "pager_daemon_process_cpu_pct" },
-        { "porter", COLOUR_SKY, POINT_SQUARE, results_cell, "pager_porter_cpu_pct" },
-        { "agent, other work", COLOUR_GREEN, POINT_SQUARE, agent_besides_faults, "" },
-        { "agent, faults and events", COLOUR_ORANGE, POINT_SQUARE, results_cell,
-          "pager_fault_cpu_pct" },
+        {"daemon", COLOUR_BLUE, POINT_SQUARE, results_cell, "pager_daemon_process_cpu_pct"},
+        {"porter", COLOUR_SKY, POINT_SQUARE, results_cell, "pager_porter_cpu_pct"},
+        {"agent, other work", COLOUR_GREEN, POINT_SQUARE, agent_besides_faults, ""},
+        {"agent, faults and events", COLOUR_ORANGE, POINT_SQUARE, results_cell,
+         "pager_fault_cpu_pct"},
     };
-    double least = 0, most = 0, ends[SCRIPT_ROWS_MAX] = { 0 };
+    double least = 0, most = 0, ends[SCRIPT_ROWS_MAX] = {0};
     FILE *out = script_data(s);
     s->title = "The pager's CPU time, by thread";
     s->subtitle =
-        "Percent of one CPU over the session's wall time. The parts are means, so that they "
-        "add up; the line is the least and largest total.";
+        "Percent of one CPU over the session's wall time. The parts are means, so that they add "
+        "up; the line is the least and largest total.";
     s->x_label = "percent of one CPU";
     s->value_title = "total: median (least..largest)";
     for (size_t w = 0; w < results->nr_workloads; w++)
         draw_add_row(s, results, results->workloads[w]);
     fputs("# line, from, to, half the height, colour\n$bars << END\n", out);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        s->series[s->nr_series++] = (struct script_series){ .title = parts[i].title,
-                                                            .colour = parts[i].colour,
-                                                            .point = parts[i].point };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = parts[i].title, .colour = parts[i].colour, .point = parts[i].point};
         for (size_t w = 0; w < results->nr_workloads; w++) {
             struct results_spread spread =
                 results_spread(results, results->workloads[w], parts[i].value, parts[i].name);
@@ -141,9 +140,8 @@ void draw_saved(struct script *s, const struct results *results)
     fputs("# line, from, to, half the height, colour\n$bars << END\n", out);
     for (size_t i = 0; i < nr_arms; i++) {
         const char *arm = results_arm_names[arms[i]];
-        s->series[s->nr_series++] = (struct script_series){ .title = arm,
-                                                            .colour = draw_arm_colours[arms[i]],
-                                                            .point = POINT_SQUARE };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = arm, .colour = draw_arm_colours[arms[i]], .point = POINT_SQUARE};
         for (size_t w = 0; w < s->nr_rows; w++) {
             struct script_row *row = &s->rows[w];
             const char *workload = row->label;

@@ -39,8 +39,9 @@ static void dots_saw(struct dots *d, double value)
 
 /* Each run of a workload by itself; small, and invalid ones as crosses. */
 static void put_runs(struct dots *d, const struct draw_series *series, const char *workload,
-                     double y, bool is_single)
+                     double y, bool is_single, bool is_invalid)
 {
+    const char *colour = is_invalid ? COLOUR_INVALID : series->colour;
     for (size_t r = 0; r < csv_table_rows(d->results->rows); r++) {
         enum results_verdict verdict = results_verdict(d->results, r);
         double value;
@@ -54,7 +55,7 @@ static void put_runs(struct dots *d, const struct draw_series *series, const cha
                     draw_colour_number(COLOUR_INVALID));
         else
             fprintf(d->runs_out, "%g %.10g %d 0x90%06x\n", y, value, (int)POINT_DISC,
-                    draw_colour_number(series->colour));
+                    draw_colour_number(colour));
     }
 }
 
@@ -77,7 +78,7 @@ static void put_dots(struct dots *d, const struct draw_series *series, const cha
         d->is_log ? results_spread_positive(d->results, workload, series->value, series->name)
                   : results_spread(d->results, workload, series->value, series->name);
     char *text = its_row->values[i];
-    put_runs(d, series, workload, y, spread.n == 1);
+    put_runs(d, series, workload, y, spread.n == 1, its_row->is_invalid);
     draw_tell_spread(&spread, d->format, "", text, sizeof(its_row->values[i]));
     its_row->nr_values = n;
     if (spread.n == 0) {
@@ -117,14 +118,13 @@ static void fill_dots(struct script *s, const struct results *results, draw_form
                       bool is_log, const struct draw_series *series, size_t nr_series,
                       struct dots *ret)
 {
-    struct dots d = { .script = s, .results = results, .format = format, .is_log = is_log };
+    struct dots d = {.script = s, .results = results, .format = format, .is_log = is_log};
     dots_begin(&d);
     for (size_t w = 0; w < results->nr_workloads; w++)
         draw_add_row(s, results, results->workloads[w]);
     for (size_t i = 0; i < nr_series; i++) {
-        s->series[s->nr_series++] = (struct script_series){ .title = series[i].title,
-                                                            .colour = series[i].colour,
-                                                            .point = series[i].point };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = series[i].title, .colour = series[i].colour, .point = series[i].point};
         for (size_t w = 0; w < results->nr_workloads; w++)
             put_dots(&d, &series[i], results->workloads[w], w, i, nr_series);
         dots_end_series(&d);
@@ -172,8 +172,8 @@ void draw_throughput(struct script *s, const struct results *results)
 {
     s->title = "Throughput against the baseline";
     s->subtitle =
-        "Units per second with the pager, divided by those of the same run without; median "
-        "of the runs, least to largest.";
+        "Units per second with the pager, divided by those of the same run without; median of the "
+        "runs, least to largest.";
     s->x_label = "ratio of units per second (1: no change; below 1: slower than the baseline)";
     draw_ratio(s, results, "units_per_sec");
 }
@@ -182,8 +182,8 @@ void draw_elapsed(struct script *s, const struct results *results)
 {
     s->title = "Elapsed time against the baseline";
     s->subtitle =
-        "Near 1 by construction: the workloads run for a fixed time. Farther from it, a run "
-        "could not be ended in time.";
+        "Near 1 by construction: the workloads run for a fixed time. Farther from it, a run could "
+        "not be ended in time.";
     s->x_label = "ratio of elapsed ms";
     draw_ratio(s, results, "elapsed_ms");
 }
@@ -196,12 +196,12 @@ static void draw_latency(struct script *s, const struct results *results, const 
                          const char *p99, const char *what95, const char *what99)
 {
     struct draw_series series[4] = {
-        { what95, COLOUR_SKY, POINT_TRIANGLE, results_cell, p95 },
-        { what99, COLOUR_BLUE, POINT_DISC, results_cell, p99 },
-        { "slow touches, p99: pager", COLOUR_GREEN, POINT_DIAMOND, results_cell,
-          "pager_touch_over_1us_p99_ns" },
-        { "slow touches, p99: baseline", COLOUR_INK, POINT_DIAMOND_OPEN, results_cell,
-          "baseline_touch_over_1us_p99_ns" },
+        {what95, COLOUR_SKY, POINT_TRIANGLE, results_cell, p95},
+        {what99, COLOUR_BLUE, POINT_DISC, results_cell, p99},
+        {"slow touches, p99: pager", COLOUR_GREEN, POINT_DIAMOND, results_cell,
+         "pager_touch_over_1us_p99_ns"},
+        {"slow touches, p99: baseline", COLOUR_INK, POINT_DIAMOND_OPEN, results_cell,
+         "baseline_touch_over_1us_p99_ns"},
     };
     struct dots d;
     fill_dots(s, results, script_format_ns, true, series, 4, &d);
@@ -215,16 +215,16 @@ static void draw_latency(struct script *s, const struct results *results, const 
         script_log_range(d.least, d.most, &s->x_min, &s->x_max);
     script_note(
         s, "Slow touches: those above 1 µs, as the workload itself timed them, in its measured "
-           "part; they include what the machine does to any program. The pager's own times are "
-           "of the whole session, the checking of all bytes at its end included.");
+           "part; they include what the machine does to any program. The pager's own times are of "
+           "the whole session, the checking of all bytes at its end included.");
 }
 
 void draw_missing(struct script *s, const struct results *results)
 {
     s->title = "Answering a missing-page fault";
     s->subtitle =
-        "From reading the event to the end of the waking call; the wait before the read is "
-        "only in what the client felt.";
+        "From reading the event to the end of the waking call; the wait before the read is only in "
+        "what the client felt.";
     draw_latency(s, results, "pager_fault_missing_p95_ns", "pager_fault_missing_p99_ns",
                  "fault p95", "fault p99");
 }
@@ -252,17 +252,16 @@ static void finish_counts(struct script *s, const struct dots *d)
 void draw_activity(struct script *s, const struct results *results)
 {
     static const struct draw_series series[] = {
-        { "pages taken out", COLOUR_BLUE, POINT_DISC, results_cell, "pager_client_evict_success" },
-        { "pages stored", COLOUR_ORANGE, POINT_SQUARE, results_cell, "pager_compress_success" },
-        { "missing faults", COLOUR_GREEN, POINT_TRIANGLE, results_cell, "pager_faults_missing" },
-        { "pages brought back", COLOUR_PURPLE, POINT_DIAMOND, results_cell,
-          "pager_restore_success" },
+        {"pages taken out", COLOUR_BLUE, POINT_DISC, results_cell, "pager_client_evict_success"},
+        {"pages stored", COLOUR_ORANGE, POINT_SQUARE, results_cell, "pager_compress_success"},
+        {"missing faults", COLOUR_GREEN, POINT_TRIANGLE, results_cell, "pager_faults_missing"},
+        {"pages brought back", COLOUR_PURPLE, POINT_DIAMOND, results_cell, "pager_restore_success"},
     };
     struct dots d;
     s->title = "What the pager did";
     s->subtitle =
-        "Counts of a whole session, the checking of all bytes at its end included. Faults "
-        "count zero pages too.";
+        "Counts of a whole session, the checking of all bytes at its end included. Faults count "
+        "zero pages too.";
     s->x_label = "pages or faults (logarithmic)";
     fill_dots(s, results, script_format_count, true, series, 4, &d);
     finish_counts(s, &d);
@@ -274,22 +273,21 @@ void draw_churn(struct script *s, const struct results *results)
         const char *label;
         struct draw_series series;
     } rows[] = {
-        { "maps made", { "", COLOUR_BLUE, POINT_DISC, results_cell, "pager_range_add_msgs" } },
-        { "ranges deleted", { "", COLOUR_BLUE, POINT_DISC, results_cell, "pager_range_del_msgs" } },
-        { "missing faults",
-          { "", COLOUR_GREEN, POINT_TRIANGLE, results_cell, "pager_faults_missing" } },
-        { "pages tracked, peak",
-          { "", COLOUR_INK, POINT_DIAMOND, results_cell, "pager_pages_tracked_peak" } },
+        {"maps made", {"", COLOUR_BLUE, POINT_DISC, results_cell, "pager_range_add_msgs"}},
+        {"ranges deleted", {"", COLOUR_BLUE, POINT_DISC, results_cell, "pager_range_del_msgs"}},
+        {"missing faults",
+         {"", COLOUR_GREEN, POINT_TRIANGLE, results_cell, "pager_faults_missing"}},
+        {"pages tracked, peak",
+         {"", COLOUR_INK, POINT_DIAMOND, results_cell, "pager_pages_tracked_peak"}},
     };
     size_t nr = sizeof(rows) / sizeof(rows[0]);
     struct dots d = {
-        .script = s, .results = results, .format = script_format_count, .is_log = true
-    };
+        .script = s, .results = results, .format = script_format_count, .is_log = true};
     struct results_tally tally = results_tally(results, RESULTS_CHURN);
     s->title = RESULTS_CHURN ": calls for ranges against faults";
     s->subtitle =
-        "Mappings too short-lived to be worth keeping cold: what announcing them costs. In no "
-        "plot of savings.";
+        "Mappings too short-lived to be worth keeping cold: what announcing them costs. In no plot "
+        "of savings.";
     s->x_label = "calls, faults or pages in a session (logarithmic)";
     dots_begin(&d);
     for (size_t i = 0; i < nr; i++) {
@@ -299,9 +297,8 @@ void draw_churn(struct script *s, const struct results *results)
             row->below[0] = '\0';
         put_dots(&d, &rows[i].series, RESULTS_CHURN, i, 0, 1);
         dots_end_series(&d);
-        s->series[s->nr_series++] = (struct script_series){ .title = "",
-                                                            .colour = rows[i].series.colour,
-                                                            .point = rows[i].series.point };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = "", .colour = rows[i].series.colour, .point = rows[i].series.point};
     }
     dots_end(&d);
     finish_counts(s, &d);

@@ -108,7 +108,14 @@ static void put_span(FILE *out, size_t p, const struct memory_span *span)
 
 void draw_memory(struct script *s, const struct results *results)
 {
-    char details[RESULTS_WORKLOADS_MAX][48] = { "" };
+    static const struct {
+        const char *title, *colour;
+    } parts[] = {{"target", COLOUR_SKY},
+                 {"store", COLOUR_BLUE},
+                 {"rest of the pager", COLOUR_PURPLE},
+                 {"baseline", COLOUR_INK},
+                 {"zram arm, all", COLOUR_ORANGE}};
+    char details[RESULTS_WORKLOADS_MAX][48] = {""};
     const char *texts[RESULTS_WORKLOADS_MAX];
     struct memory_data memory, baseline, zram;
     FILE *out = script_data(s);
@@ -118,14 +125,9 @@ void draw_memory(struct script *s, const struct results *results)
         "the baseline as a line.";
     s->x_label = "seconds since the measured part began";
     s->y_label = "MiB";
-    s->series[s->nr_series++] = (struct script_series){ "target", COLOUR_SKY, POINT_SQUARE };
-    s->series[s->nr_series++] = (struct script_series){ "store", COLOUR_BLUE, POINT_SQUARE };
-    s->series[s->nr_series++] =
-        (struct script_series){ "rest of the pager", COLOUR_PURPLE, POINT_SQUARE };
-    s->series[s->nr_series++] = (struct script_series){ "baseline", COLOUR_INK, POINT_SQUARE };
-    if (results->has_arm[RESULTS_ZRAM])
-        s->series[s->nr_series++] =
-            (struct script_series){ "zram arm, all", COLOUR_ORANGE, POINT_SQUARE };
+    for (size_t i = 0; i < (results->has_arm[RESULTS_ZRAM] ? 5u : 4u); i++)
+        s->series[s->nr_series++] = (struct script_series){
+            .title = parts[i].title, .colour = parts[i].colour, .point = POINT_SQUARE};
     memory_begin(&memory);
     memory_begin(&baseline);
     memory_begin(&zram);
@@ -135,7 +137,7 @@ void draw_memory(struct script *s, const struct results *results)
             "array window_begins[%zu]\narray window_ends[%zu]\n",
             nr, nr, nr, nr, nr);
     for (size_t w = 0; w < results->nr_workloads; w++) {
-        struct memory_span span = { INFINITY, -INFINITY, INFINITY, -INFINITY, 0 };
+        struct memory_span span = {INFINITY, -INFINITY, INFINITY, -INFINITY, 0};
         char path[PATH_MAX];
         size_t row;
         texts[w] = details[w];
@@ -159,7 +161,7 @@ void draw_memory(struct script *s, const struct results *results)
         put_span(out, p++, &span);
     }
     if (p == 1) {
-        struct memory_span none = { 0 };
+        struct memory_span none = {0};
         fputs("NaN NaN NaN NaN\n", memory.out);
         fputs("NaN NaN\n", baseline.out);
         fputs("NaN NaN\n", zram.out);
@@ -196,22 +198,22 @@ static void put_touches(FILE *out, const struct results_touches *touches, double
 
 void draw_touches(struct script *s, const struct results *results)
 {
-    char details[RESULTS_WORKLOADS_MAX][48] = { "" };
+    char details[RESULTS_WORKLOADS_MAX][48] = {""};
     const char *texts[RESULTS_WORKLOADS_MAX];
     double least_ns = INFINITY, most_ns = -INFINITY, least_share = 1;
     FILE *out = script_data(s);
     s->title = "Touches as the client felt them";
     s->subtitle =
-        "Of all touches in the measured part of all runs, the share that took longer than the "
-        "time below. Lower is better.";
+        "Of all touches in the measured part of all runs, the share that took longer than the time "
+        "below. Lower is better.";
     s->x_label = "a touch took longer than (logarithmic)";
     s->y_label = "share of touches";
     fputs("# ns, share above\n$touches << END\n", out);
     for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++) {
         if (results->has_arm[arm] || (arm == RESULTS_BASELINE && results->nr_workloads == 0))
-            s->series[s->nr_series++] = (struct script_series){ .title = results_arm_names[arm],
-                                                                .colour = draw_arm_colours[arm],
-                                                                .point = POINT_DISC };
+            s->series[s->nr_series++] = (struct script_series){.title = results_arm_names[arm],
+                                                               .colour = draw_arm_colours[arm],
+                                                               .point = POINT_DISC};
     }
     for (size_t w = 0; w < results->nr_workloads; w++) {
         double n = INFINITY;
@@ -249,8 +251,8 @@ void draw_touches(struct script *s, const struct results *results)
     fputs(")\n", script_marks(s));
     script_note(
         s,
-        "All runs that count taken together. n is of the arm with the fewest touches. A curve "
-        "ends where fewer than %d touches are left: beyond, there is nothing to be said.",
+        "All runs that count taken together. n is of the arm with the fewest touches. A curve ends "
+        "where fewer than %d touches are left: beyond, there is nothing to be said.",
         TAIL_TOUCHES);
     draw_note_verdicts(s, results, NULL);
 }

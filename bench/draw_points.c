@@ -24,9 +24,8 @@ static void finish_scatter(struct script *s, const struct results *results, stru
 {
     fputs("NaN NaN NaN NaN\nEND\n", script_data(s));
     if (at->has_invalid)
-        s->series[s->nr_series++] = (struct script_series){ .title = "invalid run",
-                                                            .colour = COLOUR_INVALID,
-                                                            .point = POINT_CROSS };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = "invalid run", .colour = COLOUR_INVALID, .point = POINT_CROSS};
     draw_note_verdicts(s, results, NULL);
     s->body_height = 380;
 }
@@ -40,9 +39,9 @@ static void put_line_at_1(struct script *s, const char *from, const char *to)
 
 void draw_cpu_vs_throughput(struct script *s, const struct results *results)
 {
-    static const enum script_point points[] = { POINT_DISC,    POINT_SQUARE, POINT_TRIANGLE,
-                                                POINT_DIAMOND, 11,           15 };
-    struct scatter at = { .x_least = 0, .x_most = 0.5, .y_least = 1, .y_most = 1 };
+    static const enum script_point points[] = {POINT_DISC,    POINT_SQUARE, POINT_TRIANGLE,
+                                               POINT_DIAMOND, 11,           15};
+    struct scatter at = {.x_least = 0, .x_most = 0.5, .y_least = 1, .y_most = 1};
     s->title = "The pager's CPU time against throughput";
     s->subtitle =
         "A point a run. Low and on the line at 1 costs nothing; far right costs CPU time, below "
@@ -51,9 +50,11 @@ void draw_cpu_vs_throughput(struct script *s, const struct results *results)
     s->y_label = "units per second, pager / baseline";
     fputs("# CPU %, ratio, mark, colour\n$points << END\n", script_data(s));
     for (size_t w = 0; w < results->nr_workloads && w < DRAW_COLOURS; w++) {
-        s->series[s->nr_series++] = (struct script_series){ .title = results->workloads[w],
-                                                            .colour = draw_workload_colours[w],
-                                                            .point = points[w] };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = results->workloads[w],
+            .colour = draw_workload_colours[w],
+            .point = points[w],
+            .is_invalid = results_tally(results, results->workloads[w]).invalid > 0};
         for (size_t r = 0; r < csv_table_rows(results->rows); r++) {
             double x, y;
             if (strcmp(csv_table_get(results->rows, r, "workload"), results->workloads[w]) == 0 &&
@@ -77,11 +78,11 @@ void draw_savings_vs_throughput(struct script *s, const struct results *results)
 {
     enum results_arm arms[2];
     size_t nr_arms = draw_saving_arms(results, arms), colour = 0;
-    struct scatter at = { .x_least = 1, .x_most = 1, .y_least = 0, .y_most = 0 };
+    struct scatter at = {.x_least = 1, .x_most = 1, .y_least = 0, .y_most = 0};
     s->title = "What is saved against what it costs";
     s->subtitle =
-        "A point a run. The baseline is where the lines cross; up is memory saved, left of it "
-        "is throughput lost.";
+        "A point a run. The baseline is where the lines cross; up is memory saved, left of it is "
+        "throughput lost.";
     s->x_label = "units per second, arm / baseline";
     s->y_label = "net memory saved, percent";
     fputs("# ratio, saved %, mark, colour\n$points << END\n", script_data(s));
@@ -89,9 +90,11 @@ void draw_savings_vs_throughput(struct script *s, const struct results *results)
     for (size_t w = 0; w < results->nr_workloads && colour < DRAW_COLOURS; w++) {
         if (draw_is_churn(results->workloads[w]))
             continue;
-        s->series[s->nr_series++] = (struct script_series){ .title = results->workloads[w],
-                                                            .colour = draw_workload_colours[colour],
-                                                            .point = POINT_SQUARE };
+        s->series[s->nr_series++] = (struct script_series){
+            .title = results->workloads[w],
+            .colour = draw_workload_colours[colour],
+            .point = POINT_SQUARE,
+            .is_invalid = results_tally(results, results->workloads[w]).invalid > 0};
         for (size_t i = 0; i < nr_arms; i++) {
             char column[96];
             snprintf(column, sizeof(column), "units_per_sec_ratio_%s_vs_baseline",

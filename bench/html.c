@@ -59,9 +59,8 @@ void html_text(FILE *out, const char *text)
 }
 
 /* What an id comes right behind, where one stands. */
-static const char *const before_ids[] = { " id=\"",         " id='",     " xlink:href=\"#",
-                                          " xlink:href='#", " href=\"#", " href='#",
-                                          "url(#" };
+static const char *const before_ids[] = {
+    " id=\"", " id='", " xlink:href=\"#", " xlink:href='#", " href=\"#", " href='#", "url(#"};
 
 static size_t id_begin_length(const char *at)
 {

@@ -18,21 +18,21 @@
 #define GNUPLOT_PATIENCE_NS UINT64_C(60000000000)
 
 const struct plots_picture plots_pictures[] = {
-    { "throughput_ratio_by_workload",
-      "Impact on each workload: units per second against the baseline." },
-    { "net_memory_saved_by_workload",
-      "Net memory saved, everything that the pager itself uses counted." },
-    { "savings_vs_throughput", "Memory saved against throughput, a point a run." },
-    { "memory_over_time", "Memory over the time of one run of each workload." },
-    { "client_touch_latency_cdf", "How long touches took, as the client felt them." },
-    { "fault_missing_latency_p95_p99",
-      "Service of missing-page faults, and slow touches beside it." },
-    { "restore_latency_p95_p99", "Bringing pages back, and slow touches beside it." },
-    { "pager_daemon_cpu_breakdown", "CPU time of the pager's threads." },
-    { "pager_cpu_vs_throughput_ratio", "CPU time against throughput, a point a run." },
-    { "pager_activity_counts", "Pages taken out, stored, missed and brought back." },
-    { "mmap_churn_range_ops_vs_faults", "mmap_churn by itself: calls for ranges against faults." },
-    { "elapsed_ratio_by_workload", "Elapsed time against the baseline." },
+    {"throughput_ratio_by_workload",
+     "Impact on each workload: units per second against the baseline."},
+    {"net_memory_saved_by_workload",
+     "Net memory saved, everything that the pager itself uses counted."},
+    {"savings_vs_throughput", "Memory saved against throughput, a point a run."},
+    {"memory_over_time", "Memory over the time of one run of each workload."},
+    {"client_touch_latency_cdf", "How long touches took, as the client felt them."},
+    {"fault_missing_latency_p95_p99",
+     "Service of missing-page faults, and slow touches beside it."},
+    {"restore_latency_p95_p99", "Bringing pages back, and slow touches beside it."},
+    {"pager_daemon_cpu_breakdown", "CPU time of the pager's threads."},
+    {"pager_cpu_vs_throughput_ratio", "CPU time against throughput, a point a run."},
+    {"pager_activity_counts", "Pages taken out, stored, missed and brought back."},
+    {"mmap_churn_range_ops_vs_faults", "mmap_churn by itself: calls for ranges against faults."},
+    {"elapsed_ratio_by_workload", "Elapsed time against the baseline."},
 };
 const size_t plots_nr_pictures = sizeof(plots_pictures) / sizeof(plots_pictures[0]);
 
@@ -40,18 +40,18 @@ static const struct {
     draw_plot *draw;
     const char *template_text;
 } ways[] = {
-    { draw_throughput, text_dots_gp },
-    { draw_saved, text_bars_gp },
-    { draw_savings_vs_throughput, text_scatter_gp },
-    { draw_memory, text_memory_gp },
-    { draw_touches, text_cdf_gp },
-    { draw_missing, text_dots_gp },
-    { draw_restore, text_dots_gp },
-    { draw_cpu, text_bars_gp },
-    { draw_cpu_vs_throughput, text_scatter_gp },
-    { draw_activity, text_dots_gp },
-    { draw_churn, text_dots_gp },
-    { draw_elapsed, text_dots_gp },
+    {draw_throughput, text_dots_gp},
+    {draw_saved, text_bars_gp},
+    {draw_savings_vs_throughput, text_scatter_gp},
+    {draw_memory, text_memory_gp},
+    {draw_touches, text_cdf_gp},
+    {draw_missing, text_dots_gp},
+    {draw_restore, text_dots_gp},
+    {draw_cpu, text_bars_gp},
+    {draw_cpu_vs_throughput, text_scatter_gp},
+    {draw_activity, text_dots_gp},
+    {draw_churn, text_dots_gp},
+    {draw_elapsed, text_dots_gp},
 };
 _Static_assert(sizeof(ways) / sizeof(ways[0]) == sizeof(plots_pictures) / sizeof(plots_pictures[0]),
                "each picture has a way to be drawn");
@@ -75,8 +75,8 @@ static int run_gnuplot(const char *folder, const char *name)
 {
     char script[128];
     snprintf(script, sizeof(script), "%s.gp", name);
-    char *argv[] = { "gnuplot", script, NULL };
-    struct child_spec spec = { .argv = argv, .folder = folder, .end_signal = SIGTERM };
+    char *argv[] = {"gnuplot", script, NULL};
+    struct child_spec spec = {.argv = argv, .folder = folder, .end_signal = SIGTERM};
     struct child child;
     int code = 0, r = child_start(&spec, &child);
     if (r < 0)

@@ -103,9 +103,8 @@ static void put_verdict(const struct page *page, const char *workload)
     const struct {
         const char *word;
         size_t count;
-    } parts[] = { { "INVALID", tally.invalid },
-                  { "failed", tally.failed },
-                  { "not checked", tally.unchecked } };
+    } parts[] = {
+        {"INVALID", tally.invalid}, {"failed", tally.failed}, {"not checked", tally.unchecked}};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (parts[i].count > 0)
             used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s: %zu run%s",
@@ -205,7 +204,7 @@ struct cell {
 static void put_cells(const struct page *page, const struct cell *cells, size_t count,
                       bool is_churn_table)
 {
-    const char *heads[16] = { "workload", "runs that count" };
+    const char *heads[16] = {"workload", "runs that count"};
     size_t nr_heads = 2;
     for (size_t c = 0; c < count; c++) {
         if (!cells[c].is_zram || page->results->has_arm[RESULTS_ZRAM])
@@ -230,37 +229,37 @@ static void put_cells(const struct page *page, const struct cell *cells, size_t 
 }
 
 static const struct cell outcome_cells[] = {
-    { "throughput, pager / baseline", results_cell, "units_per_sec_ratio_pager_vs_baseline",
-      draw_format_ratio, false },
-    { "throughput, zram / baseline", results_cell, "units_per_sec_ratio_zram_vs_baseline",
-      draw_format_ratio, true },
-    { "net saved, %", results_saved_pct, "pager", draw_format_pct, false },
-    { "net saved, MiB", results_saved_mib, "pager", draw_format_pct, false },
-    { "zram saved, %", results_saved_pct, "zram", draw_format_pct, true },
-    { "pager CPU %, measured part", results_cell, "pager_window_cpu_pct", draw_format_pct, false },
-    { "pager CPU %, session", results_cell, "pager_daemon_cpu_pct_total", draw_format_pct, false },
+    {"throughput, pager / baseline", results_cell, "units_per_sec_ratio_pager_vs_baseline",
+     draw_format_ratio, false},
+    {"throughput, zram / baseline", results_cell, "units_per_sec_ratio_zram_vs_baseline",
+     draw_format_ratio, true},
+    {"net saved, %", results_saved_pct, "pager", draw_format_pct, false},
+    {"net saved, MiB", results_saved_mib, "pager", draw_format_pct, false},
+    {"zram saved, %", results_saved_pct, "zram", draw_format_pct, true},
+    {"pager CPU %, measured part", results_cell, "pager_window_cpu_pct", draw_format_pct, false},
+    {"pager CPU %, session", results_cell, "pager_daemon_cpu_pct_total", draw_format_pct, false},
 };
 static const struct cell churn_cells[] = {
-    { "maps/s, pager / baseline", results_cell, "units_per_sec_ratio_pager_vs_baseline",
-      draw_format_ratio, false },
-    { "maps/s, zram / baseline", results_cell, "units_per_sec_ratio_zram_vs_baseline",
-      draw_format_ratio, true },
-    { "ranges added", results_cell, "pager_range_add_msgs", script_format_count, false },
-    { "ranges deleted", results_cell, "pager_range_del_msgs", script_format_count, false },
-    { "missing faults", results_cell, "pager_faults_missing", script_format_count, false },
-    { "pages tracked, peak", results_cell, "pager_pages_tracked_peak", script_format_count, false },
-    { "pager CPU %, session", results_cell, "pager_daemon_cpu_pct_total", draw_format_pct, false },
-    { "of it on faults", results_cell, "pager_fault_cpu_pct", draw_format_pct, false },
+    {"maps/s, pager / baseline", results_cell, "units_per_sec_ratio_pager_vs_baseline",
+     draw_format_ratio, false},
+    {"maps/s, zram / baseline", results_cell, "units_per_sec_ratio_zram_vs_baseline",
+     draw_format_ratio, true},
+    {"ranges added", results_cell, "pager_range_add_msgs", script_format_count, false},
+    {"ranges deleted", results_cell, "pager_range_del_msgs", script_format_count, false},
+    {"missing faults", results_cell, "pager_faults_missing", script_format_count, false},
+    {"pages tracked, peak", results_cell, "pager_pages_tracked_peak", script_format_count, false},
+    {"pager CPU %, session", results_cell, "pager_daemon_cpu_pct_total", draw_format_pct, false},
+    {"of it on faults", results_cell, "pager_fault_cpu_pct", draw_format_pct, false},
 };
 static const struct cell activity_cells[] = {
-    { "pages taken out", results_cell, "pager_client_evict_success", script_format_count, false },
-    { "stored", results_cell, "pager_compress_success", script_format_count, false },
-    { "missing faults", results_cell, "pager_faults_missing", script_format_count, false },
-    { "brought back", results_cell, "pager_restore_success", script_format_count, false },
-    { "fault p95", results_cell, "pager_fault_missing_p95_ns", script_format_ns, false },
-    { "fault p99", results_cell, "pager_fault_missing_p99_ns", script_format_ns, false },
-    { "restore p95", results_cell, "pager_restore_wall_p95_ns", script_format_ns, false },
-    { "restore p99", results_cell, "pager_restore_wall_p99_ns", script_format_ns, false },
+    {"pages taken out", results_cell, "pager_client_evict_success", script_format_count, false},
+    {"stored", results_cell, "pager_compress_success", script_format_count, false},
+    {"missing faults", results_cell, "pager_faults_missing", script_format_count, false},
+    {"brought back", results_cell, "pager_restore_success", script_format_count, false},
+    {"fault p95", results_cell, "pager_fault_missing_p95_ns", script_format_ns, false},
+    {"fault p99", results_cell, "pager_fault_missing_p99_ns", script_format_ns, false},
+    {"restore p95", results_cell, "pager_restore_wall_p95_ns", script_format_ns, false},
+    {"restore p99", results_cell, "pager_restore_wall_p99_ns", script_format_ns, false},
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -268,19 +267,18 @@ static void put_touch_table(const struct page *page)
 {
     static const char *const heads[] = {
         "workload",  "arm",    "touches", "p50", "p99", "p99.9", "above 1 µs: how many",
-        "their p99", "longest"
-    };
+        "their p99", "longest"};
     static const struct {
         const char *name;
         draw_format *format;
     } cells[] = {
-        { "touch_n", script_format_count },
-        { "touch_p50_ns", script_format_ns },
-        { "touch_p99_ns", script_format_ns },
-        { "touch_p999_ns", script_format_ns },
-        { "touch_over_1us_n", script_format_count },
-        { "touch_over_1us_p99_ns", script_format_ns },
-        { "touch_over_1us_max_ns", script_format_ns },
+        {"touch_n", script_format_count},
+        {"touch_p50_ns", script_format_ns},
+        {"touch_p99_ns", script_format_ns},
+        {"touch_p999_ns", script_format_ns},
+        {"touch_over_1us_n", script_format_count},
+        {"touch_over_1us_p99_ns", script_format_ns},
+        {"touch_over_1us_max_ns", script_format_ns},
     };
     begin_table(page, heads, COUNT(heads));
     for (size_t w = 0; w < page->results->nr_workloads; w++) {
@@ -320,7 +318,7 @@ static void put_outcome(const struct page *page)
 
 static void put_problems(const struct page *page)
 {
-    static const char *const heads[] = { "workload", "run", "verdict", "wrong pages", "why" };
+    static const char *const heads[] = {"workload", "run", "verdict", "wrong pages", "why"};
     const struct csv_table *rows = page->results->rows;
     bool has_any = false;
     for (size_t r = 0; r < csv_table_rows(rows); r++) {
@@ -372,15 +370,13 @@ static void put_pictures(const struct page *page)
     size_t missing = 0;
     put_heading(page, "plots", "Plots");
     put(page, "<p>Lines run from the least run to the largest. Where an axis is logarithmic, a "
-              "zero has no "
-              "place on it and is told as n/a.</p>\n");
+              "zero has no place on it and is told as n/a.</p>\n");
     for (size_t i = 0; i < plots_nr_pictures; i++)
         missing += !put_picture(page, &plots_pictures[i]);
     if (missing > 0)
         put(page,
             "<p class=\"warning\">%zu of %zu plots were not drawn: was gnuplot (gnuplot-nox) "
-            "there? "
-            "Their scripts are in plots/.</p>\n",
+            "there? Their scripts are in plots/.</p>\n",
             missing, plots_nr_pictures);
 }
 
@@ -413,8 +409,8 @@ static void put_limits(const struct page *page)
 /* All that was aggregated, as it stands in aggregate.csv. */
 static void put_aggregate(const struct page *page)
 {
-    static const char *const columns[] = { "workload", "metric", "n",    "min",    "p50",
-                                           "p95",      "max",    "mean", "stddev", "iqr" };
+    static const char *const columns[] = {"workload", "metric", "n",    "min",    "p50",
+                                          "p95",      "max",    "mean", "stddev", "iqr"};
     char path[PATH_MAX];
     struct csv_table *table = NULL;
     put_heading(page, "aggregate", "Every metric");
@@ -445,9 +441,8 @@ static void put_page(const struct page *page)
     static const struct {
         const char *id, *text;
     } parts[] = {
-        { "outcome", "What came of it" }, { "plots", "Plots" },
-        { "meanings", "Meanings" },       { "limits", "Limits" },
-        { "manifest", "What ran" },       { "aggregate", "Every metric" },
+        {"outcome", "What came of it"}, {"plots", "Plots"},       {"meanings", "Meanings"},
+        {"limits", "Limits"},           {"manifest", "What ran"}, {"aggregate", "Every metric"},
     };
     const char *run_id = manifest_text(page, "run_id");
     put(page,
@@ -496,7 +491,7 @@ int report_write(const char *results_dir)
     int r = results_read(results_dir, &results);
     if (r < 0)
         return r;
-    struct page page = { .out = fopen(path, "w"), .folder = results_dir, .results = &results };
+    struct page page = {.out = fopen(path, "w"), .folder = results_dir, .results = &results};
     if (page.out) {
         page.manifest = read_manifest(results_dir);
         put_page(&page);

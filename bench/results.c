@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const results_arm_names[RESULTS_ARM_NR] = { "baseline", "pager", "zram" };
+const char *const results_arm_names[RESULTS_ARM_NR] = {"baseline", "pager", "zram"};
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
@@ -39,7 +39,7 @@ static void churn_to_the_end(struct results *results)
 
 void results_of_table(struct csv_table *rows, const char *folder, struct results *ret_results)
 {
-    struct results results = { .folder = folder, .rows = rows };
+    struct results results = {.folder = folder, .rows = rows};
     for (size_t r = 0; r < csv_table_rows(rows); r++) {
         add_workload(&results, csv_table_get(rows, r, "workload"));
         for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++) {
@@ -69,7 +69,7 @@ int results_read(const char *folder, struct results *ret_results)
 void results_free(struct results *results)
 {
     csv_table_free(results->rows);
-    *results = (struct results){ .folder = NULL };
+    *results = (struct results){.folder = NULL};
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
@@ -89,7 +89,7 @@ static bool is_of(const struct results *results, size_t row, const char *workloa
 
 struct results_tally results_tally(const struct results *results, const char *workload)
 {
-    struct results_tally tally = { .total = 0 };
+    struct results_tally tally = {.total = 0};
     for (size_t r = 0; r < csv_table_rows(results->rows); r++) {
         if (!is_of(results, r, workload))
             continue;
@@ -146,7 +146,7 @@ static int compare_doubles(const void *a, const void *b)
 
 static struct results_spread spread_of(double *values, size_t count)
 {
-    struct results_spread spread = { .n = count };
+    struct results_spread spread = {.n = count};
     if (count == 0)
         return spread;
     qsort(values, count, sizeof(values[0]), compare_doubles);
@@ -156,7 +156,7 @@ static struct results_spread spread_of(double *values, size_t count)
     spread.min = values[0];
     spread.max = values[count - 1];
     spread.mean = sum / (double)count;
-    spread.median = (values[(count - 1) / 2] + values[count / 2]) / 2;
+    spread.median = values[(count - 1) / 2];
     return spread;
 }
 
@@ -226,7 +226,7 @@ bool results_typical_row(const struct results *results, const char *workload, si
         results_path(results, r, arm, "memory.csv", path, sizeof(path));
         if (access(path, R_OK) != 0)
             continue;
-        candidates[count] = (struct candidate){ .row = r };
+        candidates[count] = (struct candidate){.row = r};
         (void)results_saved_pct(results, r, "pager", &candidates[count].saved); /* else 0 */
         count++;
     }
@@ -253,7 +253,7 @@ static void touches_count(struct results_touches *touches, double upper_ns, doub
         abort(); /* as csv.c: without memory there is nothing to say */
     touches->buckets = larger;
     memmove(larger + at + 1, larger + at, (touches->nr_buckets - at) * size);
-    larger[at] = (struct results_bucket){ .upper_ns = upper_ns, .count = count };
+    larger[at] = (struct results_bucket){.upper_ns = upper_ns, .count = count};
     touches->nr_buckets++;
 }
 
@@ -276,7 +276,7 @@ bool results_touches_add(struct results_touches *touches, const char *path)
 struct results_touches results_touches(const struct results *results, const char *workload,
                                        enum results_arm arm)
 {
-    struct results_touches touches = { .n = 0 };
+    struct results_touches touches = {.n = 0};
     for (size_t r = 0; r < csv_table_rows(results->rows); r++) {
         char path[PATH_MAX];
         if (!is_of(results, r, workload) || results_verdict(results, r) != RESULTS_COUNTS)
@@ -290,5 +290,5 @@ struct results_touches results_touches(const struct results *results, const char
 void results_touches_free(struct results_touches *touches)
 {
     free(touches->buckets);
-    *touches = (struct results_touches){ .n = 0 };
+    *touches = (struct results_touches){.n = 0};
 }

@@ -55,8 +55,8 @@ struct results_spread {
     size_t zeros; /* of n */
     double min, median, max, mean;
 };
-/* Over the rows of a workload that count. The median of an even number is the mean of the middle
- * two. */
+/* Over the rows of a workload that count. The median is nearest-rank, as in aggregate.csv: a value
+ * that was measured, of an even number the lower one of the middle two. */
 struct results_spread results_spread(const struct results *results, const char *workload,
                                      results_value *value, const char *name);
 /* The same over what is above zero, for an axis that has no zero; `zeros` says how many were not.

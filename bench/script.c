@@ -105,8 +105,8 @@ static size_t count_characters(const char *text)
 
 void script_format_tic(double value, const char *unit, char *ret_text, size_t size)
 {
-    static const char *const times[] = { "ns", "µs", "ms", "s" };
-    static const char *const counts[] = { "", "k", "M", "G" };
+    static const char *const times[] = {"ns", "µs", "ms", "s"};
+    static const char *const counts[] = {"", "k", "M", "G"};
     bool is_time = strcmp(unit, "ns") == 0;
     int step = 0;
     while (step < 3 && value >= 999.5) {
@@ -187,13 +187,47 @@ void script_note(struct script *s, const char *format, ...)
 
 /* Where things are, in pixels from the left and from the bottom. */
 struct layout {
-    double height, left, right, top, bottom, key_top, key_width;
-    size_t key_columns;
+    double height, left, right, top, bottom, key_top;
 };
+
+#define KEY_LEFT 22.0
+#define KEY_MARK " (INVALID)"
+
+/* The place of entry i in the key, from the left, and on which line, from 0: as words in a text. */
+static void place_in_key(const struct script *s, size_t i, double *ret_x, size_t *ret_line)
+{
+    double x = KEY_LEFT;
+    size_t line = 0;
+    for (size_t k = 0;; k++) {
+        size_t length = count_characters(s->series[k].title);
+        if (s->series[k].is_invalid)
+            length += strlen(KEY_MARK);
+        double width = (double)length * CHAR + 34;
+        if (x > KEY_LEFT && x + width > SCRIPT_WIDTH) {
+            x = KEY_LEFT;
+            line++;
+        }
+        if (k == i)
+            break;
+        x += width;
+    }
+    *ret_x = x;
+    *ret_line = line;
+}
+
+static double key_height(const struct script *s)
+{
+    double x;
+    size_t line;
+    if (s->nr_series == 0 || !s->series[0].title[0])
+        return 0;
+    place_in_key(s, s->nr_series - 1, &x, &line);
+    return (double)(line + 1) * KEY_LINE;
+}
 
 static struct layout lay_out(const struct script *s)
 {
-    size_t label = 0, value = count_characters(s->value_title), key = 0;
+    size_t label = 0, value = count_characters(s->value_title);
     for (size_t i = 0; i < s->nr_rows; i++) {
         size_t name = count_characters(s->rows[i].label);
         size_t below = count_characters(s->rows[i].below);
@@ -205,23 +239,13 @@ static struct layout lay_out(const struct script *s)
             value = number > value ? number : value;
         }
     }
-    for (size_t i = 0; i < s->nr_series; i++) {
-        size_t title = count_characters(s->series[i].title);
-        key = title > key ? title : key;
-    }
-    struct layout at = { .left = 70, .right = 24 };
+    struct layout at = {.left = 70, .right = 24};
     if (s->nr_rows > 0) {
         at.left = (double)label * CHAR + 22;
         at.right = value > 0 ? (double)value * CHAR_SMALL + 18 : 24;
     }
-    at.key_width = (double)key * CHAR + 36;
-    at.key_columns = (size_t)((SCRIPT_WIDTH - 28) / at.key_width);
-    at.key_columns = at.key_columns > 0 ? at.key_columns : 1;
-    double key_height =
-        key == 0 ? 0 : ceil((double)s->nr_series / (double)at.key_columns) * KEY_LINE;
-    double notes = (double)s->nr_notes * NOTE_LINE + FOOT;
-    at.key_top = notes + key_height;
-    at.bottom = notes + key_height + AXIS;
+    at.key_top = (double)s->nr_notes * NOTE_LINE + FOOT + key_height(s);
+    at.bottom = at.key_top + AXIS;
     at.height =
         TOP + at.bottom + (s->nr_rows > 0 ? (double)s->nr_rows * s->row_height : s->body_height);
     at.top = at.height - TOP;
@@ -256,14 +280,19 @@ static void put_key(FILE *out, const struct script *s, const struct layout *at)
 {
     for (size_t i = 0; i < s->nr_series; i++) {
         const struct script_series *series = &s->series[i];
-        double x = 22 + (double)(i % at->key_columns) * at->key_width;
-        double y = at->key_top - ((double)(i / at->key_columns) + 0.5) * KEY_LINE;
-        char style[128];
+        char style[192], text[160];
+        double x;
+        size_t line;
+        if (!series->title[0])
+            continue;
+        place_in_key(s, i, &x, &line);
+        snprintf(text, sizeof(text), "%s%s", series->title, series->is_invalid ? KEY_MARK : "");
         snprintf(style, sizeof(style),
-                 "left point pointtype %d pointsize 1.2 linecolor rgb '%s' offset character 1.2, 0",
-                 (int)series->point, series->colour);
-        if (series->title[0])
-            put_at(out, series->title, x, y, at->height, style);
+                 "left textcolor rgb '%s' point pointtype %d pointsize 1.2 linecolor rgb '%s' "
+                 "offset character 1.2, 0",
+                 series->is_invalid ? COLOUR_INVALID : COLOUR_INK, (int)series->point,
+                 series->colour);
+        put_at(out, text, x, at->key_top - ((double)line + 0.5) * KEY_LINE, at->height, style);
     }
 }
 

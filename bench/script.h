@@ -43,6 +43,7 @@ enum script_point {
 struct script_series {
     const char *title, *colour;
     enum script_point point;
+    bool is_invalid; /* told in the key, and in red */
 };
 
 struct script_row {
