@@ -16,6 +16,7 @@
 #include "common/options.h"
 #include "common/pace.h"
 #include "files.h"
+#include "zram.h"
 
 #define SAMPLE_EVERY_NS UINT64_C(500000000)
 #define DAEMON_READY_NS UINT64_C(10000000000)
@@ -24,7 +25,7 @@
 /* First touch, and bringing back and checking everything at the end, on a slow machine. */
 #define OVERTIME_SEC 120
 
-const char *const arm_names[ARM_NR] = {"baseline", "pager"};
+const char *const arm_names[ARM_NR] = {"baseline", "pager", "zram"};
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
@@ -32,7 +33,8 @@ void arm_args_add(struct arm_args *args, const char *word)
 {
     char *copy = args->count < ARM_ARGS_MAX ? strdup(word) : NULL;
     if (!copy) {
-        fprintf(stderr, "ab: more than %u words in a command\n", ARM_ARGS_MAX);
+        fprintf(stderr, "%s: more than %u words in a command\n", program_invocation_short_name,
+                ARM_ARGS_MAX);
         exit(EXIT_USAGE); /* nothing has been started yet */
     }
     args->words[args->count++] = copy;
@@ -63,6 +65,7 @@ struct arm {
     char folder_temp[64]; /* of the socket; "" when there is none */
     char socket_path[96];
     struct child daemon, workload;
+    struct zram zram;
 };
 
 static void in_folder(const struct arm_spec *spec, const char *name, char path[PATH_MAX])
@@ -122,6 +125,8 @@ static bool start_daemon(struct arm *arm)
     arm_args_add(&args, arm->socket_path);
     arm_args_add(&args, "--csv");
     arm_args_add(&args, csv_path);
+    if (spec->kind == ARM_ZRAM)
+        arm_args_add_words(&args, "--evict-by pageout");
     for (size_t i = 0; i < spec->daemon_args->count; i++)
         arm_args_add(&args, spec->daemon_args->words[i]);
     struct child_spec child = {.argv = args.words,
@@ -137,6 +142,15 @@ static bool start_daemon(struct arm *arm)
     return wait_for_socket(arm, log_path);
 }
 
+static bool start_zram(struct arm *arm)
+{
+    char reason[160] = "";
+    int r = zram_begin(&arm->zram, arm->spec->zram_bytes, reason, sizeof(reason));
+    if (r < 0)
+        fail(arm, EXIT_SYSTEM, "zram", reason);
+    return r == 0;
+}
+
 static void remove_temp(const struct arm *arm)
 {
     if (!arm->folder_temp[0])
@@ -148,7 +162,8 @@ static void remove_temp(const struct arm *arm)
     if (dir)
         closedir(dir);
     if (rmdir(arm->folder_temp) != 0)
-        fprintf(stderr, "ab: %s: %s; left behind\n", arm->folder_temp, strerror(errno));
+        fprintf(stderr, "%s: %s: %s; left behind\n", program_invocation_short_name,
+                arm->folder_temp, strerror(errno));
 }
 
 /* ---- the workload --------------------------------------------------------------------------- */
@@ -156,13 +171,14 @@ static void remove_temp(const struct arm *arm)
 static bool start_workload(struct arm *arm)
 {
     const struct arm_spec *spec = arm->spec;
-    char time_path[PATH_MAX], json_path[PATH_MAX], stderr_path[PATH_MAX];
-    in_folder(spec, "time.txt", time_path);
+    char time_path[PATH_MAX], json_path[PATH_MAX], touch_path[PATH_MAX], stderr_path[PATH_MAX];
+    in_folder(spec, "gnu_time.txt", time_path);
+    in_folder(spec, "touch_latency.csv", touch_path);
     in_folder(spec, "workload.json", json_path);
     in_folder(spec, "workload.stderr", stderr_path);
     struct arm_args args = {.count = 0};
-    if (spec->has_gnu_time) {
-        arm_args_add(&args, GNU_TIME_PATH);
+    if (spec->gnu_time_path) {
+        arm_args_add(&args, spec->gnu_time_path);
         arm_args_add(&args, "-v");
         arm_args_add(&args, "-o");
         arm_args_add(&args, time_path);
@@ -172,7 +188,9 @@ static bool start_workload(struct arm *arm)
         arm_args_add(&args, spec->workload_args->words[i]);
     arm_args_add(&args, "--json");
     arm_args_add(&args, json_path);
-    if (spec->kind == ARM_PAGER) {
+    arm_args_add(&args, "--touch-latency");
+    arm_args_add(&args, touch_path);
+    if (spec->kind != ARM_BASELINE) {
         arm_args_add(&args, "--use-process-pager");
         arm_args_add(&args, "--socket");
         arm_args_add(&args, arm->socket_path);
@@ -220,7 +238,7 @@ static void watch_workload(struct arm *arm)
 {
     uint64_t limit_ns = pace_now_ns() + (uint64_t)((arm->spec->duration_sec + OVERTIME_SEC) * 1e9);
     uint64_t next_ns = pace_now_ns();
-    pid_t target = arm->spec->has_gnu_time ? 0 : arm->workload.pid;
+    pid_t target = arm->spec->gnu_time_path ? 0 : arm->workload.pid;
     for (;;) {
         int code = 0;
         uint64_t beat_ns = target ? SAMPLE_EVERY_NS : LOOK_AGAIN_NS, now_ns = pace_now_ns();
@@ -244,10 +262,17 @@ static void watch_workload(struct arm *arm)
             return;
         }
         struct memory_sample sample;
-        if (!target)
+        if (!target) {
             target = find_child_of(arm->workload.pid);
-        else if (memory_sample(target, arm->daemon.pid, &sample) == 0)
+            continue;
+        }
+        if (memory_sample(target, arm->daemon.pid, &sample) == 0) {
+            sample.is_zram = arm->spec->kind == ARM_ZRAM;
+            sample.zram_used_kib = sample.is_zram ? zram_used_kib(&arm->zram) : 0;
             memory_series_add(&arm->result->memory, &sample);
+        }
+        if (arm->spec->on_beat)
+            arm->spec->on_beat(arm->spec->context);
     }
 }
 
@@ -264,15 +289,16 @@ static void read_results(struct arm *arm)
     if (result->json && json_find_uint(result->json, "pid", &pid)) {
         snprintf(pid_text, sizeof(pid_text), "%llu", (unsigned long long)pid);
         (void)json_find_uint(result->json, "window_start_ns", &result->window_start_ns);
+        (void)json_find_uint(result->json, "warm_up_end_ns", &result->warm_up_end_ns);
         (void)json_find_uint(result->json, "window_end_ns", &result->window_end_ns);
     } else if (result->exit_code == 0) {
         fail(arm, EXIT_SYSTEM, "workload.json", "no result");
     }
-    in_folder(spec, "time.txt", path);
-    char *time_text = spec->has_gnu_time ? file_read(path) : NULL;
+    in_folder(spec, "gnu_time.txt", path);
+    char *time_text = spec->gnu_time_path ? file_read(path) : NULL;
     result->has_time = time_text && gnu_time_parse(time_text, &result->time);
     free(time_text);
-    if (spec->kind == ARM_PAGER) {
+    if (spec->kind != ARM_BASELINE) {
         in_folder(spec, "daemon.csv", path);
         result->has_session = csv_row_read(path, "pid", pid_text, &result->session) == 0;
         if (!result->has_session && result->exit_code == 0)
@@ -282,22 +308,25 @@ static void read_results(struct arm *arm)
     int r =
         memory_series_write(&result->memory, result->window_start_ns, result->window_end_ns, path);
     if (r < 0)
-        fprintf(stderr, "ab: %s: %s; continuing\n", path, strerror(-r));
+        fprintf(stderr, "%s: %s: %s; continuing\n", program_invocation_short_name, path,
+                strerror(-r));
 }
 
 int arm_run(const struct arm_spec *spec, struct arm_result *ret_result)
 {
-    struct arm arm = {.spec = spec, .result = ret_result};
+    struct arm arm = {.spec = spec, .result = ret_result, .zram = {.id = -1}};
     *ret_result = (struct arm_result){.exit_code = 0};
     int r = folder_make(spec->folder);
     if (r < 0)
         fail(&arm, EXIT_SYSTEM, spec->folder, strerror(-r));
-    else if ((spec->kind == ARM_BASELINE || start_daemon(&arm)) && start_workload(&arm))
+    else if ((spec->kind != ARM_ZRAM || start_zram(&arm)) &&
+             (spec->kind == ARM_BASELINE || start_daemon(&arm)) && start_workload(&arm))
         watch_workload(&arm);
     (void)child_end(&arm.workload, DAEMON_END_NS); /* only still there when something went wrong */
     int code = child_end(&arm.daemon, DAEMON_END_NS);
     if (code != 0 && ret_result->exit_code == 0)
         fail(&arm, EXIT_SYSTEM, "process-pagerd", "did not end in order after SIGTERM");
+    zram_end(&arm.zram);
     remove_temp(&arm);
     if (children_stop_signal() != 0)
         return 128 + children_stop_signal();

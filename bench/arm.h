@@ -1,7 +1,9 @@
 /* arm.h - one arm of one row: run the workload once, with or without the pager, under GNU time,
- * and sample memory meanwhile. The pager arm has a daemon of its own, on a socket of its own, which
- * is ended afterwards. Everything raw lands in one folder: workload.json, workload.stderr,
- * time.txt, memory.csv, and for the pager daemon.csv and daemon.log. */
+ * and sample memory meanwhile. The arms with a pager have a daemon of their own, on a socket of its
+ * own, which is ended afterwards. The zram arm is the same with --evict-by pageout, onto a zram swap
+ * device that is there for just as long. Everything raw lands in one folder: workload.json,
+ * workload.stderr, touch_latency.csv, gnu_time.txt, memory.csv, and with a daemon daemon.csv and
+ * daemon.log. */
 #ifndef BENCH_ARM_H
 #define BENCH_ARM_H
 
@@ -25,7 +27,7 @@ void arm_args_add(struct arm_args *args, const char *word);
 void arm_args_add_words(struct arm_args *args, const char *text);
 void arm_args_free(struct arm_args *args);
 
-enum arm_kind { ARM_BASELINE, ARM_PAGER, ARM_NR };
+enum arm_kind { ARM_BASELINE, ARM_PAGER, ARM_ZRAM, ARM_NR };
 extern const char *const arm_names[ARM_NR];
 
 struct arm_spec {
@@ -34,7 +36,10 @@ struct arm_spec {
     const struct arm_args *workload_args, *daemon_args;
     const char *folder;  /* is made */
     double duration_sec; /* as the workload was told; it is given up long after */
-    bool has_gnu_time;
+    const char *gnu_time_path; /* NULL: there is none */
+    uint64_t zram_bytes;       /* ARM_ZRAM: size of the swap device */
+    void (*on_beat)(void *context); /* with every sample; NULL: nobody looks on */
+    void *context;
 };
 
 struct arm_result {
@@ -44,7 +49,7 @@ struct arm_result {
     bool has_time;
     struct gnu_time time;
     struct memory_series memory;
-    uint64_t window_start_ns, window_end_ns; /* of the measured part */
+    uint64_t window_start_ns, warm_up_end_ns, window_end_ns; /* of the measured part */
     bool has_session;
     struct csv_row session; /* the daemon's row for this workload */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/latency.h"
 
 /* ---- fields that each arm has --------------------------------------------------------------- */
 
@@ -25,14 +26,25 @@ static void set_for_arm(struct csv_table *t, enum arm_kind kind, const char *nam
     set_cell(t, column, 9, value);
 }
 
+/* The third arm has columns only where it was run. */
+static bool has_columns(const struct arm_result *const arms[ARM_NR], enum arm_kind kind)
+{
+    return kind != ARM_ZRAM || arms[kind];
+}
+
+/* NAN: not known. */
+static double field_of(const struct arm_result *arm, const char *field)
+{
+    double value;
+    return arm && arm->json && json_find_number(arm->json, field, &value) ? value : NAN;
+}
+
 static void copy_field(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
                        const char *field, const char *name)
 {
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
-        double value;
-        if (!arms[kind] || !arms[kind]->json || !json_find_number(arms[kind]->json, field, &value))
-            value = NAN;
-        set_for_arm(t, kind, name, value);
+        if (has_columns(arms, kind))
+            set_for_arm(t, kind, name, field_of(arms[kind], field));
     }
 }
 
@@ -40,27 +52,28 @@ static void copy_field(struct csv_table *t, const struct arm_result *const arms[
 static void copy_latency(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
                          const char *prefix, const char *name)
 {
-    static const char *const suffixes[] = {"p50_ns", "p95_ns", "p99_ns", "p999_ns", "max_ns", "n"};
+    static const char *const suffixes[] = {"p50_ns", "p95_ns",  "p99_ns", "p999_ns",
+                                           "max_ns", "mean_ns", "n"};
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         char field[96], column[96];
+        if (strcmp(suffixes[i], "mean_ns") == 0 && strstr(prefix, "over_1us"))
+            continue; /* the sum is of all */
         snprintf(field, sizeof(field), "%s_%s", prefix, suffixes[i]);
         snprintf(column, sizeof(column), "%s_%s", name, suffixes[i]);
         copy_field(t, arms, field, column);
     }
 }
 
-static void set_ratio(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
-                      const char *field)
+static void set_ratios(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
+                       const char *field)
 {
-    double base, pager;
-    char column[112];
-    snprintf(column, sizeof(column), "%s_ratio_pager_vs_baseline", field);
-    if (arms[ARM_BASELINE] && arms[ARM_PAGER] && arms[ARM_BASELINE]->json &&
-        arms[ARM_PAGER]->json && json_find_number(arms[ARM_BASELINE]->json, field, &base) &&
-        json_find_number(arms[ARM_PAGER]->json, field, &pager) && base > 0)
-        csv_table_set(t, column, "%.6f", pager / base);
-    else
-        csv_table_set(t, column, "%s", "");
+    for (enum arm_kind kind = ARM_PAGER; kind < ARM_NR; kind++) {
+        double base = field_of(arms[ARM_BASELINE], field), arm = field_of(arms[kind], field);
+        char column[112];
+        snprintf(column, sizeof(column), "%s_ratio_%s_vs_baseline", field, arm_names[kind]);
+        if (has_columns(arms, kind))
+            set_cell(t, column, 7, base > 0 ? arm / base : NAN);
+    }
 }
 
 static void set_gnu_time(struct csv_table *t, enum arm_kind kind, const struct arm_result *arm)
@@ -86,7 +99,20 @@ static void set_gnu_time(struct csv_table *t, enum arm_kind kind, const struct a
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
-enum span { SPAN_AVERAGE, SPAN_STEADY /* the last quarter of the measured part */ };
+enum span { SPAN_AVERAGE, SPAN_WITH_WARM_UP, SPAN_STEADY, SPAN_NR };
+static const char *const span_names[SPAN_NR] = {"avg", "avg_with_warm_up", "steady"};
+
+/* Steady: the last quarter of the measured part. */
+static uint64_t span_start_ns(const struct arm_result *arm, enum span span)
+{
+    switch (span) {
+    case SPAN_AVERAGE: return arm->warm_up_end_ns;
+    case SPAN_WITH_WARM_UP: return arm->window_start_ns;
+    case SPAN_STEADY:
+    case SPAN_NR: break;
+    }
+    return arm->window_end_ns - (arm->window_end_ns - arm->warm_up_end_ns) / 4;
+}
 
 /* NAN: not known. */
 static double paid_mib(const struct arm_result *arm, enum span span)
@@ -94,53 +120,67 @@ static double paid_mib(const struct arm_result *arm, enum span span)
     double mib;
     if (!arm)
         return NAN;
-    uint64_t start_ns = arm->window_start_ns, end_ns = arm->window_end_ns;
-    if (span == SPAN_STEADY)
-        start_ns = end_ns - (end_ns - start_ns) / 4;
-    return memory_series_mean_mib(&arm->memory, start_ns, end_ns, &mib) ? mib : NAN;
+    bool is_known = memory_series_mean_mib(&arm->memory, span_start_ns(arm, span),
+                                           arm->window_end_ns, &mib);
+    return is_known ? mib : NAN;
+}
+
+/* What an arm saved against the baseline; the pager's columns have the published names. */
+static void set_saved(struct csv_table *t, enum arm_kind kind, const char *span, double base_mib,
+                      double arm_mib)
+{
+    const char *prefix = kind == ARM_ZRAM ? "zram_" : "";
+    char column[80];
+    snprintf(column, sizeof(column), "%snet_memory_saved_%s_mib", prefix, span);
+    set_cell(t, column, 6, base_mib - arm_mib);
+    snprintf(column, sizeof(column), "%snet_memory_saved_%s_pct", prefix, span);
+    set_cell(t, column, 6, 100 * (base_mib - arm_mib) / base_mib);
 }
 
 static void set_memory(struct csv_table *t, const struct arm_result *const arms[ARM_NR],
                        enum span span)
 {
-    const char *const name = span == SPAN_AVERAGE ? "avg" : "steady";
     double paid[ARM_NR];
     char column[64];
-    snprintf(column, sizeof(column), "memory_paid_%s_mib", name);
+    snprintf(column, sizeof(column), "memory_paid_%s_mib", span_names[span]);
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
         paid[kind] = paid_mib(arms[kind], span);
-        set_for_arm(t, kind, column, paid[kind]);
+        if (has_columns(arms, kind))
+            set_for_arm(t, kind, column, paid[kind]);
     }
-    double saved = paid[ARM_BASELINE] - paid[ARM_PAGER];
-    snprintf(column, sizeof(column), "net_memory_saved_%s_mib", name);
-    set_cell(t, column, 6, saved);
-    snprintf(column, sizeof(column), "net_memory_saved_%s_pct", name);
-    set_cell(t, column, 6, 100 * saved / paid[ARM_BASELINE]);
+    for (enum arm_kind kind = ARM_PAGER; kind < ARM_NR; kind++) {
+        if (has_columns(arms, kind))
+            set_saved(t, kind, span_names[span], paid[ARM_BASELINE], paid[kind]);
+    }
 }
 
-/* Parts of what is paid in the pager's arm, as means over the steady part, to see where it goes. */
-static void set_memory_parts(struct csv_table *t, const struct arm_result *pager)
+/* Parts of what is paid in an arm with a daemon, as means over the steady part, to see where it
+ * goes. */
+static void set_memory_parts(struct csv_table *t, enum arm_kind kind, const struct arm_result *arm)
 {
-    uint64_t start_ns = pager->window_end_ns - (pager->window_end_ns - pager->window_start_ns) / 4;
-    double daemon = 0, blocks = 0, rings = 0, cost = 0;
+    uint64_t start_ns = span_start_ns(arm, SPAN_STEADY);
+    double daemon = 0, blocks = 0, rings = 0, zram = 0, cost = 0;
     size_t count = 0;
-    for (size_t i = 0; i < pager->memory.count; i++) {
-        const struct memory_sample *s = &pager->memory.samples[i];
-        if (s->time_ns < start_ns || s->time_ns > pager->window_end_ns)
+    for (size_t i = 0; i < arm->memory.count; i++) {
+        const struct memory_sample *s = &arm->memory.samples[i];
+        if (s->time_ns < start_ns || s->time_ns > arm->window_end_ns)
             continue;
         daemon += (double)(s->daemon.pss_kib - s->daemon.memfd_pss_kib);
         blocks += (double)s->store_blocks_kib;
         rings += (double)(s->target.pager_pss_kib - s->target.store_pss_kib);
+        zram += (double)s->zram_used_kib;
         cost += (double)s->cost_us;
         count++;
     }
     if (count == 0)
         return;
     double mib = (double)count * 1024;
-    csv_table_set(t, "pager_daemon_pss_without_memfds_steady_mib", "%.3f", daemon / mib);
-    csv_table_set(t, "pager_daemon_memfd_blocks_steady_mib", "%.3f", blocks / mib);
-    csv_table_set(t, "pager_target_ring_maps_pss_steady_mib", "%.3f", rings / mib);
-    csv_table_set(t, "pager_sample_cost_us", "%.0f", cost / (double)count);
+    set_for_arm(t, kind, "daemon_pss_without_memfds_steady_mib", daemon / mib);
+    set_for_arm(t, kind, "daemon_memfd_blocks_steady_mib", blocks / mib);
+    set_for_arm(t, kind, "target_ring_maps_pss_steady_mib", rings / mib);
+    if (kind == ARM_ZRAM)
+        set_for_arm(t, kind, "used_steady_mib", zram / mib);
+    set_for_arm(t, kind, "sample_cost_us", cost / (double)count);
 }
 
 /* ---- the session ---------------------------------------------------------------------------- */
@@ -162,7 +202,7 @@ void compare_column_name(const char *export_name, char *ret_name, size_t size)
 }
 
 /* Percent of the session's wall time. */
-static void set_cpu(struct csv_table *t, const struct csv_row *session)
+static void set_cpu(struct csv_table *t, enum arm_kind kind, const struct csv_row *session)
 {
     double wall_ns = csv_row_number(session, "wall_ms") * 1e6;
     double daemon = csv_row_number(session, "daemon_cpu_ns");
@@ -172,45 +212,74 @@ static void set_cpu(struct csv_table *t, const struct csv_row *session)
     double total = daemon + agent + porter;
     if (wall_ns <= 0)
         return;
-    csv_table_set(t, "pager_daemon_cpu_pct_total", "%.3f", 100 * total / wall_ns);
-    csv_table_set(t, "pager_bg_cpu_pct", "%.3f",
-                  100 * (total > fault ? total - fault : 0) / wall_ns);
-    csv_table_set(t, "pager_fault_cpu_pct", "%.3f", 100 * fault / wall_ns);
-    csv_table_set(t, "pager_daemon_process_cpu_pct", "%.3f", 100 * daemon / wall_ns);
-    csv_table_set(t, "pager_agent_cpu_pct", "%.3f", 100 * agent / wall_ns);
-    csv_table_set(t, "pager_porter_cpu_pct", "%.3f", 100 * porter / wall_ns);
+    set_for_arm(t, kind, "daemon_cpu_pct_total", 100 * total / wall_ns);
+    set_for_arm(t, kind, "bg_cpu_pct", 100 * (total > fault ? total - fault : 0) / wall_ns);
+    set_for_arm(t, kind, "fault_cpu_pct", 100 * fault / wall_ns);
+    set_for_arm(t, kind, "daemon_process_cpu_pct", 100 * daemon / wall_ns);
+    set_for_arm(t, kind, "agent_cpu_pct", 100 * agent / wall_ns);
+    set_for_arm(t, kind, "porter_cpu_pct", 100 * porter / wall_ns);
+}
+
+/* CPU time of the threads inside the target over the measured part. */
+static double threads_cpu_ns(const struct arm_result *arm)
+{
+    static const char *const names[] = {"agent_cpu_ns", "porter_cpu_ns"};
+    double sum = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char field[64];
+        snprintf(field, sizeof(field), "pager_%s", names[i]);
+        sum += field_of(arm, field);
+        snprintf(field, sizeof(field), "warm_up_pager_%s", names[i]);
+        double before = field_of(arm, field);
+        sum -= isnan(before) ? 0 : before;
+    }
+    return sum;
 }
 
 /* The same total over the measured part alone: the session also holds the checking of all bytes
  * afterwards, which brings every page back. */
-static void set_window_cpu(struct csv_table *t, const struct arm_result *pager)
+static void set_window_cpu(struct csv_table *t, enum arm_kind kind, const struct arm_result *arm)
 {
     const struct memory_sample *first = NULL, *last = NULL;
-    for (size_t i = 0; i < pager->memory.count; i++) {
-        const struct memory_sample *s = &pager->memory.samples[i];
-        if (s->time_ns < pager->window_start_ns || s->time_ns > pager->window_end_ns)
+    for (size_t i = 0; i < arm->memory.count; i++) {
+        const struct memory_sample *s = &arm->memory.samples[i];
+        if (s->time_ns < arm->warm_up_end_ns || s->time_ns > arm->window_end_ns)
             continue;
         first = first ? first : s;
         last = s;
     }
-    double agent, porter, window_ns = (double)(pager->window_end_ns - pager->window_start_ns);
-    if (!pager->json || !first || last == first ||
-        !json_find_number(pager->json, "pager_agent_cpu_ns", &agent) ||
-        !json_find_number(pager->json, "pager_porter_cpu_ns", &porter))
+    if (!first || last == first)
         return;
     double daemon_pct = 100 * (double)(last->daemon_cpu_ms - first->daemon_cpu_ms) * 1e6 /
                         (double)(last->time_ns - first->time_ns);
-    csv_table_set(t, "pager_window_cpu_pct", "%.3f",
-                  daemon_pct + 100 * (agent + porter) / window_ns);
+    double window_ns = (double)(arm->window_end_ns - arm->warm_up_end_ns);
+    set_for_arm(t, kind, "window_cpu_pct", daemon_pct + 100 * threads_cpu_ns(arm) / window_ns);
 }
 
-static void copy_session(struct csv_table *t, const struct csv_row *session)
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* A p99.9 of fewer values than carry one is left empty. */
+static bool is_too_few(const struct csv_row *session, const char *name)
+{
+    char count_name[96];
+    if (!ends_with(name, "_p999"))
+        return false;
+    snprintf(count_name, sizeof(count_name), "%.*s_n", (int)(strlen(name) - strlen("_p999")), name);
+    return csv_row_number(session, count_name) < (double)LATENCY_P999_MIN;
+}
+
+static void copy_session(struct csv_table *t, enum arm_kind kind, const struct csv_row *session)
 {
     for (size_t i = 0; i < session->count; i++) {
         char name[96], column[112];
         compare_column_name(session->names[i], name, sizeof(name));
-        snprintf(column, sizeof(column), "pager_%s", name);
-        csv_table_set(t, column, "%s", session->values[i]);
+        snprintf(column, sizeof(column), "%s_%s", arm_names[kind], name);
+        csv_table_set(t, column, "%s",
+                      is_too_few(session, session->names[i]) ? "" : session->values[i]);
     }
 }
 
@@ -219,59 +288,80 @@ static void copy_session(struct csv_table *t, const struct csv_row *session)
 static void set_what_ran(struct csv_table *t, const struct arm_result *const arms[ARM_NR])
 {
     static const char *const texts[] = {"content", "unit", "period"};
-    static const char *const numbers[] = {"duration_sec", "workers", "seed", "region_bytes"};
-    const struct arm_result *arm = arms[ARM_BASELINE] ? arms[ARM_BASELINE] : arms[ARM_PAGER];
+    static const char *const numbers[] = {"duration_sec", "warm_up_sec", "workers", "seed",
+                                          "region_bytes"};
+    const struct arm_result *arm = NULL;
+    for (enum arm_kind kind = 0; kind < ARM_NR && !(arm && arm->json); kind++)
+        arm = arms[kind] ? arms[kind] : arm;
+    if (!arm || !arm->json)
+        return;
     char text[64];
     double number;
-    for (size_t i = 0; arm->json && i < sizeof(texts) / sizeof(texts[0]); i++) {
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (json_find_string(arm->json, texts[i], text, sizeof(text)))
             csv_table_set(t, texts[i], "%s", text);
     }
-    for (size_t i = 0; arm->json && i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (json_find_number(arm->json, numbers[i], &number))
             csv_table_set(t, numbers[i], "%.15g", number);
     }
 }
 
-/* OK, UNCHECKED (the bytes were not looked at) or INVALID with the reason. */
+/* OK; UNCHECKED: the bytes were not looked at; INVALID: some were wrong; FAILED: an arm could not be
+ * run to its end. With the reason. */
 static int set_verdict(struct csv_table *t, const struct arm_result *const arms[ARM_NR])
 {
     int code = 0;
     double errors = 0, checked_least = 1;
-    const char *problem = "";
+    char reason[300] = "";
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
-        double value;
         if (!arms[kind])
             continue;
-        if (arms[kind]->json && json_find_number(arms[kind]->json, "verify_errors", &value))
-            errors += value;
-        if (!arms[kind]->json || !json_find_number(arms[kind]->json, "pages_checked", &value))
-            value = 0;
-        checked_least = value < checked_least ? value : checked_least;
+        double its_errors = field_of(arms[kind], "verify_errors");
+        double checked = field_of(arms[kind], "pages_checked");
+        errors += its_errors > 0 ? its_errors : 0;
+        checked_least = !(checked >= checked_least) ? (checked > 0 ? checked : 0) : checked_least;
         if (arms[kind]->exit_code != 0 && code == 0) {
             code = arms[kind]->exit_code;
-            problem = arms[kind]->problem;
+            snprintf(reason, sizeof(reason), "%s: %s", arm_names[kind], arms[kind]->problem);
         }
     }
     if (errors > 0)
         code = 1;
     csv_table_set(t, "verify_errors", "%.0f", errors);
     csv_table_set(t, "verdict", "%s",
-                  code != 0            ? "INVALID"
+                  errors > 0           ? "INVALID"
+                  : code != 0          ? "FAILED"
                   : checked_least == 0 ? "UNCHECKED"
                                        : "OK");
-    csv_table_set(t, "problem", "%s", problem);
+    csv_table_set(t, "reason", "%s", reason);
     return code;
 }
 
-int compare_arms(struct csv_table *table, const struct arm_result *baseline,
-                 const struct arm_result *pager)
+bool compare_is_result(const struct csv_table *t, size_t row)
 {
-    const struct arm_result *const arms[ARM_NR] = {baseline, pager};
+    const char *verdict = csv_table_get(t, row, "verdict");
+    return strcmp(verdict, "INVALID") != 0 && strcmp(verdict, "FAILED") != 0;
+}
+
+static void set_warm_up(struct csv_table *t, const struct arm_result *const arms[ARM_NR])
+{
+    copy_field(t, arms, "units_per_sec_with_warm_up", "units_per_sec_with_warm_up");
+    set_ratios(t, arms, "units_per_sec_with_warm_up");
+    set_memory(t, arms, SPAN_WITH_WARM_UP);
+    copy_latency(t, arms, "touch_with_warm_up", "touch_with_warm_up");
+    copy_latency(t, arms, "touch_over_1us_with_warm_up", "touch_over_1us_with_warm_up");
+    copy_latency(t, arms, "period_with_warm_up", "period_with_warm_up");
+}
+
+int compare_arms(struct csv_table *table, const struct arm_result *const arms[ARM_NR])
+{
+    double warm_up_sec = 0;
     int code = set_verdict(table, arms);
     set_what_ran(table, arms);
-    set_ratio(table, arms, "units_per_sec");
-    set_ratio(table, arms, "elapsed_ms");
+    set_ratios(table, arms, "units_per_sec");
+    set_ratios(table, arms, "elapsed_ms");
+    set_ratios(table, arms, "period_mean_ns");
     copy_field(table, arms, "units_per_sec", "units_per_sec");
     copy_field(table, arms, "units_missed", "units_missed");
     copy_field(table, arms, "elapsed_ms", "elapsed_ms");
@@ -282,13 +372,20 @@ int compare_arms(struct csv_table *table, const struct arm_result *baseline,
     copy_latency(table, arms, "touch", "touch");
     copy_latency(table, arms, "touch_over_1us", "touch_over_1us");
     copy_latency(table, arms, "period", "period");
-    set_gnu_time(table, ARM_BASELINE, baseline);
-    set_gnu_time(table, ARM_PAGER, pager);
-    if (pager && pager->has_session) {
-        set_memory_parts(table, pager);
-        set_cpu(table, &pager->session);
-        set_window_cpu(table, pager);
-        copy_session(table, &pager->session);
+    if (csv_table_get_number(table, csv_table_rows(table) - 1, "warm_up_sec", &warm_up_sec) &&
+        warm_up_sec > 0)
+        set_warm_up(table, arms);
+    for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
+        if (has_columns(arms, kind))
+            set_gnu_time(table, kind, arms[kind]);
+    }
+    for (enum arm_kind kind = ARM_PAGER; kind < ARM_NR; kind++) {
+        if (!arms[kind] || !arms[kind]->has_session)
+            continue;
+        set_memory_parts(table, kind, arms[kind]);
+        set_cpu(table, kind, &arms[kind]->session);
+        set_window_cpu(table, kind, arms[kind]);
+        copy_session(table, kind, &arms[kind]->session);
     }
     return code;
 }

@@ -2,6 +2,7 @@
 #include "csv.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ struct csv_table {
 static void *need(void *memory)
 {
     if (!memory) {
-        fputs("ab: out of memory\n", stderr);
+        fputs("out of memory\n", stderr);
         abort();
     }
     return memory;
@@ -77,6 +78,11 @@ static size_t make_column(struct csv_table *t, const char *name)
     return c;
 }
 
+void csv_table_add_column(struct csv_table *t, const char *column)
+{
+    (void)make_column(t, column);
+}
+
 void csv_table_set(struct csv_table *t, const char *column, const char *format, ...)
 {
     char text[512];
@@ -128,19 +134,40 @@ const char *csv_table_column(const struct csv_table *t, size_t column)
     return column < t->nr_columns ? t->columns[column] : NULL;
 }
 
+struct csv_names csv_table_names(const struct csv_table *t, const char *column)
+{
+    struct csv_names found = {.count = 0};
+    for (size_t r = 0; r < t->nr_rows; r++) {
+        const char *name = csv_table_get(t, r, column);
+        size_t i = 0;
+        while (i < found.count && strcmp(found.names[i], name) != 0)
+            i++;
+        if (i == found.count && i < CSV_NAMES_MAX)
+            found.names[found.count++] = name;
+    }
+    return found;
+}
+
 int csv_table_write(const struct csv_table *t, const char *path)
 {
-    FILE *out = fopen(path, "w");
+    char new_path[PATH_MAX];
+    if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path))
+        return -ENAMETOOLONG;
+    FILE *out = fopen(new_path, "w");
     if (!out)
         return -errno;
     for (size_t c = 0; c < t->nr_columns; c++)
         fprintf(out, "%s%s", c ? "," : "", t->columns[c]);
     for (size_t r = 0; r < t->nr_rows; r++) {
-        for (size_t c = 0; c < t->nr_columns; c++)
-            fprintf(out, "%c%s", c ? ',' : '\n', csv_table_get(t, r, t->columns[c]));
+        for (size_t c = 0; c < t->nr_columns; c++) {
+            const char *cell = c < t->row_lengths[r] && t->rows[r][c] ? t->rows[r][c] : "";
+            fprintf(out, "%c%s", c ? ',' : '\n', cell);
+        }
     }
     fputc('\n', out);
-    return fclose(out) == 0 ? 0 : -EIO;
+    if (fclose(out) != 0)
+        return -EIO;
+    return rename(new_path, path) == 0 ? 0 : -errno;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

@@ -175,6 +175,8 @@ int memory_sample(pid_t target, pid_t daemon, struct memory_sample *ret_sample)
 
 uint64_t memory_paid_kib(const struct memory_sample *s)
 {
+    if (s->is_zram)
+        return s->target.pss_kib + s->zram_used_kib;
     return s->target.pss_kib - s->target.store_pss_kib + s->daemon.pss_kib -
            s->daemon.memfd_pss_kib + s->store_blocks_kib;
 }
@@ -224,17 +226,18 @@ int memory_series_write(const struct memory_series *series, uint64_t start_ns, u
         return -errno;
     fprintf(out, "time_ms,is_in_window,target_pss_kib,target_store_map_pss_kib,"
                  "target_pager_map_pss_kib,daemon_pss_without_memfds_kib,daemon_memfd_blocks_kib,"
-                 "paid_kib,daemon_cpu_ms,sample_cost_us\n");
+                 "paid_kib,daemon_cpu_ms,sample_cost_us,zram_used_kib\n");
     for (size_t i = 0; i < series->count; i++) {
         const struct memory_sample *s = &series->samples[i];
-        fprintf(out, "%.0f,%d,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu\n",
+        fprintf(out, "%.0f,%d,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu\n",
                 ((double)s->time_ns - (double)start_ns) / 1e6,
                 s->time_ns >= start_ns && s->time_ns <= end_ns,
                 (unsigned long long)s->target.pss_kib, (unsigned long long)s->target.store_pss_kib,
                 (unsigned long long)s->target.pager_pss_kib,
                 (unsigned long long)(s->daemon.pss_kib - s->daemon.memfd_pss_kib),
                 (unsigned long long)s->store_blocks_kib, (unsigned long long)memory_paid_kib(s),
-                (unsigned long long)s->daemon_cpu_ms, (unsigned long long)s->cost_us);
+                (unsigned long long)s->daemon_cpu_ms, (unsigned long long)s->cost_us,
+                (unsigned long long)s->zram_used_kib);
     }
     return fclose(out) == 0 ? 0 : -EIO;
 }

@@ -3,6 +3,8 @@
  * Net memory saved = baseline target's Pss - (target's Pss without its map of the store
  *                    + daemon's Pss without its memfds + blocks held by those memfds).
  *
+ * In the arm with zram: baseline target's Pss - (target's Pss + what zram's pages cost).
+ *
  * Every file that the daemon holds is paid for once, by its blocks. The target's maps of the other
  * shared memory (rings) stay in its Pss and are thereby counted twice, at the pager's expense. */
 #ifndef BENCH_MEMORY_H
@@ -37,12 +39,15 @@ struct memory_sample {
     struct memory_maps target, daemon; /* daemon: zeros in the baseline arm */
     uint64_t store_blocks_kib;         /* of the daemon's memfds */
     uint64_t daemon_cpu_ms;
+    bool is_zram; /* pages that are out are in zram, and the daemon only chooses them */
+    uint64_t zram_used_kib;
     uint64_t cost_us; /* of taking this sample */
 };
 
 /* daemon 0: there is none. -errno: the target is gone; no sample. */
 int memory_sample(pid_t target, pid_t daemon, struct memory_sample *ret_sample);
-/* What the sample's arm pays, in KiB, as above. */
+/* What the sample's arm pays, in KiB, as above. In the zram arm the daemon's own memory is not in
+ * it, in the peer's favour. */
 uint64_t memory_paid_kib(const struct memory_sample *s);
 
 struct memory_series {

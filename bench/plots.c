@@ -100,7 +100,7 @@ int plots_write(const char *results_dir)
             : -ENAMETOOLONG;
     bool is_drawn = has_gnuplot();
     if (!is_drawn)
-        fputs("ab: no gnuplot (package \"gnuplot-nox\"): no pictures, only their scripts; "
+        fputs("ab-repeats: no gnuplot (package \"gnuplot-nox\"): no pictures, only their scripts; "
               "continuing\n",
               stderr);
     for (size_t i = 0; i < plots_nr_pictures && r == 0 && children_stop_signal() == 0; i++) {
@@ -110,7 +110,7 @@ int plots_write(const char *results_dir)
         r = script_end(&s, folder);
         int drawn = r == 0 && is_drawn ? run_gnuplot(folder, plots_pictures[i].name) : 0;
         if (drawn < 0) {
-            fprintf(stderr, "ab: plots/%s.gp: %s; continuing\n", plots_pictures[i].name,
+            fprintf(stderr, "ab-repeats: plots/%s.gp: %s; continuing\n", plots_pictures[i].name,
                     strerror(-drawn));
             failed = failed ? failed : drawn;
         }

@@ -3,8 +3,8 @@
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
-/* From manifest.json, all_runs_long.csv, aggregate.csv and plots/, whichever are there; a part that
- * is not is said to be missing. -errno: no all_runs_long.csv, or the page can't be written. */
+/* From manifest.json, the rows of all runs, aggregate.csv and plots/, whichever are there; a part
+ * that is not is said to be missing. -errno: no rows, or the page can't be written. */
 int report_write(const char *results_dir);
 
 #endif

@@ -1,12 +1,13 @@
 /* results.c - see results.h. */
 #include "results.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "runs.h"
 
 const char *const results_arm_names[RESULTS_ARM_NR] = {"baseline", "pager", "zram"};
 
@@ -56,11 +57,8 @@ void results_of_table(struct csv_table *rows, const char *folder, struct results
 
 int results_read(const char *folder, struct results *ret_results)
 {
-    char path[PATH_MAX];
     struct csv_table *rows;
-    if (snprintf(path, sizeof(path), "%s/all_runs_long.csv", folder) >= (int)sizeof(path))
-        return -ENAMETOOLONG;
-    int r = csv_table_read(path, &rows);
+    int r = runs_read(folder, &rows);
     if (r == 0)
         results_of_table(rows, folder, ret_results);
     return r;

@@ -21,13 +21,13 @@ extern const char *const results_arm_names[RESULTS_ARM_NR];
 
 struct results {
     const char *folder;
-    struct csv_table *rows; /* all_runs_long.csv */
+    struct csv_table *rows; /* of all runs */
     const char *workloads[RESULTS_WORKLOADS_MAX];
     size_t nr_workloads;
     bool has_arm[RESULTS_ARM_NR];
 };
 
-/* -ENOENT: no all_runs_long.csv. */
+/* -ENOENT: neither runs/ nor all_runs_long.csv is there. No rows is no error. */
 int results_read(const char *folder, struct results *ret_results);
 /* Takes the table, which becomes the results'. */
 void results_of_table(struct csv_table *rows, const char *folder, struct results *ret_results);

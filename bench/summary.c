@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare.h"
+
 #define VALUES_MAX 1000u
-#define WORKLOADS_MAX 32u
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -21,8 +22,7 @@ struct summary_spread summary_spread(const struct csv_table *t, const char *work
     size_t count = 0;
     for (size_t r = 0; r < csv_table_rows(t) && count < VALUES_MAX; r++) {
         if (strcmp(csv_table_get(t, r, "workload"), workload) == 0 &&
-            strcmp(csv_table_get(t, r, "verdict"), "INVALID") != 0 &&
-            csv_table_get_number(t, r, column, &values[count]))
+            compare_is_result(t, r) && csv_table_get_number(t, r, column, &values[count]))
             count++;
     }
     if (count == 0)
@@ -58,25 +58,6 @@ static void put_median(FILE *out, int width, struct summary_spread s, double div
         fprintf(out, " %*s", width, "-");
 }
 
-struct names {
-    const char *names[WORKLOADS_MAX];
-    size_t count;
-};
-
-static struct names workloads_of(const struct csv_table *t)
-{
-    struct names found = {.count = 0};
-    for (size_t r = 0; r < csv_table_rows(t); r++) {
-        const char *name = csv_table_get(t, r, "workload");
-        bool is_known = false;
-        for (size_t i = 0; i < found.count; i++)
-            is_known = is_known || strcmp(found.names[i], name) == 0;
-        if (!is_known && found.count < WORKLOADS_MAX)
-            found.names[found.count++] = name;
-    }
-    return found;
-}
-
 /* Over all rows, invalid ones first of all. */
 static double sum_errors(const struct csv_table *t, const char *workload)
 {
@@ -91,7 +72,7 @@ static double sum_errors(const struct csv_table *t, const char *workload)
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
-static void write_outcome(FILE *out, const struct csv_table *t, const struct names *names,
+static void write_outcome(FILE *out, const struct csv_table *t, const struct csv_names *names,
                           bool has_repeats)
 {
     int wide = has_repeats ? 22 : 8;
@@ -111,7 +92,7 @@ static void write_outcome(FILE *out, const struct csv_table *t, const struct nam
     }
 }
 
-static void write_touches(FILE *out, const struct csv_table *t, const struct names *names)
+static void write_touches(FILE *out, const struct csv_table *t, const struct csv_names *names)
 {
     static const struct {
         const char *column;
@@ -139,7 +120,7 @@ static void write_touches(FILE *out, const struct csv_table *t, const struct nam
     }
 }
 
-static void write_activity(FILE *out, const struct csv_table *t, const struct names *names)
+static void write_activity(FILE *out, const struct csv_table *t, const struct csv_names *names)
 {
     fprintf(out, "\n%-18s %9s %9s %9s %9s %12s %12s\n", "what the pager did", "evicted", "stored",
             "faults", "restored", "missing p99", "restore p99");
@@ -164,13 +145,13 @@ static void write_verdicts(FILE *out, const struct csv_table *t)
         const char *verdict = csv_table_get(t, r, "verdict");
         if (strcmp(verdict, "OK") != 0)
             fprintf(out, "%s: %s repeat %s %s\n", verdict, csv_table_get(t, r, "workload"),
-                    csv_table_get(t, r, "repeat"), csv_table_get(t, r, "problem"));
+                    csv_table_get(t, r, "repeat"), csv_table_get(t, r, "reason"));
     }
 }
 
 void summary_write(FILE *out, const struct csv_table *t)
 {
-    struct names names = workloads_of(t);
+    struct csv_names names = csv_table_names(t, "workload");
     bool has_repeats = csv_table_rows(t) > names.count;
     write_outcome(out, t, &names, has_repeats);
     write_touches(out, t, &names);

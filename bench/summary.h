@@ -13,7 +13,7 @@ struct summary_spread {
     size_t count; /* 0: no row had the cell */
 };
 
-/* Of a column over the rows of one workload that are not INVALID. The median of an even number is
+/* Of a column over the rows of one workload that are results. The median of an even number is
  * the mean of the middle two. */
 struct summary_spread summary_spread(const struct csv_table *t, const char *workload,
                                      const char *column);

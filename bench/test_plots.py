@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""test_plots PLOT [--keep DIR] - the pictures and the page of results made up here.
+"""test_plots AB_REPEATS [--keep DIR] - the pictures and the page of results made up here.
 
 Shown: each picture is there in both formats and has something on it; a zero on a logarithmic axis is
 "n/a"; what is invalid is red and says so, what failed is said to be left out; mmap_churn is in no
@@ -139,6 +139,8 @@ def make_results(folder, arms=("baseline", "pager"), workloads=WORKLOADS, nr_run
             for arm in arms:
                 write_arm(rng, folder / f"runs/run-{run:03d}/{workload}/{arm}", workload, arm,
                           row.get(f"{arm}_memory_paid_steady_mib", MIB[workload]))
+        without_run = [{k: v for k, v in row.items() if k != "run"} for row in rows if row["run"] == run]
+        write_table(folder / f"runs/run-{run:03d}/comparison.csv", without_run)
     write_table(folder / "all_runs_long.csv", rows)
     write_table(folder / "aggregate.csv", aggregate_of(rows))
     manifest = manifest or {
@@ -195,7 +197,7 @@ def check(is_so, what):
 
 
 def draw(plot, folder, env=None):
-    done = subprocess.run([plot, folder], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    done = subprocess.run([plot, "plot", folder], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=240, env=env)
     check(done.returncode == 0, f"{folder.name}: plot ends with 0, not {done.returncode}")
     return done.stderr
@@ -308,21 +310,27 @@ def draws_what_there_is(plot, work):
 def draws_what_was_cut_short(plot, work):
     folder = work / "cut"
     make_results(folder, nr_runs=2)
-    for path in ("manifest.json", "aggregate.csv"):
+    for path in ("manifest.json", "aggregate.csv", "all_runs_long.csv",
+                 "runs/run-001/anon_streamer/pager/memory.csv"):
         (folder / path).unlink()
-    shutil.rmtree(folder / "runs/run-002")
-    (folder / "runs/run-001/anon_streamer/pager/memory.csv").unlink()
-    memory = folder / "runs/run-001/half_idle_heap/pager/memory.csv"
-    memory.write_text(memory.read_text()[:700])
-    table = folder / "all_runs_long.csv"
-    table.write_text(table.read_text()[:-400])
+    for path in ("runs/run-001/half_idle_heap/pager/memory.csv", "runs/run-002/comparison.csv",
+                 "runs/run-001/interactive_burst/pager/touch_latency.csv"):
+        whole = (folder / path).read_text()
+        (folder / path).write_text(whole[:len(whole) * 2 // 3])
     draw(plot, folder)
     check_pictures(folder)
     check_page(folder)
 
+    moved = work / "without-runs"
+    make_results(moved, nr_runs=2)
+    shutil.rmtree(moved / "runs")
+    draw(plot, moved)
+    check_pictures(moved)
+    _, text = check_page(moved)
+    check("2 of 2" in text, "without runs/: all_runs_long.csv has the rows")
+
     empty = work / "empty"
-    empty.mkdir()
-    (empty / "all_runs_long.csv").write_text("run,workload,verdict\n")
+    (empty / "runs").mkdir(parents=True)
     draw(plot, empty)
     check_pictures(empty)
     check_page(empty)

@@ -21,9 +21,10 @@ static void work(struct worker *w)
         while (at < w->nr_pages && w->toucher.last_ns < run->deadline_ns)
             pages_touch(region, w->first_page + at++, &w->toucher);
         if (at == w->nr_pages)
-            latency_record(&w->periods, w->toucher.last_ns - start_ns);
+            run_period(w, w->toucher.last_ns, w->toucher.last_ns - start_ns);
     } while (run_idle(w, idle_ns, idle_jitter));
     w->units = (double)w->toucher.nr_touches / (double)region->count;
+    w->warm_up_units = (double)w->toucher.nr_warm_up_touches / (double)region->count;
 }
 
 int main(int argc, char **argv)

@@ -38,7 +38,8 @@ static int churn_once(struct worker *w, struct pages *map)
         r = pager_unregister(pager, map->base, bytes);
     (void)munmap(map->base, bytes); /* our own whole map: cannot fail */
     map->base = NULL;
-    latency_record(&w->periods, (pace_now_ns() - checked_ns) + (touched_ns - start_ns));
+    uint64_t end_ns = pace_now_ns();
+    run_period(w, end_ns, (end_ns - checked_ns) + (touched_ns - start_ns));
     return r;
 }
 
@@ -62,6 +63,7 @@ static void work(struct worker *w)
             pages_free(&map);
             now_ns = pace_now_ns();
             w->units += w->failure == 0;
+            w->warm_up_units += w->failure == 0 && now_ns < run->warm_up_end_ns;
         }
         uint64_t next_ns = pace_next_ns(&pace, now_ns);
         pace_sleep_until_ns(next_ns < run->deadline_ns ? next_ns : run->deadline_ns);

@@ -41,12 +41,13 @@ static void work(struct worker *w)
         for (uint64_t i = 0; i < due && w->toucher.last_ns < run->deadline_ns; i++)
             pages_touch(region, w->first_page + choose_page(w, nr_hot), &w->toucher);
         if (due > 0)
-            latency_record(&w->periods, w->toucher.last_ns - batch_ns);
+            run_period(w, w->toucher.last_ns, w->toucher.last_ns - batch_ns);
         uint64_t next_ns = pace_next_ns(&pace, w->toucher.last_ns);
         pace_sleep_until_ns(next_ns < run->deadline_ns ? next_ns : run->deadline_ns);
         now_ns = pace_now_ns();
     }
     w->units = (double)w->toucher.nr_touches;
+    w->warm_up_units = (double)w->toucher.nr_warm_up_touches;
     w->units_asked = run->settings.duration_sec * rate;
 }
 

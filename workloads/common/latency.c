@@ -1,4 +1,4 @@
-/* latency.c - reading a histogram: merge, count, nearest-rank percentiles. */
+/* latency.c - reading a histogram: merge, count, nearest-rank percentiles, all of it as text. */
 #include "latency.h"
 
 uint64_t latency_bucket_top_ns(unsigned bucket)
@@ -15,6 +15,7 @@ void latency_merge(struct latency *into, const struct latency *from)
 {
     for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
         into->buckets[i] += from->buckets[i];
+    into->sum_ns += from->sum_ns;
     if (from->max_ns > into->max_ns)
         into->max_ns = from->max_ns;
 }
@@ -42,4 +43,18 @@ uint64_t latency_percentile_ns(const struct latency *l, uint64_t from_ns, unsign
         }
     }
     return l->max_ns;
+}
+
+void latency_write_csv(const struct latency *l, FILE *out)
+{
+    fputs("upper_ns,count\n", out);
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        uint64_t top_ns = latency_bucket_top_ns(i);
+        if (l->buckets[i] == 0)
+            continue;
+        if (i == LATENCY_BUCKETS - 1 || top_ns > l->max_ns)
+            top_ns = l->max_ns;
+        fprintf(out, "%llu,%llu\n", (unsigned long long)top_ns,
+                (unsigned long long)l->buckets[i]);
+    }
 }

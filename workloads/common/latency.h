@@ -1,10 +1,11 @@
 /* latency.h - a histogram of durations in ns: 16 buckets to an octave, so a percentile is read to
- * within 1/16 of its value, never below it; the largest value is exact. One thread writes; merge
- * when the writers are done. */
+ * within 1/16 of its value, never below it; the largest value and the mean are exact. One thread
+ * writes; merge when the writers are done. */
 #ifndef WORKLOADS_LATENCY_H
 #define WORKLOADS_LATENCY_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #define LATENCY_SUB_BITS 4
 #define LATENCY_OCTAVES 40 /* to 2^40 ns, 18 minutes; longer ones count in the last bucket */
@@ -13,7 +14,7 @@
 #define LATENCY_P999_MIN UINT64_C(10000) /* fewer values do not carry a p99.9 */
 
 struct latency {
-    uint64_t max_ns;
+    uint64_t max_ns, sum_ns;
     uint64_t buckets[LATENCY_BUCKETS];
 };
 
@@ -35,6 +36,7 @@ uint64_t latency_bucket_top_ns(unsigned bucket);
 static inline void latency_record(struct latency *l, uint64_t ns)
 {
     l->buckets[latency_bucket(ns)]++;
+    l->sum_ns += ns;
     if (ns > l->max_ns)
         l->max_ns = ns;
 }
@@ -45,5 +47,9 @@ void latency_merge(struct latency *into, const struct latency *from);
  * nearest-rank percentile (0 when there is none). per_mille: 500, 950, 990, 999. */
 uint64_t latency_count(const struct latency *l, uint64_t from_ns);
 uint64_t latency_percentile_ns(const struct latency *l, uint64_t from_ns, unsigned per_mille);
+
+/* "upper_ns,count", a line for each bucket that is not empty, shortest first. upper_ns is the
+ * longest that the bucket can hold, in the last line the longest that there was. */
+void latency_write_csv(const struct latency *l, FILE *out);
 
 #endif

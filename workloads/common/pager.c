@@ -61,11 +61,11 @@ uint64_t *pager_read_stats(const struct pp_pager *pager)
     return values;
 }
 
-void pager_report(const uint64_t *values, struct json *json)
+void pager_report(const uint64_t *values, const char *prefix, struct json *json)
 {
     for (size_t i = 0; values && i < pp_stats_count(); i++) {
         char name[96];
-        snprintf(name, sizeof(name), "pager_%s", pp_stats_name(i));
+        snprintf(name, sizeof(name), "%s_%s", prefix, pp_stats_name(i));
         json_uint(json, name, values[i]);
     }
 }

@@ -22,7 +22,7 @@ void pager_close(struct pp_pager *pager);
 /* The values of all statistics, to be freed; NULL without a pager. To be read when the clock stops:
  * checking the bytes afterwards brings every page back, and that is not the workload's doing. */
 uint64_t *pager_read_stats(const struct pp_pager *pager);
-/* Each as a field "pager_<name>". */
-void pager_report(const uint64_t *values, struct json *json);
+/* Each as a field "<prefix>_<name>"; nothing when values is NULL. */
+void pager_report(const uint64_t *values, const char *prefix, struct json *json);
 
 #endif

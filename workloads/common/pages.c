@@ -98,8 +98,10 @@ void pages_touch(const struct pages *p, size_t index, struct toucher *t)
         write_next(p, index);
     t->last_ns = pace_now_ns();
 
-    latency_record(&t->touches, t->last_ns - start_ns);
+    bool is_warm_up = t->last_ns < t->warm_up_end_ns;
+    latency_record(is_warm_up ? &t->warm_up_touches : &t->touches, t->last_ns - start_ns);
     t->nr_touches++;
+    t->nr_warm_up_touches += is_warm_up;
     if (!stamp_ok || !line_ok)
         count_error(p, index, stamp_ok ? line : 0, t);
 }

@@ -24,8 +24,9 @@ struct toucher {
     struct rng rng;
     double write_fraction;
     bool is_checking;
-    struct latency touches;
-    uint64_t nr_touches;
+    uint64_t warm_up_end_ns; /* touches that end before it stand apart */
+    struct latency touches, warm_up_touches;
+    uint64_t nr_touches, nr_warm_up_touches; /* all; of them in the warm-up */
     uint64_t verify_errors;
     uint64_t pages_checked; /* all 4096 bytes of them */
     uint64_t last_ns;       /* when the last touch ended */

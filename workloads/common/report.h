@@ -7,9 +7,18 @@
 
 #include "run.h"
 
-/* pager_stats as of pager_read_stats(). Returns the exit code that the result deserves: 0, or 1
- * when a byte was wrong or a worker could not go on. */
-int report_write(const struct run *run, const struct worker *workers, const uint64_t *pager_stats,
-                 FILE *out);
+/* Each as of pager_read_stats(); NULL: there are none. */
+struct pager_stats {
+    uint64_t *at_end;         /* when the clock stopped */
+    uint64_t *at_warm_up_end; /* NULL also when there was no warm-up */
+};
+
+/* Returns the exit code that the result deserves: 0, or 1 when a byte was wrong or a worker could
+ * not go on. */
+int report_write(const struct run *run, const struct worker *workers,
+                 const struct pager_stats *stats, FILE *out);
+
+/* The histogram of all touches after the warm-up (latency_write_csv). */
+void report_write_touches(const struct run *run, const struct worker *workers, FILE *out);
 
 #endif

@@ -18,6 +18,8 @@
 /* Every eighth page is not looked at before the pager stops, so that stopping has pages to bring
  * back; afterwards all are looked at. */
 #define LEFT_FOR_STOP 8u
+/* Streams of the seed: a worker's touches are i + 1, its pauses that and this. */
+#define IDLE_STREAM (UINT64_C(1) << 32)
 
 static const char *const content_choices[] = {"seed", "heap", "text", "random", NULL};
 
@@ -46,6 +48,7 @@ static void *worker_main(void *argument)
         return NULL; /* the pager did not start */
     w->start_ns = pace_now_ns();
     w->toucher.last_ns = w->start_ns;
+    w->toucher.warm_up_end_ns = crew->run->warm_up_end_ns;
     crew->run->workload->work(w);
     w->end_ns = pace_now_ns();
     return NULL;
@@ -54,12 +57,18 @@ static void *worker_main(void *argument)
 bool run_idle(struct worker *w, uint64_t idle_ns, double jitter)
 {
     if (jitter > 0)
-        idle_ns = (uint64_t)((double)idle_ns * (1 + jitter * (2 * rng_unit(&w->toucher.rng) - 1)));
+        idle_ns = (uint64_t)((double)idle_ns * (1 + jitter * (2 * rng_unit(&w->idle_rng) - 1)));
     uint64_t until_ns = pace_now_ns() + idle_ns;
     if (until_ns > w->run->deadline_ns)
         until_ns = w->run->deadline_ns;
     pace_sleep_until_ns(until_ns);
     return until_ns < w->run->deadline_ns;
+}
+
+void run_period(struct worker *w, uint64_t end_ns, uint64_t duration_ns)
+{
+    bool is_warm_up = end_ns < w->run->warm_up_end_ns;
+    latency_record(is_warm_up ? &w->warm_up_periods : &w->periods, duration_ns);
 }
 
 /* ---- checking ------------------------------------------------------------------------------- */
@@ -118,6 +127,7 @@ static int make_workers(struct run *run, struct worker **ret_workers)
             .index = i,
             .first_page = first,
             .nr_pages = next - first,
+            .idle_rng = rng_new(s->seed, IDLE_STREAM + i + 1),
             .toucher = {.rng = rng_new(s->seed, i + 1),
                         .write_fraction = s->write_fraction,
                         .is_checking = s->is_checking},
@@ -143,8 +153,8 @@ static int start_pager(struct run *run)
     return r;
 }
 
-/* Fills, starts the pager, works. */
-static int run_workers(struct run *run, struct worker *workers)
+/* Fills, starts the pager, works. What the pager had counted when the warm-up ended; NULL without. */
+static int run_workers(struct run *run, struct worker *workers, uint64_t **ret_warm_up_stats)
 {
     unsigned count = (unsigned)run->settings.workers;
     struct crew crew = {.run = run, .workers = workers};
@@ -165,9 +175,14 @@ static int run_workers(struct run *run, struct worker *workers)
     int r = start_pager(run);
     if (r == 0) {
         run->start_ns = pace_now_ns();
+        run->warm_up_end_ns = run->start_ns + (uint64_t)(run->settings.warm_up_sec * 1e9);
         run->deadline_ns = run->start_ns + (uint64_t)(run->settings.duration_sec * 1e9);
     }
     pthread_barrier_wait(&crew.started);
+    if (r == 0 && run->settings.warm_up_sec > 0) {
+        pace_sleep_until_ns(run->warm_up_end_ns);
+        *ret_warm_up_stats = pager_read_stats(run->pager);
+    }
     for (unsigned i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
     pthread_barrier_destroy(&crew.filled);
@@ -193,23 +208,40 @@ static int finish(struct run *run, struct worker *workers)
     return r;
 }
 
-static int write_report(const struct run *run, const struct worker *workers,
-                        const uint64_t *pager_stats)
+/* "-": stdout, which close_output leaves open. */
+static FILE *open_output(const struct run *run, const char *path)
 {
-    const char *path = run->settings.json_path;
     FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
-    if (!out) {
+    if (!out)
         fprintf(stderr, "%s: %s: %s\n", run->workload->name, path, strerror(errno));
-        return EXIT_SYSTEM;
-    }
-    int code = report_write(run, workers, pager_stats, out);
+    return out;
+}
+
+static bool close_output(const struct run *run, const char *path, FILE *out)
+{
     bool is_written = fflush(out) == 0 && !ferror(out);
     if (out != stdout)
         is_written = fclose(out) == 0 && is_written;
-    if (!is_written) {
+    if (!is_written)
         fprintf(stderr, "%s: %s: could not be written\n", run->workload->name, path);
+    return is_written;
+}
+
+static int write_report(const struct run *run, const struct worker *workers,
+                        const struct pager_stats *stats)
+{
+    const char *path = run->settings.json_path, *touch_path = run->settings.touch_latency_path;
+    FILE *out = open_output(run, path);
+    if (!out)
         return EXIT_SYSTEM;
-    }
+    int code = report_write(run, workers, stats, out);
+    if (!close_output(run, path, out))
+        return EXIT_SYSTEM;
+    out = touch_path ? open_output(run, touch_path) : NULL;
+    if (out)
+        report_write_touches(run, workers, out);
+    if (touch_path && (!out || !close_output(run, touch_path, out)))
+        return EXIT_SYSTEM;
     return code;
 }
 
@@ -228,16 +260,17 @@ static int run_all(struct run *run)
         return EXIT_SYSTEM;
     }
     run->region.content = content;
-    uint64_t *pager_stats = NULL; /* as they were when the clock stopped */
+    struct pager_stats stats = {.at_end = NULL};
     int code = EXIT_NO_DAEMON;
-    if (run_workers(run, workers) == 0) {
-        pager_stats = pager_read_stats(run->pager);
+    if (run_workers(run, workers, &stats.at_warm_up_end) == 0) {
+        stats.at_end = pager_read_stats(run->pager);
         r = finish(run, workers);
-        code = write_report(run, workers, pager_stats);
+        code = write_report(run, workers, &stats);
         if (r < 0 && code == 0)
             code = EXIT_WRONG; /* a page is lost, or the pager did not stop */
     }
-    free(pager_stats);
+    free(stats.at_end);
+    free(stats.at_warm_up_end);
     pager_close(run->pager);
     free(workers);
     pages_free(&run->region);
@@ -255,6 +288,9 @@ static bool settings_make_sense(const struct workload *workload, const struct se
     else if (s->region_bytes > memory)
         fprintf(stderr, "%s: --region is more than the %llu MiB of this machine\n", workload->name,
                 (unsigned long long)(memory >> 20));
+    else if (s->warm_up_sec >= s->duration_sec)
+        fprintf(stderr, "%s: --warm-up-sec %g leaves nothing of --duration-sec %g\n",
+                workload->name, s->warm_up_sec, s->duration_sec);
     else
         return true;
     return false;
@@ -280,10 +316,14 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
     const struct option_row common[] = {
         {"duration-sec", OPTION_DOUBLE, &s->duration_sec, 0.01, DURATION_SEC_MAX, NULL,
          "time of the measured part"},
+        {"warm-up-sec", OPTION_DOUBLE, &s->warm_up_sec, 0, DURATION_SEC_MAX, NULL,
+         "of it at the start, left out of rates and latencies"},
         {"workers", OPTION_UINT, &s->workers, 1, WORKERS_MAX, NULL,
          "threads; region and rate are totals, split over them"},
         {"seed", OPTION_UINT, &s->seed, 0, 0x1p63, NULL, "of content and order"},
         {"json", OPTION_FILE, &s->json_path, 0, 0, NULL, "where the result goes; - is stdout"},
+        {"touch-latency", OPTION_STRING, &s->touch_latency_path, 0, 0, NULL,
+         "file for the histogram of all touches, as CSV"},
         {"use-process-pager", OPTION_FLAG, &s->use_pager, 0, 0, NULL,
          "let process-pager manage the memory"},
         {"socket", OPTION_STRING, &s->socket_path, 0, 0, NULL, "process-pagerd's socket"},

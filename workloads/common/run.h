@@ -19,8 +19,10 @@ struct pp_pager;
 /* What every workload can be told. */
 struct settings {
     double duration_sec;
+    double warm_up_sec; /* of them at the start, left out of rates and latencies */
     uint64_t workers, seed;
-    const char *json_path; /* "-": stdout */
+    const char *json_path;          /* "-": stdout */
+    const char *touch_latency_path; /* NULL: not asked for */
     bool use_pager, is_checking;
     const char *socket_path;
     uint64_t region_bytes; /* 0: the workload keeps no region */
@@ -36,8 +38,10 @@ struct worker {
     unsigned index;
     size_t first_page, nr_pages; /* its part of the region; disjoint from the others' */
     struct toucher toucher;
-    struct latency periods;    /* passes, bursts, batches or operations, in ns */
-    double units, units_asked; /* asked: 0 where no rate was asked for */
+    struct rng idle_rng; /* its own, so that a seed gives the same pauses in every arm */
+    struct latency periods, warm_up_periods; /* see run_period() */
+    double units, warm_up_units;             /* all; of them in the warm-up */
+    double units_asked;                      /* 0 where no rate was asked for */
     uint64_t start_ns, end_ns;
     int failure; /* -errno: the worker could not go on */
 };
@@ -55,7 +59,7 @@ struct run {
     struct settings settings;
     struct pages region;
     struct pp_pager *pager; /* NULL: the baseline arm */
-    uint64_t start_ns, deadline_ns;
+    uint64_t start_ns, warm_up_end_ns, deadline_ns;
 };
 
 /* 20 s, 4 workers, seed 1, content like the published workloads', every touch writes, checked, no
@@ -68,5 +72,7 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
 /* For work(): sleeps for idle_ns, longer or shorter by up to the fraction `jitter`, but not past
  * the deadline. False: the deadline has come. */
 bool run_idle(struct worker *w, uint64_t idle_ns, double jitter);
+/* For work(): a pass, burst, batch or operation took so long and ended at end_ns. */
+void run_period(struct worker *w, uint64_t end_ns, uint64_t duration_ns);
 
 #endif

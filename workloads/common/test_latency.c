@@ -153,6 +153,23 @@ static void options_are_stored_and_refused(void **state)
     }
 }
 
+/* 3, 3 and 1000 have buckets of their own or a top of their own; 1023 shares one with 1000. */
+static void a_histogram_is_written_and_its_mean_is_exact(void **state)
+{
+    (void)state;
+    static const uint64_t values[] = {3, 3, 1000, 1023, 70000};
+    struct latency a = {.max_ns = 0}, b = {.max_ns = 0};
+    char text[256] = "";
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        latency_record(i % 2 ? &a : &b, values[i]);
+    latency_merge(&a, &b);
+    assert_int_equal(a.sum_ns, 3 + 3 + 1000 + 1023 + 70000);
+    FILE *out = fmemopen(text, sizeof(text), "w");
+    latency_write_csv(&a, out);
+    fclose(out);
+    assert_string_equal(text, "upper_ns,count\n3,2\n1023,2\n70000,1\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +177,7 @@ int main(void)
         cmocka_unit_test(percentiles_are_nearest_rank),
         cmocka_unit_test(fast_ones_can_be_left_out),
         cmocka_unit_test(nothing_recorded_is_zero),
+        cmocka_unit_test(a_histogram_is_written_and_its_mean_is_exact),
         cmocka_unit_test(pace_hands_out_what_is_due),
         cmocka_unit_test(sizes_and_times_take_units),
         cmocka_unit_test(options_are_stored_and_refused),
