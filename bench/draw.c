@@ -65,11 +65,17 @@ void draw_note_verdicts(struct script *s, const struct results *results, const c
         script_note(s, "No run has been finished.");
 }
 
-/* Without a row there is no place for an axis. */
 void draw_need_row(struct script *s)
 {
     if (s->nr_rows == 0)
-        snprintf(s->rows[s->nr_rows++].label, sizeof(s->rows[0].label), "no runs");
+        snprintf(s->rows[s->nr_rows++].label, sizeof(s->rows[0].label), "nothing to show");
+}
+
+void draw_note_no_saving(struct script *s, const struct results *results)
+{
+    if (results->nr_workloads == 1 && draw_is_churn(results->workloads[0]))
+        script_note(s, "The workload that ran keeps its memory for milliseconds: there is nothing "
+                       "in it to be saved.");
 }
 
 void draw_format_ratio(double value, char *ret_text, size_t size)
@@ -82,7 +88,6 @@ void draw_format_pct(double value, char *ret_text, size_t size)
     snprintf(ret_text, size, "%.*f", fabs(value) < 9.95 ? 2 : 1, value);
 }
 
-/* "0.998 (0.991..1.004)"; of one run without the brackets. */
 void draw_tell_spread(const struct results_spread *spread, draw_format *format, const char *unit,
                       char *ret_text, size_t size)
 {
@@ -110,7 +115,6 @@ bool draw_is_churn(const char *workload)
     return strcmp(workload, RESULTS_CHURN) == 0;
 }
 
-/* The arms that a saving is known of; the pager always, to say n/a. */
 size_t draw_saving_arms(const struct results *results, enum results_arm ret_arms[2])
 {
     size_t n = 0;

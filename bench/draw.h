@@ -25,11 +25,13 @@ unsigned draw_colour_number(const char *colour);
  */
 struct script_row *draw_add_row(struct script *s, const struct results *results,
                                 const char *workload);
-/* Without a row there is no place for an axis. */
+/* Without a row there is no place for an axis: then one that says that there is nothing. */
 void draw_need_row(struct script *s);
 /* Notes: which runs are not in the picture, or are in it and don't count. Of one workload, or all.
  */
 void draw_note_verdicts(struct script *s, const struct results *results, const char *only);
+/* Says so where none of the workloads that ran has anything to save. */
+void draw_note_no_saving(struct script *s, const struct results *results);
 
 typedef void draw_format(double value, char *ret_text, size_t size);
 draw_format draw_format_ratio, draw_format_pct;

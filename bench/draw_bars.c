@@ -5,15 +5,27 @@
 
 #include "draw.h"
 
+/* The agent measures its work on faults in wall time: on a busy machine that may be more than all
+ * of its CPU time, and a part is never drawn larger than its whole. */
+static bool agent_on_faults(const struct results *results, size_t row, const char *name,
+                            double *ret_value)
+{
+    double agent, fault;
+    if (!results_cell(results, row, "pager_agent_cpu_pct", &agent) ||
+        !results_cell(results, row, name, &fault))
+        return false;
+    *ret_value = fault < agent ? fault : agent;
+    return true;
+}
+
 static bool agent_besides_faults(const struct results *results, size_t row, const char *name,
                                  double *ret_value)
 {
     double agent, fault;
-    (void)name;
     if (!results_cell(results, row, "pager_agent_cpu_pct", &agent) ||
-        !results_cell(results, row, "pager_fault_cpu_pct", &fault))
+        !agent_on_faults(results, row, name, &fault))
         return false;
-    *ret_value = agent > fault ? agent - fault : 0;
+    *ret_value = agent - fault;
     return true;
 }
 
@@ -52,8 +64,9 @@ void draw_cpu(struct script *s, const struct results *results)
     static const struct draw_series parts[] = {
         {"daemon", COLOUR_BLUE, POINT_SQUARE, results_cell, "pager_daemon_process_cpu_pct"},
         {"porter", COLOUR_SKY, POINT_SQUARE, results_cell, "pager_porter_cpu_pct"},
-        {"agent, other work", COLOUR_GREEN, POINT_SQUARE, agent_besides_faults, ""},
-        {"agent, faults and events", COLOUR_ORANGE, POINT_SQUARE, results_cell,
+        {"agent, other work", COLOUR_GREEN, POINT_SQUARE, agent_besides_faults,
+         "pager_fault_cpu_pct"},
+        {"agent, faults and events", COLOUR_ORANGE, POINT_SQUARE, agent_on_faults,
          "pager_fault_cpu_pct"},
     };
     double least = 0, most = 0, ends[SCRIPT_ROWS_MAX] = {0};
@@ -176,6 +189,7 @@ void draw_saved(struct script *s, const struct results *results)
     free(whiskers);
     free(crosses);
     draw_need_row(s);
+    draw_note_no_saving(s, results);
     script_linear_range(least, most, 4, &s->x_min, &s->x_max);
     if (least >= 0 && most >= 4)
         s->x_min = 0;

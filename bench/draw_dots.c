@@ -87,7 +87,8 @@ static void put_dots(struct dots *d, const struct draw_series *series, const cha
     }
     if (d->is_log && spread.zeros > 0) {
         size_t used = strlen(text);
-        snprintf(text + used, sizeof(its_row->values[i]) - used, "; n/a in %zu", spread.zeros);
+        snprintf(text + used, sizeof(its_row->values[i]) - used, "; zero (n/a) in %zu of %zu",
+                 spread.zeros, spread.zeros + spread.n);
     }
     dots_saw(d, spread.min);
     dots_saw(d, spread.max);

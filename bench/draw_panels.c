@@ -22,7 +22,7 @@ static void put_panels(struct script *s, const struct results *results, bool has
     fprintf(out, "array panel_titles[%zu]\narray panel_colours[%zu]\n", n > 0 ? n : 1,
             n > 0 ? n : 1);
     if (n == 0)
-        fputs("panel_titles[1] = 'no runs'; panel_colours[1] = '" COLOUR_INK "'\n", out);
+        fputs("panel_titles[1] = 'nothing to show'; panel_colours[1] = '" COLOUR_INK "'\n", out);
     for (size_t w = 0, p = 1; w < results->nr_workloads; w++) {
         const char *workload = results->workloads[w];
         if (!has_churn && draw_is_churn(workload))
@@ -48,6 +48,7 @@ static bool put_memory(FILE *out, const char *path, bool is_stacked, struct memo
 {
     struct csv_table *t;
     size_t count = 0;
+    bool has_window = isfinite(span->window_begin); /* that of the arm read before, the pager's */
     if (csv_table_read(path, &t) < 0)
         return false;
     for (size_t r = 0; r < csv_table_rows(t); r++) {
@@ -65,7 +66,7 @@ static bool put_memory(FILE *out, const char *path, bool is_stacked, struct memo
         else
             fprintf(out, "%.3f %.4f\n", ms / 1e3, paid / 1024);
         draw_widen(ms / 1e3, &span->begin, &span->end);
-        if (in_window > 0)
+        if (in_window > 0 && !has_window)
             draw_widen(ms / 1e3, &span->window_begin, &span->window_end);
         span->most = paid / 1024 > span->most ? paid / 1024 : span->most;
         count++;

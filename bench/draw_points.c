@@ -116,6 +116,7 @@ void draw_savings_vs_throughput(struct script *s, const struct results *results)
     finish_scatter(s, results, &at);
     if (nr_arms > 1)
         script_note(s, "Filled: pager. Open: zram. Black: the baseline.");
+    draw_note_no_saving(s, results);
     double low, high;
     script_linear_range(at.x_least, at.x_most, 0.1, &s->x_min, &s->x_max);
     script_linear_range(at.y_least, at.y_most, 4, &low, &high);

@@ -20,7 +20,8 @@ const struct meaning meanings[] = {
     {"pager_daemon_cpu_pct_total",
      "CPU time of all pager threads (daemon, agent, porter) over the session's wall time."},
     {"pager_fault_cpu_pct, pager_bg_cpu_pct",
-     "Of that total: the agent's time on faults and events; and the rest."},
+     "Of that total: the agent's work on faults and events; and the rest. That work is measured in "
+     "wall time: where the machine is busy it is more than the CPU time of it."},
     {"pager_daemon_process_cpu_pct, pager_agent_cpu_pct, pager_porter_cpu_pct",
      "Of that total, by thread: the daemon's process, and the two threads inside the target."},
     {"pager_fault_missing_p95_ns, _p99_ns",

@@ -16,6 +16,7 @@
 #define KEY_LINE 22.0
 #define NOTE_LINE 16.0
 #define FOOT 8.0
+#define TIC_DECADES_MAX 6
 #define CHAR 7.3
 #define CHAR_SMALL 6.3
 
@@ -120,10 +121,13 @@ void script_format_tic(double value, const char *unit, char *ret_text, size_t si
 void script_log_tics(FILE *out, const char *axis, double low, double high, const char *unit)
 {
     const char *separator = "";
+    int decades = (int)rint(log10(high / low));
     fprintf(out, "set %stics (", axis);
     for (int exponent = (int)rint(log10(low)); exponent <= (int)rint(log10(high)); exponent++) {
         char text[32];
         script_format_tic(pow(10, exponent), unit, text, sizeof(text));
+        if (decades > TIC_DECADES_MAX && (exponent - (int)rint(log10(low))) % 2 != 0)
+            text[0] = '\0'; /* no room for all of them */
         fputs(separator, out);
         script_quote(out, text);
         fprintf(out, " 1e%d", exponent);
