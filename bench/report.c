@@ -76,13 +76,26 @@ static void begin_row(const struct page *page, const char *workload, const char 
     put_element(page, "td", label);
 }
 
+/* The median, and below it, where there are several runs, the least and the largest. */
 static void put_spread(const struct page *page, const char *workload, results_value *value,
                        const char *name, draw_format *format)
 {
-    struct results_spread spread = results_spread(page->results, workload, value, name);
-    char text[128];
-    draw_tell_spread(&spread, format, "", text, sizeof(text));
-    put_element(page, "td", text[0] ? text : "n/a");
+    /* A time of zero is none: nothing happened that could be timed. */
+    struct results_spread spread =
+        format == script_format_ns ? results_spread_positive(page->results, workload, value, name)
+                                   : results_spread(page->results, workload, value, name);
+    char median[32], min[32], max[32];
+    if (spread.n == 0) {
+        put_element(page, "td", "n/a");
+        return;
+    }
+    format(spread.median, median, sizeof(median));
+    format(spread.min, min, sizeof(min));
+    format(spread.max, max, sizeof(max));
+    put(page, "<td>%s", median);
+    if (spread.n > 1)
+        put(page, "<br /><small>%s..%s</small>", min, max);
+    put(page, "</td>");
 }
 
 static void put_runs(const struct page *page, const char *workload)
@@ -302,7 +315,7 @@ static void put_touch_table(const struct page *page)
 static void put_outcome(const struct page *page)
 {
     put_heading(page, "outcome", "What came of it");
-    put(page, "<p>Medians of the runs that count, with the least and the largest.</p>\n");
+    put(page, "<p>Medians of the runs that count; below them the least and the largest.</p>\n");
     put_cells(page, outcome_cells, COUNT(outcome_cells), false);
     put(page,
         "<h3>" RESULTS_CHURN "</h3>\n<p>By itself: its mappings live for milliseconds, and there "

@@ -12,7 +12,7 @@
 
 /* Pixels. Text is 12 high, small text 10.5; a character of a name is about 7 wide. */
 #define TOP 70.0
-#define AXIS 54.0
+#define AXIS 64.0
 #define KEY_LINE 22.0
 #define NOTE_LINE 16.0
 #define FOOT 8.0

@@ -253,6 +253,7 @@ def shows_an_ordinary_result(plot, work):
     median = sorted(r["units_per_sec_ratio_pager_vs_baseline"] for r in rows
                     if r["workload"] == "half_idle_heap")[1]
     check(f"{median:.3f}" in text, "the page has the median")
+    check(">0 ns<" not in text and "n/a" in text, "the page tells a time of zero as n/a")
     # By hand, as a reader would.
     before = (folder / "plots/memory_over_time.svg").read_bytes()
     (folder / "plots/memory_over_time.svg").unlink()

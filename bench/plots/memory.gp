@@ -5,7 +5,7 @@
         set lmargin at screen ((p-1)%columns)/real(columns) + 66.0/width
         set rmargin at screen ((p-1)%columns+1)/real(columns) - 18.0/width
         set tmargin at screen top - ((p-1)/columns)*(top-bottom)/real(lines) - 28.0/height
-        set bmargin at screen top - ((p-1)/columns+1)*(top-bottom)/real(lines) + 48.0/height
+        set bmargin at screen top - ((p-1)/columns+1)*(top-bottom)/real(lines) + 56.0/height
         set title panel_titles[p] offset 0,-0.6 font 'sans-serif,12' textcolor rgb panel_colours[p]
         set xrange [panel_begins[p]:panel_ends[p]]
         set yrange [0:panel_tops[p]]
