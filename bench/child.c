@@ -56,6 +56,10 @@ static _Noreturn void become(const struct child_spec *spec)
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* if we are killed outright */
     redirect(spec->stdout_path, STDOUT_FILENO);
     redirect(spec->stderr_path, STDERR_FILENO);
+    if (spec->folder && chdir(spec->folder) != 0) {
+        fprintf(stderr, "%s: %s\n", spec->folder, strerror(errno));
+        _exit(127);
+    }
     execvp(spec->argv[0], spec->argv);
     fprintf(stderr, "%s: %s\n", spec->argv[0], strerror(errno));
     _exit(127);

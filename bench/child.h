@@ -16,6 +16,7 @@ struct child {
 struct child_spec {
     char *const *argv;
     const char *stdout_path, *stderr_path; /* NULL: ours */
+    const char *folder;                    /* to work in; NULL: ours */
     int end_signal;                        /* what asks it to end */
 };
 

@@ -11,10 +11,8 @@
 
 #include "aggregate.h"
 #include "digest.h"
-
-/* The only two calls into the drawing; a build without it has plots and reports left out. */
-int plots_write(const char *results_dir) __attribute__((weak));
-int report_write(const char *results_dir) __attribute__((weak));
+#include "plots.h"
+#include "report.h"
 
 void runs_folder(const char *results_dir, uint64_t run, char *ret_path, size_t size)
 {
@@ -118,10 +116,13 @@ int runs_aggregate(const char *results_dir)
 
 int runs_plot(const char *results_dir)
 {
-    if (!plots_write || !report_write) {
-        fprintf(stderr, "ab-repeats: built without plots; continuing\n");
-        return 0;
-    }
+    char path[PATH_MAX + 64];
     int r = plots_write(results_dir), report_r = report_write(results_dir);
-    return r ? r : report_r;
+    snprintf(path, sizeof(path), "%s/plots", results_dir);
+    if (r < 0)
+        (void)complain(path, r);
+    snprintf(path, sizeof(path), "%s/report.html", results_dir);
+    if (report_r < 0)
+        (void)complain(path, report_r);
+    return r < 0 ? r : report_r;
 }
