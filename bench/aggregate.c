@@ -60,10 +60,10 @@ struct aggregate aggregate_of(const struct csv_table *t, const char *workload, c
 /* Numbers that say which run it was, or what was asked for. */
 static bool is_identity(const char *column)
 {
-    static const char *const names[] = {"run",          "repeat",     "commit",       "kernel",
-                                        "duration_sec", "warm_up_sec", "workers",     "seed",
-                                        "region_bytes", "pager_pid",  "zram_pid",     "pager_session_id",
-                                        "zram_session_id"};
+    static const char *const names[] = {
+        "run",         "repeat",           "commit",         "kernel",       "duration_sec",
+        "warm_up_sec", "workers",          "seed",           "region_bytes", "pager_pid",
+        "zram_pid",    "pager_session_id", "zram_session_id"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i], column) == 0)
             return true;
@@ -98,9 +98,8 @@ static void add_line(struct csv_table *out, const char *workload, const char *me
     const struct {
         const char *name;
         double value;
-    } cells[] = {{"min", a->min},   {"p50", a->p50},   {"p95", a->p95},
-                 {"max", a->max},   {"mean", a->mean}, {"stddev", a->stddev},
-                 {"iqr", a->iqr}};
+    } cells[] = {{"min", a->min},   {"p50", a->p50},       {"p95", a->p95}, {"max", a->max},
+                 {"mean", a->mean}, {"stddev", a->stddev}, {"iqr", a->iqr}};
     csv_table_add_row(out);
     csv_table_set(out, "workload", "%s", workload);
     csv_table_set(out, "metric", "%s", metric);
@@ -115,8 +114,8 @@ static void add_line(struct csv_table *out, const char *workload, const char *me
 
 int aggregate_write(const struct csv_table *t, const char *path)
 {
-    static const char *const columns[] = {"workload", "metric", "n",      "min", "p50",
-                                          "p95",      "max",    "mean",   "stddev", "iqr"};
+    static const char *const columns[] = {"workload", "metric", "n",    "min",    "p50",
+                                          "p95",      "max",    "mean", "stddev", "iqr"};
     struct csv_table *out = csv_table_new();
     struct csv_names workloads = csv_table_names(t, "workload");
     for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)

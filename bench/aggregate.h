@@ -1,6 +1,7 @@
 /* aggregate.h - what many runs say together: of each metric of each workload how many values there
- * are, and how they spread. Percentiles are nearest-rank: always a value that was measured. Rows that
- * are no result (INVALID, FAILED) are left out; a cell that is empty or missing is a value less. */
+ * are, and how they spread. Percentiles are nearest-rank: always a value that was measured. Rows
+ * that are no result (INVALID, FAILED) are left out; a cell that is empty or missing is a value
+ * less. */
 #ifndef BENCH_AGGREGATE_H
 #define BENCH_AGGREGATE_H
 

@@ -1,7 +1,7 @@
 /* arm.h - one arm of one row: run the workload once, with or without the pager, under GNU time,
  * and sample memory meanwhile. The arms with a pager have a daemon of their own, on a socket of its
- * own, which is ended afterwards. The zram arm is the same with --evict-by pageout, onto a zram swap
- * device that is there for just as long. Everything raw lands in one folder: workload.json,
+ * own, which is ended afterwards. The zram arm is the same with --evict-by pageout, onto a zram
+ * swap device that is there for just as long. Everything raw lands in one folder: workload.json,
  * workload.stderr, touch_latency.csv, gnu_time.txt, memory.csv, and with a daemon daemon.csv and
  * daemon.log. */
 #ifndef BENCH_ARM_H
@@ -34,10 +34,10 @@ struct arm_spec {
     enum arm_kind kind;
     const char *workload_path, *daemon_path;
     const struct arm_args *workload_args, *daemon_args;
-    const char *folder;  /* is made */
-    double duration_sec; /* as the workload was told; it is given up long after */
-    const char *gnu_time_path; /* NULL: there is none */
-    uint64_t zram_bytes;       /* ARM_ZRAM: size of the swap device */
+    const char *folder;             /* is made */
+    double duration_sec;            /* as the workload was told; it is given up long after */
+    const char *gnu_time_path;      /* NULL: there is none */
+    uint64_t zram_bytes;            /* ARM_ZRAM: size of the swap device */
     void (*on_beat)(void *context); /* with every sample; NULL: nobody looks on */
     void *context;
 };

@@ -127,7 +127,8 @@ int child_end(struct child *c, uint64_t patience_ns)
     bool is_over = false;
     while (c->pidfd >= 0 && !is_over && pace_now_ns() < until_ns)
         is_over = has_ended(c, until_ns);
-    if (!is_over)
-        (void)kill(-group, SIGKILL);
+    /* Also when the head of the group has ended: GNU time is one, and can be interrupted before it
+     * has learnt to stay for its child. Not yet reaped, it keeps the group's number ours. */
+    (void)kill(-group, SIGKILL);
     return reap(c);
 }

@@ -120,8 +120,8 @@ static double paid_mib(const struct arm_result *arm, enum span span)
     double mib;
     if (!arm)
         return NAN;
-    bool is_known = memory_series_mean_mib(&arm->memory, span_start_ns(arm, span),
-                                           arm->window_end_ns, &mib);
+    bool is_known =
+        memory_series_mean_mib(&arm->memory, span_start_ns(arm, span), arm->window_end_ns, &mib);
     return is_known ? mib : NAN;
 }
 
@@ -307,8 +307,8 @@ static void set_what_ran(struct csv_table *t, const struct arm_result *const arm
     }
 }
 
-/* OK; UNCHECKED: the bytes were not looked at; INVALID: some were wrong; FAILED: an arm could not be
- * run to its end. With the reason. */
+/* OK; UNCHECKED: the bytes were not looked at; INVALID: some were wrong; FAILED: an arm could not
+ * be run to its end. With the reason. */
 static int set_verdict(struct csv_table *t, const struct arm_result *const arms[ARM_NR])
 {
     int code = 0;

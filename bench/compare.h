@@ -1,7 +1,7 @@
 /* compare.h - the arms of a row side by side: one row of comparison.csv. Column names are the
  * published ones where there are any; `baseline_`, `pager_` and `zram_` begin what an arm gave,
- * `pager_` and `zram_` also what the daemon counted for the session. A cell that was not measured is
- * empty. */
+ * `pager_` and `zram_` also what the daemon counted for the session. A cell that was not measured
+ * is empty. */
 #ifndef BENCH_COMPARE_H
 #define BENCH_COMPARE_H
 
@@ -10,8 +10,8 @@
 #include "arm.h"
 #include "csv.h"
 
-/* An arm may be NULL: it was not run. Cells go to the table's last row. Returns the row's exit code:
- * 0, 1 when a byte was wrong, or the code of an arm that could not be run. */
+/* An arm may be NULL: it was not run. Cells go to the table's last row. Returns the row's exit
+ * code: 0, 1 when a byte was wrong, or the code of an arm that could not be run. */
 int compare_arms(struct csv_table *table, const struct arm_result *const arms[ARM_NR]);
 
 /* Whether a row's numbers count: all arms ran, and no byte was wrong. */

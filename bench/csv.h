@@ -28,13 +28,14 @@ size_t csv_table_rows(const struct csv_table *t);
 const char *csv_table_column(const struct csv_table *t, size_t column);
 /* Whole or not at all: a file that is there is replaced when the new one is written. */
 int csv_table_write(const struct csv_table *t, const char *path);
-/* A whole file. A row may be shorter than the first line, as when the writer was stopped; what it has
- * more is left out. -ENOENT: it can't be read. */
+/* A whole file. A row may be shorter than the first line, as when the writer was stopped; what it
+ * has more is left out. -ENOENT: it can't be read. */
 int csv_table_read(const char *path, struct csv_table **ret_table);
 
 #define CSV_NAMES_MAX 64u
 
-/* The different values of a column, in order of first appearance; they live as long as the table. */
+/* The different values of a column, in order of first appearance; they live as long as the table.
+ */
 struct csv_names {
     const char *names[CSV_NAMES_MAX];
     size_t count;

@@ -1,17 +1,14 @@
-/* digest.c - see digest.h. */
+/* digest.c - the tables; the sentences are in words.c. */
 #include "digest.h"
 
-#include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aggregate.h"
 #include "arm.h"
-#include "compare.h"
 #include "manifest.h"
+#include "values.h"
 
-#define CHURN "mmap_churn"
 #define RED "\033[31m"
 #define PLAIN "\033[0m"
 #define LINE_MAX_CHARS 100u
@@ -23,36 +20,7 @@ struct digest {
     bool has_arm[ARM_NR], has_churn, has_others, has_warm_up, is_coloured;
 };
 
-static bool is_churn(const char *workload)
-{
-    return strcmp(workload, CHURN) == 0;
-}
-
 /* ---- cells ---------------------------------------------------------------------------------- */
-
-/* Of a column whose name has the arm at its %s. */
-static struct aggregate arm_values(const struct csv_table *t, const char *workload,
-                                   const char *column_format, enum arm_kind kind)
-{
-    char column[128];
-    const char *at = strstr(column_format, "%s");
-    if (at)
-        snprintf(column, sizeof(column), "%.*s%s%s", (int)(at - column_format), column_format,
-                 arm_names[kind], at + 2);
-    else
-        snprintf(column, sizeof(column), "%s", column_format);
-    return aggregate_of(t, workload, column);
-}
-
-/* What an arm saved; the pager's columns have the published names. */
-static struct aggregate saved_values(const struct csv_table *t, const char *workload,
-                                     const char *span_and_unit, enum arm_kind kind)
-{
-    char column[96];
-    snprintf(column, sizeof(column), "%snet_memory_saved_%s", kind == ARM_ZRAM ? "zram_" : "",
-             span_and_unit);
-    return aggregate_of(t, workload, column);
-}
 
 /* "0.998 (0.991..1.004)"; of one run "0.998"; "-" of none. */
 static void put_spread(const struct digest *d, int width, struct aggregate a, int digits)
@@ -83,25 +51,6 @@ static void put_us(const struct digest *d, int width, struct aggregate a)
     put_median(d, width, a, 1e3, 1);
 }
 
-struct tally {
-    unsigned total, invalid, failed, unchecked;
-};
-
-static struct tally tally_of(const struct csv_table *t, const char *workload)
-{
-    struct tally tally = {.total = 0};
-    for (size_t r = 0; r < csv_table_rows(t); r++) {
-        const char *verdict = csv_table_get(t, r, "verdict");
-        if (strcmp(csv_table_get(t, r, "workload"), workload) != 0)
-            continue;
-        tally.total++;
-        tally.invalid += strcmp(verdict, "INVALID") == 0;
-        tally.failed += strcmp(verdict, "FAILED") == 0;
-        tally.unchecked += strcmp(verdict, "UNCHECKED") == 0;
-    }
-    return tally;
-}
-
 static void put_red(const struct digest *d, const char *text)
 {
     fprintf(d->out, "%s%s%s", d->is_coloured ? RED : "", text, d->is_coloured ? PLAIN : "");
@@ -110,7 +59,7 @@ static void put_red(const struct digest *d, const char *text)
 /* The end of a line, and before it what keeps the line from being a plain result. */
 static void end_line(const struct digest *d, const char *workload)
 {
-    struct tally tally = tally_of(d->t, workload);
+    struct values_tally tally = values_tally(d->t, workload);
     char text[96];
     snprintf(text, sizeof(text), "  INVALID: wrong bytes in %u of %u runs", tally.invalid,
              tally.total);
@@ -140,19 +89,19 @@ static void write_outcome(const struct digest *d)
             "arm / baseline", "arm / baseline", "in the steady state", "", "of one");
     for (size_t w = 0; w < d->workloads.count; w++) {
         const char *name = d->workloads.names[w];
-        for (enum arm_kind kind = ARM_PAGER; kind < ARM_NR && !is_churn(name); kind++) {
+        for (enum arm_kind kind = ARM_PAGER; kind < ARM_NR && !values_is_churn(name); kind++) {
             if (!d->has_arm[kind])
                 continue;
             struct aggregate ratio =
-                arm_values(d->t, name, "units_per_sec_ratio_%s_vs_baseline", kind);
+                values_of_arm(d->t, name, "units_per_sec_ratio_%s_vs_baseline", kind);
             put_names(d, name, kind, kind == ARM_PAGER);
             fprintf(d->out, " %3zu", ratio.n);
             put_spread(d, 22, ratio, 3);
-            put_spread(d, 22, arm_values(d->t, name, "period_mean_ns_ratio_%s_vs_baseline", kind),
-                       3);
-            put_spread(d, 24, saved_values(d->t, name, "steady_mib", kind), 1);
-            put_median(d, 7, saved_values(d->t, name, "steady_pct", kind), 1, 1);
-            put_median(d, 7, arm_values(d->t, name, "%s_window_cpu_pct", kind), 1, 2);
+            put_spread(d, 22,
+                       values_of_arm(d->t, name, "period_mean_ns_ratio_%s_vs_baseline", kind), 3);
+            put_spread(d, 24, values_saved(d->t, name, "steady_mib", kind), 1);
+            put_median(d, 7, values_saved(d->t, name, "steady_pct", kind), 1, 1);
+            put_median(d, 7, values_of_arm(d->t, name, "%s_window_cpu_pct", kind), 1, 2);
             end_line(d, name);
         }
     }
@@ -166,9 +115,9 @@ static void write_total(const struct digest *d)
         unsigned count = 0;
         for (size_t w = 0; w < d->workloads.count; w++) {
             const char *name = d->workloads.names[w];
-            struct aggregate saved = saved_values(d->t, name, "steady_mib", kind);
+            struct aggregate saved = values_saved(d->t, name, "steady_mib", kind);
             struct aggregate paid = aggregate_of(d->t, name, "baseline_memory_paid_steady_mib");
-            if (is_churn(name) || saved.n == 0 || paid.n == 0)
+            if (values_is_churn(name) || saved.n == 0 || paid.n == 0)
                 continue;
             saved_mib += saved.p50;
             paid_mib += paid.p50;
@@ -179,8 +128,10 @@ static void write_total(const struct digest *d)
                     kind == ARM_PAGER ? "all of these" : "", arm_names[kind], saved_mib, paid_mib,
                     100 * saved_mib / paid_mib);
     }
-    fputs("CPU: all pager threads over the measured part; with zram the kernel's own work is not in "
-          "it.\n", d->out);
+    fputs(
+        "CPU: all pager threads over the measured part; with zram the kernel's own work is not in "
+        "it.\n",
+        d->out);
 }
 
 static void write_memory(const struct digest *d)
@@ -193,16 +144,16 @@ static void write_memory(const struct digest *d)
     fputc('\n', d->out);
     for (size_t w = 0; w < d->workloads.count; w++) {
         const char *name = d->workloads.names[w];
-        for (enum arm_kind kind = 0; kind < ARM_NR && !is_churn(name); kind++) {
+        for (enum arm_kind kind = 0; kind < ARM_NR && !values_is_churn(name); kind++) {
             if (!d->has_arm[kind])
                 continue;
             put_names(d, name, kind, kind == ARM_BASELINE);
-            put_spread(d, 22, arm_values(d->t, name, "%s_memory_paid_steady_mib", kind), 1);
+            put_spread(d, 22, values_of_arm(d->t, name, "%s_memory_paid_steady_mib", kind), 1);
             if (kind != ARM_BASELINE) {
-                put_spread(d, 22, saved_values(d->t, name, "steady_mib", kind), 1);
-                put_spread(d, 22, saved_values(d->t, name, "avg_mib", kind), 1);
+                put_spread(d, 22, values_saved(d->t, name, "steady_mib", kind), 1);
+                put_spread(d, 22, values_saved(d->t, name, "avg_mib", kind), 1);
                 if (d->has_warm_up)
-                    put_spread(d, 22, saved_values(d->t, name, "avg_with_warm_up_mib", kind), 1);
+                    put_spread(d, 22, values_saved(d->t, name, "avg_with_warm_up_mib", kind), 1);
             }
             end_line(d, name);
         }
@@ -211,19 +162,20 @@ static void write_memory(const struct digest *d)
 
 static void write_warm_up(const struct digest *d)
 {
-    fprintf(d->out, "\nWith the warm-up\n\n%-25s %-8s %22s %22s\n", "workload", "arm",
-            "units/s", "arm / baseline");
+    fprintf(d->out, "\nWith the warm-up\n\n%-25s %-8s %22s %22s\n", "workload", "arm", "units/s",
+            "arm / baseline");
     for (size_t w = 0; w < d->workloads.count; w++) {
         const char *name = d->workloads.names[w];
         for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
             if (!d->has_arm[kind])
                 continue;
             put_names(d, name, kind, kind == ARM_BASELINE);
-            put_spread(d, 22, arm_values(d->t, name, "%s_units_per_sec_with_warm_up", kind), 2);
+            put_spread(d, 22, values_of_arm(d->t, name, "%s_units_per_sec_with_warm_up", kind), 2);
             if (kind != ARM_BASELINE)
                 put_spread(d, 22,
-                           arm_values(d->t, name, "units_per_sec_with_warm_up_ratio_%s_vs_baseline",
-                                      kind), 3);
+                           values_of_arm(d->t, name,
+                                         "units_per_sec_with_warm_up_ratio_%s_vs_baseline", kind),
+                           3);
             end_line(d, name);
         }
     }
@@ -232,8 +184,8 @@ static void write_warm_up(const struct digest *d)
 static void write_touches(const struct digest *d)
 {
     static const char *const columns[] = {"%s_touch_p50_ns", "%s_touch_p99_ns", "%s_touch_p999_ns"};
-    static const char *const slow_columns[] = {"%s_touch_over_1us_p50_ns", "%s_touch_over_1us_p99_ns",
-                                               "%s_touch_over_1us_max_ns"};
+    static const char *const slow_columns[] = {
+        "%s_touch_over_1us_p50_ns", "%s_touch_over_1us_p99_ns", "%s_touch_over_1us_max_ns"};
     fprintf(d->out, "\nA touch as the program feels it, us%*s| those above 1 us\n\n", 28, "");
     fprintf(d->out, "%-25s %-8s %8s %8s %8s %12s | %9s %9s %9s %9s\n", "workload", "arm", "p50",
             "p99", "p99.9", "n", "n", "p50", "p99", "max");
@@ -244,12 +196,12 @@ static void write_touches(const struct digest *d)
                 continue;
             put_names(d, name, kind, kind == ARM_BASELINE);
             for (size_t c = 0; c < 3; c++)
-                put_median(d, 8, arm_values(d->t, name, columns[c], kind), 1e3, 2);
-            put_median(d, 12, arm_values(d->t, name, "%s_touch_n", kind), 1, 0);
+                put_median(d, 8, values_of_arm(d->t, name, columns[c], kind), 1e3, 2);
+            put_median(d, 12, values_of_arm(d->t, name, "%s_touch_n", kind), 1, 0);
             fputs(" |", d->out);
-            put_median(d, 9, arm_values(d->t, name, "%s_touch_over_1us_n", kind), 1, 0);
+            put_median(d, 9, values_of_arm(d->t, name, "%s_touch_over_1us_n", kind), 1, 0);
             for (size_t c = 0; c < 3; c++)
-                put_us(d, 9, arm_values(d->t, name, slow_columns[c], kind));
+                put_us(d, 9, values_of_arm(d->t, name, slow_columns[c], kind));
             end_line(d, name);
         }
     }
@@ -284,11 +236,12 @@ static void put_activity_head(const struct digest *d)
 static void write_activity(const struct digest *d)
 {
     fputs("\nWhat the pager did (over the session, so the checking of all bytes at the end is in "
-          "it)\n\n", d->out);
+          "it)\n\n",
+          d->out);
     put_activity_head(d);
     fputc('\n', d->out);
     for (size_t w = 0; w < d->workloads.count; w++) {
-        if (is_churn(d->workloads.names[w]))
+        if (values_is_churn(d->workloads.names[w]))
             continue;
         put_activity(d, d->workloads.names[w]);
         end_line(d, d->workloads.names[w]);
@@ -303,123 +256,32 @@ static void write_churn(const struct digest *d)
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
         if (!d->has_arm[kind])
             continue;
-        fprintf(d->out, "%-25s %-8s", kind == ARM_BASELINE ? CHURN : "", arm_names[kind]);
-        fprintf(d->out, " %3zu", arm_values(d->t, CHURN, "%s_units_per_sec", kind).n);
+        fprintf(d->out, "%-25s %-8s", kind == ARM_BASELINE ? VALUES_CHURN : "", arm_names[kind]);
+        fprintf(d->out, " %3zu", values_of_arm(d->t, VALUES_CHURN, "%s_units_per_sec", kind).n);
         if (kind == ARM_BASELINE) {
             fprintf(d->out, " %22s %22s", "1", "1");
         } else {
-            put_spread(d, 22, arm_values(d->t, CHURN, "units_per_sec_ratio_%s_vs_baseline", kind), 3);
-            put_spread(d, 22, arm_values(d->t, CHURN, "period_mean_ns_ratio_%s_vs_baseline", kind),
-                       3);
+            put_spread(
+                d, 22,
+                values_of_arm(d->t, VALUES_CHURN, "units_per_sec_ratio_%s_vs_baseline", kind), 3);
+            put_spread(
+                d, 22,
+                values_of_arm(d->t, VALUES_CHURN, "period_mean_ns_ratio_%s_vs_baseline", kind), 3);
         }
-        put_us(d, 12, arm_values(d->t, CHURN, "%s_period_p99_ns", kind));
-        end_line(d, CHURN);
+        put_us(d, 12, values_of_arm(d->t, VALUES_CHURN, "%s_period_p99_ns", kind));
+        end_line(d, VALUES_CHURN);
     }
     fputc('\n', d->out);
     put_activity_head(d);
     fprintf(d->out, " %9s %9s %9s\n", "adds", "deletes", "tracked");
-    put_activity(d, CHURN);
-    put_median(d, 9, aggregate_of(d->t, CHURN, "pager_range_add_msgs"), 1, 0);
-    put_median(d, 9, aggregate_of(d->t, CHURN, "pager_range_del_msgs"), 1, 0);
-    put_median(d, 9, aggregate_of(d->t, CHURN, "pager_pages_tracked_peak"), 1, 0);
+    put_activity(d, VALUES_CHURN);
+    put_median(d, 9, aggregate_of(d->t, VALUES_CHURN, "pager_range_add_msgs"), 1, 0);
+    put_median(d, 9, aggregate_of(d->t, VALUES_CHURN, "pager_range_del_msgs"), 1, 0);
+    put_median(d, 9, aggregate_of(d->t, VALUES_CHURN, "pager_pages_tracked_peak"), 1, 0);
     fputc('\n', d->out);
 }
 
-/* ---- sentences ------------------------------------------------------------------------------ */
-
-struct text {
-    char *at;
-    size_t room;
-};
-
-static void say(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct text *text, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int n = vsnprintf(text->at, text->room, format, arguments);
-    va_end(arguments);
-    size_t used = n < 0 ? 0 : (size_t)n < text->room ? (size_t)n : text->room - 1;
-    text->at += used;
-    text->room -= used;
-}
-
-/* What a period of this workload is, with its article. */
-static const char *period_words(const struct csv_table *t, const char *workload)
-{
-    static const char *const words[][2] = {
-        {"pass", "a pass"}, {"burst", "a burst"}, {"batch", "a batch of touches"}, {"op", "a map"}};
-    for (size_t r = 0; r < csv_table_rows(t); r++) {
-        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-            if (strcmp(csv_table_get(t, r, "workload"), workload) == 0 &&
-                strcmp(csv_table_get(t, r, "period"), words[i][0]) == 0)
-                return words[i][1];
-        }
-    }
-    return "a period";
-}
-
-static void say_cost(struct text *text, const struct csv_table *t, const char *workload,
-                     enum arm_kind kind)
-{
-    struct aggregate ratio = arm_values(t, workload, "units_per_sec_ratio_%s_vs_baseline", kind);
-    struct aggregate period = arm_values(t, workload, "period_mean_ns_ratio_%s_vs_baseline", kind);
-    struct aggregate cpu = arm_values(t, workload, "%s_window_cpu_pct", kind);
-    const char *what = period_words(t, workload);
-    if (ratio.n == 0)
-        say(text, "what it cost was not measured");
-    else if (ratio.p50 >= 0.9995)
-        say(text, "cost no throughput (%.3f of the baseline's)", ratio.p50);
-    else
-        say(text, "cost %.1f %% of the throughput (%.3f of the baseline's)", 100 * (1 - ratio.p50),
-            ratio.p50);
-    if (ratio.n > 1)
-        say(text, ", %.3f to %.3f over %zu runs", ratio.min, ratio.max, ratio.n);
-    if (period.n > 0 && fabs(period.p50 - 1) < 0.0005)
-        say(text, "; %s took as long", what);
-    else if (period.n > 0)
-        say(text, "; %s took %.1f %% %s", what, 100 * fabs(period.p50 - 1),
-            period.p50 > 1 ? "longer" : "less");
-    if (cpu.n > 0)
-        say(text, "; its threads used %.2f %% of one CPU", cpu.p50);
-}
-
-static void say_saved(struct text *text, const struct csv_table *t, const char *workload,
-                      enum arm_kind kind)
-{
-    struct aggregate mib = saved_values(t, workload, "steady_mib", kind);
-    struct aggregate pct = saved_values(t, workload, "steady_pct", kind);
-    struct aggregate paid = aggregate_of(t, workload, "baseline_memory_paid_steady_mib");
-    if (is_churn(workload))
-        say(text, "; these maps do not live long enough for anything to be saved");
-    else if (mib.n == 0 || paid.n == 0)
-        say(text, "; what it saved was not measured");
-    else if (mib.p50 < 0)
-        say(text, "; it saved nothing and used %.1f MiB more, net", -mib.p50);
-    else
-        say(text, "; it saved %.1f of %.1f MiB (%.1f %%), net", mib.p50, paid.p50, pct.p50);
-}
-
-void digest_sentence(const struct csv_table *t, const char *workload, char *ret_text, size_t size)
-{
-    struct text text = {.at = ret_text, .room = size};
-    struct tally tally = tally_of(t, workload);
-    say(&text, "%s: ", workload);
-    if (tally.invalid > 0)
-        say(&text, "INVALID, %u of %u runs read wrong bytes. ", tally.invalid, tally.total);
-    if (tally.total == tally.invalid + tally.failed) {
-        say(&text, "no run of it is a result.");
-        return;
-    }
-    for (enum arm_kind kind = ARM_PAGER; kind < ARM_NR; kind++) {
-        if (arm_values(t, workload, "%s_units_per_sec", kind).n == 0)
-            continue;
-        say(&text, kind == ARM_PAGER ? "The pager " : " zram, in its place, ");
-        say_cost(&text, t, workload, kind);
-        say_saved(&text, t, workload, kind);
-        say(&text, ".");
-    }
-}
+/* ---- words ---------------------------------------------------------------------------------- */
 
 /* Broken at blanks; later lines begin with two. */
 static void put_wrapped(const struct digest *d, const char *text)
@@ -462,7 +324,8 @@ static void write_verdicts(const struct digest *d)
             continue;
         if (is_first)
             fputs("\nRows that are not plainly a result (INVALID and FAILED ones are in no number "
-                  "above)\n\n", d->out);
+                  "above)\n\n",
+                  d->out);
         is_first = false;
         if (strcmp(verdict, "INVALID") == 0)
             put_red(d, verdict);
@@ -484,11 +347,12 @@ void digest_write(FILE *out, const char *results_dir, const struct csv_table *t,
     for (size_t w = 0; w < d.workloads.count; w++) {
         const char *name = d.workloads.names[w];
         for (enum arm_kind kind = 0; kind < ARM_NR; kind++)
-            d.has_arm[kind] = d.has_arm[kind] || arm_values(t, name, "%s_units_per_sec", kind).n > 0;
+            d.has_arm[kind] =
+                d.has_arm[kind] || values_of_arm(t, name, "%s_units_per_sec", kind).n > 0;
         d.has_warm_up =
             d.has_warm_up || aggregate_of(t, name, "baseline_units_per_sec_with_warm_up").n > 0;
-        d.has_churn = d.has_churn || is_churn(name);
-        d.has_others = d.has_others || !is_churn(name);
+        d.has_churn = d.has_churn || values_is_churn(name);
+        d.has_others = d.has_others || !values_is_churn(name);
     }
     manifest_write_headline(out, results_dir);
     fputs("Medians over the runs (nearest rank), in brackets the least and the most.\n", out);

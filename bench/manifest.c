@@ -249,7 +249,8 @@ void manifest_write_headline(FILE *out, const char *results_dir)
     fprintf(out, "%s: process-pager %s, Linux %s, %.0f CPUs (%s)\n", text_of(from, "run_id"),
             text_of(from, "commit"), text_of(from, "kernel"), number_of(cpu, "count"),
             text_of(cpu, "model"));
-    fprintf(out, "profile %s, %.0f runs of %g s", text_of(from, "profile"), number_of(from, "runs"),
+    fprintf(out, "profile %s, %.0f run%s of %g s", text_of(from, "profile"),
+            number_of(from, "runs"), number_of(from, "runs") == 1 ? "" : "s",
             number_of(from, "duration_sec"));
     if (number_of(from, "warm_up_sec") > 0)
         fprintf(out, " of which %g s are warm-up", number_of(from, "warm_up_sec"));

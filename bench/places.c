@@ -43,7 +43,8 @@ static bool find_daemon(const struct places_wish *wish, struct places *p)
     }
     if (!wish->needs_daemon || find_beside(candidates, "process-pagerd", p->daemon))
         return true;
-    fprintf(stderr, "%s: process-pagerd is not beside this program: build it, or say --daemon PATH\n",
+    fprintf(stderr,
+            "%s: process-pagerd is not beside this program: build it, or say --daemon PATH\n",
             p->program);
     return false;
 }
@@ -59,8 +60,10 @@ static bool find_workloads(const struct places_wish *wish, struct places *p)
         *strrchr(p->workloads, '/') = '\0';
         return true;
     }
-    fprintf(stderr, "%s: the workloads are not beside this program: build them, or say "
-                    "--workloads-dir PATH\n", p->program);
+    fprintf(stderr,
+            "%s: the workloads are not beside this program: build them, or say "
+            "--workloads-dir PATH\n",
+            p->program);
     return false;
 }
 
@@ -85,8 +88,10 @@ int places_check(const struct places *p, const struct arm_args *daemon_args, con
     for (size_t i = 0; i < daemon_args->count; i++)
         arm_args_add(&args, daemon_args->words[i]);
     arm_args_add(&args, "--check");
-    struct child_spec spec = {
-        .argv = args.words, .stdout_path = log_path, .stderr_path = log_path, .end_signal = SIGTERM};
+    struct child_spec spec = {.argv = args.words,
+                              .stdout_path = log_path,
+                              .stderr_path = log_path,
+                              .end_signal = SIGTERM};
     struct child child = {.pid = 0};
     int r = child_start(&spec, &child);
     arm_args_free(&args);

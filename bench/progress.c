@@ -6,7 +6,8 @@
 
 #include "common/pace.h"
 
-#define OVERHEAD_GUESS_SEC 1.5 /* first touch and last check of half a GiB, until we know better */
+#define OVERHEAD_GUESS_SEC 1.5 /* first touch and last check of half a GiB, until we know better   \
+                                */
 
 struct progress progress_new(uint64_t nr_runs, size_t nr_arms, double arm_sec)
 {
@@ -35,8 +36,7 @@ static double arm_age_sec(const struct progress *p)
 /* Of this arm never less than nothing: it may take longer than the others did. */
 static double left_sec(const struct progress *p)
 {
-    double overhead =
-        p->nr_done > 0 ? p->overhead_sec / (double)p->nr_done : OVERHEAD_GUESS_SEC;
+    double overhead = p->nr_done > 0 ? p->overhead_sec / (double)p->nr_done : OVERHEAD_GUESS_SEC;
     double each = p->arm_sec + overhead, here = each - arm_age_sec(p);
     return (double)(p->nr_arms - p->nr_done - 1) * each + (here > 0 ? here : 0);
 }

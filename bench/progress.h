@@ -1,5 +1,6 @@
 /* progress.h - where a comparison stands: on a terminal one line that is written over, else a line
- * when an arm begins. The time left is what is asked for and what the arms so far took beside it. */
+ * when an arm begins. The time left is what is asked for and what the arms so far took beside it.
+ */
 #ifndef BENCH_PROGRESS_H
 #define BENCH_PROGRESS_H
 

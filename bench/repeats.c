@@ -1,6 +1,6 @@
-/* repeats.c - ab-repeats: the A/B as often as it takes to see the spread, with zram as a third arm if
- * asked for; what all runs say together, and pictures of it. Arms alternate and their order turns
- * round every run. What is finished is kept whatever comes: a failing run, Ctrl-C, a kill. */
+/* repeats.c - ab-repeats: the A/B as often as it takes to see the spread, with zram as a third arm
+ * if asked for; what all runs say together, and pictures of it. Arms alternate and their order
+ * turns round every run. What is finished is kept whatever comes: a failing run, Ctrl-C, a kill. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -60,8 +60,7 @@ static enum options_result read_options(struct plan *p, int argc, char **argv)
         {"duration-sec", OPTION_DOUBLE, &p->duration_sec, 0.01, DURATION_SEC_MAX, NULL,
          "measured part of each arm; else 10, with coldtail 180"},
         {"only", OPTION_STRING, &p->only, 0, 0, NULL, "these rows, as a,b (see above)"},
-        {"profile", OPTION_CHOICE, &p->profile_index, 0, 0, profile_names,
-         "published or coldtail"},
+        {"profile", OPTION_CHOICE, &p->profile_index, 0, 0, profile_names, "published or coldtail"},
         {"peer", OPTION_CHOICE, &p->peer, 0, 0, peer_choices,
          "zram: a third arm, MADV_PAGEOUT onto zram (root)"},
         {"seed", OPTION_UINT, &p->seed, 0, 0x1p63, NULL, "of the first run; then one more each"},
@@ -112,7 +111,8 @@ static bool makes_sense(struct plan *p)
         .seed = p->seed,
     };
     if (p->run.duration_sec < profile->duration_sec_min) {
-        fprintf(stderr, PROGRAM ": --duration-sec %g: --profile %s wants %g or more: %g are warm-up, and "
+        fprintf(stderr,
+                PROGRAM ": --duration-sec %g: --profile %s wants %g or more: %g are warm-up, and "
                         "memory has to be cold for a while\n",
                 p->run.duration_sec, profile->name, profile->duration_sec_min,
                 profile->warm_up_sec);
@@ -136,8 +136,8 @@ static void join_command(struct plan *p, int argc, char **argv)
 {
     const char *script = getenv("PP_CALLED_AS");
     bool is_added = script && argc > 2 && strcmp(argv[1], "--results-base") == 0;
-    size_t used = (size_t)snprintf(p->command_line, sizeof(p->command_line), "%s",
-                                   script ? script : argv[0]);
+    size_t used =
+        (size_t)snprintf(p->command_line, sizeof(p->command_line), "%s", script ? script : argv[0]);
     for (int i = is_added ? 3 : 1; i < argc && used < sizeof(p->command_line); i++) {
         const char *quote = argv[i][strcspn(argv[i], " \t'\"$;&|*")] ? "'" : "";
         int n = snprintf(p->command_line + used, sizeof(p->command_line) - used, " %s%s%s", quote,
@@ -161,7 +161,8 @@ static int make_results_folder(struct plan *p)
     }
     snprintf(path, sizeof(path), "%s/manifest.json", p->results_found);
     if (access(path, F_OK) == 0) {
-        fprintf(stderr, PROGRAM ": %s: has the results of an earlier run; say another --results-dir\n",
+        fprintf(stderr,
+                PROGRAM ": %s: has the results of an earlier run; say another --results-dir\n",
                 p->results_found);
         return EXIT_USAGE;
     }
@@ -299,8 +300,7 @@ static int run_once(struct plan *p, uint64_t repeat)
         if (!p->has_row[i])
             continue;
         snprintf(row_folder, sizeof(row_folder), "%s/%s", folder, row->name);
-        struct trial trial = {
-            .row = row, .repeat = repeat, .run = p->run, .folder = row_folder};
+        struct trial trial = {.row = row, .repeat = repeat, .run = p->run, .folder = row_folder};
         trial.run.seed += repeat;
         int code = trial_run(&p->trial, &trial, table);
         if (children_stop_signal() != 0)
@@ -349,7 +349,7 @@ static int run_all(struct plan *p)
     (void)print_summary(p->results_found); /* the folder has it, too */
     if (signal != 0)
         fprintf(stderr, PROGRAM ": stopped by a signal; what was finished is worked out; `" PROGRAM
-                        " plot` draws it\n");
+                                " plot` draws it\n");
     else if (p->is_drawing && runs_plot(p->results_found) < 0)
         fprintf(stderr, PROGRAM ": no pictures; continuing\n");
     printf("\nfiles in %s\n", p->results_found);

@@ -9,6 +9,7 @@ const char *const profile_names[PROFILE_NR + 1] = {"published", "coldtail", NULL
 #define FOUR_WORKERS "--workers 4 --write-fraction 1 "
 #define SWEEPS "--content heap --region 256M " FOUR_WORKERS "--burst sweep --idle 10s "
 
+/* clang-format off */
 const struct profile profiles[PROFILE_NR] = {
     [PROFILE_PUBLISHED] = {
         .name = "published",
@@ -48,6 +49,7 @@ const struct profile profiles[PROFILE_NR] = {
         },
     },
 };
+/* clang-format on */
 
 static bool name_is(const char *name, const char *text, size_t length)
 {

@@ -1,5 +1,5 @@
-/* test_repeats.c - what ab-repeats works out from many runs, against numbers worked out by hand, and
- * what it reads from folders made by hand. */
+/* test_repeats.c - what ab-repeats works out from many runs, against numbers worked out by hand,
+ * and what it reads from folders made by hand. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -89,7 +89,8 @@ static void add_row(struct csv_table *t, const char *run, const char *workload, 
     csv_table_set(t, "verdict", "%s", verdict);
 }
 
-/* Three good rows of `one`, and one each that is invalid and failed, with numbers that would show. */
+/* Three good rows of `one`, and one each that is invalid and failed, with numbers that would show.
+ */
 static struct csv_table *made_table(void)
 {
     struct csv_table *t = csv_table_new();
@@ -193,7 +194,8 @@ static void aggregate_csv_is_written(void **state)
 static void runs_are_read_in_their_order(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"runs/run-002", "runs/run-010", "runs/run-003", "runs/old"};
+    static const char *const folders[] = {"runs/run-002", "runs/run-010", "runs/run-003",
+                                          "runs/old"};
     struct csv_table *t;
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
         assert_int_equal(folder_make(in_folder(folders[i])), 0);
@@ -271,8 +273,9 @@ static void rows_are_chosen_by_name(void **state)
 static void words_of_a_row(void **state)
 {
     (void)state;
-    struct option_list list = {.items = {"all=--workers 2", "mmap_churn=--map 4K",
-                                         "anon_streamer=--region 8M"}, .count = 3};
+    struct option_list list = {
+        .items = {"all=--workers 2", "mmap_churn=--map 4K", "anon_streamer=--region 8M"},
+        .count = 3};
     struct rows_run run = {.duration_sec = 1.5, .warm_up_sec = 0.5, .seed = 7};
     const struct row *row = &profiles[PROFILE_PUBLISHED].rows[1];
     char text[512] = "";
@@ -316,7 +319,7 @@ static double cell(const struct csv_table *t, const char *column)
 
 #define JSON(units, more)                                                                          \
     "{\n  \"units_per_sec\": " units ",\n  \"units_per_sec_with_warm_up\": 1,\n"                   \
-    "  \"warm_up_sec\": 4,\n  \"period_mean_ns\": " units ",\n  \"verify_errors\": 0,\n"          \
+    "  \"warm_up_sec\": 4,\n  \"period_mean_ns\": " units ",\n  \"verify_errors\": 0,\n"           \
     "  \"pages_checked\": 9" more "\n}\n"
 
 static void a_third_arm_has_columns_of_its_own(void **state)
@@ -326,7 +329,8 @@ static void a_third_arm_has_columns_of_its_own(void **state)
     struct arm_result pager = made_arm(
         JSON("90", ",\n  \"pager_agent_cpu_ns\": 100000000,\n  \"pager_porter_cpu_ns\": 20000000,\n"
                    "  \"warm_up_pager_agent_cpu_ns\": 40000000,\n"
-                   "  \"warm_up_pager_porter_cpu_ns\": 0"), (uint64_t[]){500, 400, 300});
+                   "  \"warm_up_pager_porter_cpu_ns\": 0"),
+        (uint64_t[]){500, 400, 300});
     struct arm_result zram = made_arm(JSON("80", ""), (uint64_t[]){500, 300, 200});
     char *names[] = {"wall_ms", "fault_missing_ns_p999", "fault_missing_ns_n",
                      "restore_wall_ns_p999", "restore_wall_ns_n"};
@@ -399,9 +403,10 @@ static void a_sentence_says_cost_and_saving(void **state)
     char text[512];
     struct csv_table *t = savings_table();
     digest_sentence(t, "anon_streamer", text, sizeof(text));
-    assert_string_equal(text, "anon_streamer: The pager cost 10.0 % of the throughput (0.900 of the "
-                              "baseline's); a pass took 25.0 % longer; its threads used 3.50 % of one "
-                              "CPU; it saved 123.5 of 500.0 MiB (24.7 %), net.");
+    assert_string_equal(text,
+                        "anon_streamer: The pager cost 10.0 % of the throughput (0.900 of the "
+                        "baseline's); a pass took 25.0 % longer; its threads used 3.50 % of one "
+                        "CPU; it saved 123.5 of 500.0 MiB (24.7 %), net.");
     digest_sentence(t, "mmap_churn", text, sizeof(text));
     assert_null(strstr(text, "123.5"));
     digest_sentence(t, "anon_streamer", text, 20); /* cut, not overrun */
@@ -446,7 +451,8 @@ static void invalid_rows_are_told(void **state)
     char *text = digest_text(t, true);
     assert_null(strstr(text, "444.4"));
     assert_non_null(strstr(text, "\033[31m  INVALID: wrong bytes in 1 of 2 runs\033[0m"));
-    assert_non_null(strstr(text, "\033[31mINVALID\033[0m: run 2 anon_streamer pager: workload failed"));
+    assert_non_null(
+        strstr(text, "\033[31mINVALID\033[0m: run 2 anon_streamer pager: workload failed"));
     assert_non_null(strstr(text, "123.5"));
     free(text);
     csv_table_free(t);
@@ -463,8 +469,8 @@ static void time_left_is_readable(void **state)
     static const struct {
         double sec;
         const char *text;
-    } cases[] = {{-3, "0 s"}, {0.4, "0 s"}, {59.4, "59 s"}, {60, "1 min 0 s"}, {3599.6, "1 h 0 min"},
-                 {7380, "2 h 3 min"}};
+    } cases[] = {{-3, "0 s"},       {0.4, "0 s"},          {59.4, "59 s"},
+                 {60, "1 min 0 s"}, {3599.6, "1 h 0 min"}, {7380, "2 h 3 min"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[48];
         progress_format_sec(cases[i].sec, text, sizeof(text));
@@ -497,11 +503,23 @@ int main(void)
     if (!mkdtemp(folder))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    static const char *const left[] = {
-        "runs/run-002/comparison.csv", "runs/run-010/comparison.csv", "runs/old/comparison.csv",
-        "runs/run-002", "runs/run-010", "runs/run-003", "runs/old", "runs", "a.csv",
-        "all_runs_long.csv", "aggregate.csv", "aggregate_summary.txt", "alone/all_runs_long.csv",
-        "alone/aggregate.csv", "alone/aggregate_summary.txt", "alone", ""};
+    static const char *const left[] = {"runs/run-002/comparison.csv",
+                                       "runs/run-010/comparison.csv",
+                                       "runs/old/comparison.csv",
+                                       "runs/run-002",
+                                       "runs/run-010",
+                                       "runs/run-003",
+                                       "runs/old",
+                                       "runs",
+                                       "a.csv",
+                                       "all_runs_long.csv",
+                                       "aggregate.csv",
+                                       "aggregate_summary.txt",
+                                       "alone/all_runs_long.csv",
+                                       "alone/aggregate.csv",
+                                       "alone/aggregate_summary.txt",
+                                       "alone",
+                                       ""};
     for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
         (void)remove(in_folder(left[i]));
     return failed;

@@ -11,7 +11,7 @@
 
 size_t trial_order(const bool has_arm[ARM_NR], uint64_t repeat, enum arm_kind ret_order[ARM_NR])
 {
-    enum arm_kind arms[ARM_NR];
+    enum arm_kind arms[ARM_NR] = {ARM_BASELINE};
     size_t count = 0;
     for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
         if (has_arm[kind])

@@ -1,5 +1,5 @@
-/* trial.h - one row through its arms, one after the other, with the same seed: what is compared with
- * what. Makes one row of comparison.csv. */
+/* trial.h - one row through its arms, one after the other, with the same seed: what is compared
+ * with what. Makes one row of comparison.csv. */
 #ifndef BENCH_TRIAL_H
 #define BENCH_TRIAL_H
 
@@ -33,8 +33,8 @@ struct trial {
     const char *folder; /* a folder below it for each arm */
 };
 
-/* The order of the arms: it turns round every repeat, and with three arms each of them is the first,
- * the middle and the last one equally often within six. Returns how many. */
+/* The order of the arms: it turns round every repeat, and with three arms each of them is the
+ * first, the middle and the last one equally often within six. Returns how many. */
 size_t trial_order(const bool has_arm[ARM_NR], uint64_t repeat, enum arm_kind ret_order[ARM_NR]);
 
 /* Adds a row to the table. Returns its exit code as compare_arms() does; when we were told to stop,

@@ -192,6 +192,10 @@ static void workload_mistakes(const char *program)
         { EX_USAGE, "--write-fraction", { "--write-fraction", "1.5" } },
         { EX_USAGE, "--region", { "--region", "-4K" } },
         { EX_USAGE, "--region", { "--region", "1000000000G" } },
+        { EX_USAGE, "--warm-up-sec", { "--duration-sec", "1", "--warm-up-sec", "1" } },
+        { EX_OSERR, "nonexistent",
+          { "--duration-sec", "0.1", "--region", "1M", "--json", "/dev/null", "--touch-latency",
+            "/nonexistent/file" } },
         { EX_UNAVAILABLE, "process-pagerd",
           { "--duration-sec", "0.1", "--use-process-pager", "--socket", "@file" } },
     };
@@ -217,6 +221,30 @@ static void ab_mistakes(const char *program)
         { EX_USAGE, "--duration-sec", { "--duration-sec", "soon" } },
         { EX_USAGE, "--row-args", { "--row-args", "none=--seed 1" } },
         { EX_USAGE, "--arms", { "--arms", "three" } },
+        { EX_OSERR, "nonexistent", { "--results-dir", "/proc/nonexistent/results" } },
+    };
+    TRY_ALL(0, program, mistakes);
+}
+
+static void ab_repeats_mistakes(const char *program)
+{
+    static const struct mistake mistakes[] = {
+        { EX_USAGE, "--frob", { "--frob" } },
+        { EX_USAGE, "--runs", { "--runs", "0" } },
+        { EX_USAGE, "--runs", { "--runs" } },
+        { EX_USAGE, "--only", { "--only", "anon_streamer,none" } },
+        { EX_USAGE, "--only", { "--only", "" } },
+        { EX_USAGE, "half_idle_heap", { "--profile", "coldtail", "--only", "half_idle_heap" } },
+        { EX_USAGE, "--profile", { "--profile", "warm" } },
+        { EX_USAGE, "90 or more", { "--profile", "coldtail", "--duration-sec", "60" } },
+        { EX_USAGE, "--warm-up-sec", { "--duration-sec", "1", "--warm-up-sec", "2" } },
+        { EX_USAGE, "--peer", { "--peer", "zswap" } },
+        { EX_USAGE, "--row-args", { "--row-args", "none=--seed 1" } },
+        { EX_USAGE, "--seed", { "--seed", "-1" } },
+        { EX_USAGE, "aggregate", { "aggregate" } },
+        { EX_USAGE, "plot", { "plot", "one", "two" } },
+        { EX_USAGE, "none", { "aggregate", "@none" } },
+        { EX_OSERR, "all_runs_long.csv", { "aggregate", "/sys/class" } },
         { EX_OSERR, "nonexistent", { "--results-dir", "/proc/nonexistent/results" } },
     };
     TRY_ALL(0, program, mistakes);
@@ -341,10 +369,11 @@ int main(void)
     daemon_start(&d, (const char *[]){ NULL });
     static const char *const workloads[] = { "workloads/anon_streamer", "workloads/interactive_burst",
                                              "workloads/random_touch_heap", "workloads/mmap_churn" };
-    char daemon[512], tool[512], ab[512];
+    char daemon[512], tool[512], ab[512], ab_repeats[512];
     (void)snprintf(daemon, sizeof daemon, "%s", program_path("process-pagerd"));
     (void)snprintf(tool, sizeof tool, "%s", program_path("process-pager"));
     (void)snprintf(ab, sizeof ab, "%s", program_path("bench/ab"));
+    (void)snprintf(ab_repeats, sizeof ab_repeats, "%s", program_path("bench/ab-repeats"));
 
     daemon_mistakes(daemon);
     tool_mistakes(tool);
@@ -354,6 +383,8 @@ int main(void)
     }
     ab_mistakes(ab);
     harmless_questions(ab, true);
+    ab_repeats_mistakes(ab_repeats);
+    harmless_questions(ab_repeats, true);
     harmless_questions(daemon, true);
     harmless_questions(tool, true);
     test_case("--check");

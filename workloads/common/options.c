@@ -175,7 +175,10 @@ static void format_default(const struct option_row *row, char *to, size_t size)
     case OPTION_UINT:
         snprintf(to, size, "%llu", (unsigned long long)*(const uint64_t *)row->target);
         return;
-    case OPTION_DOUBLE: snprintf(to, size, "%g", *(const double *)row->target); return;
+    case OPTION_DOUBLE:
+        if (in_range(row, *(const double *)row->target))
+            snprintf(to, size, "%g", *(const double *)row->target);
+        return;
     case OPTION_SIZE: format_size(*(const uint64_t *)row->target, to, size); return;
     case OPTION_TIME:
         snprintf(to, size, "%gms", (double)*(const uint64_t *)row->target / 1e6);

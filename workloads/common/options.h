@@ -1,6 +1,7 @@
 /* options.h - one table of long options per program feeds the parser and --help. Values come as
  * "--name value" or "--name=value"; the value an option has before parsing is its default and is
- * what --help shows. Sizes take K, M, G; times take ms, s. */
+ * what --help shows; a number that is out of its range is not shown, the help says what it means.
+ * Sizes take K, M, G; times take ms, s. */
 #ifndef WORKLOADS_OPTIONS_H
 #define WORKLOADS_OPTIONS_H
 

@@ -153,7 +153,8 @@ static int start_pager(struct run *run)
     return r;
 }
 
-/* Fills, starts the pager, works. What the pager had counted when the warm-up ended; NULL without. */
+/* Fills, starts the pager, works. What the pager had counted when the warm-up ended; NULL without.
+ */
 static int run_workers(struct run *run, struct worker *workers, uint64_t **ret_warm_up_stats)
 {
     unsigned count = (unsigned)run->settings.workers;
