@@ -285,6 +285,9 @@ def shows_what_is_wrong(plot, work):
             continue
         words = " ".join(texts_of(folder / f"plots/{name}.svg"))
         check("INVALID" in words or "invalid" in words, f"{name}: what is invalid is marked")
+        told = [line for line in (folder / f"plots/{name}.gp").read_text().splitlines()
+                if "anon_streamer" in line]
+        check(told and all(RED in line for line in told), f"{name}: its name is red")
         check("half_idle_heap: 1 of 3 runs failed" in words, f"{name}: says what is left out")
         check(has_colour(folder / f"plots/{name}.svg", RED), f"{name}: what is invalid is red")
     page, text = check_page(folder)
