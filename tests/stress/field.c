@@ -14,6 +14,7 @@
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define GAP_BYTES ((size_t)16 << 10) /* between ranges, so that they stay several */
+#define AGED_BYTES ((size_t)16 << 20)
 #define EVENT_PAUSE_NS (NS_PER_S / 100)
 #define RANDOM_WORDS (PAGE_BYTES / sizeof(uint64_t))
 
@@ -391,14 +392,20 @@ bool op_shared(struct worker *w)
     return true;
 }
 
-/* What the kernel's reclaim would do now and then: MOVE then reports errors for pages it has moved. */
+/* What the kernel's reclaim would do now and then: MOVE then reports errors for pages it has moved. Much at
+ * a time, without a lock: it has to meet a page in the very moment in which it leaves. */
 bool op_age(struct worker *w)
 {
     struct field *f = w->client->field;
-    struct block *b = field_lock_any(w, false);
-    if (!b)
-        return false;
-    (void)madvise(b->home, pages_to_bytes(f->shape->block_pages), MADV_COLD);
-    field_unlock(b);
+    size_t bytes = range_bytes(f), at = pages_to_bytes(random_below(&w->random, (uint32_t)bytes_to_pages(bytes)));
+    size_t nr = bytes - at < AGED_BYTES ? bytes - at : AGED_BYTES;
+    (void)madvise(range_start(f, random_below(&w->random, f->shape->nr_ranges)) + at, nr, MADV_COLD);
+    return true;
+}
+
+/* Others run meanwhile, the daemon among them. */
+bool op_rest(struct worker *w)
+{
+    test_nap_us(random_below(&w->random, 5000));
     return true;
 }

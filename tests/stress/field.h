@@ -92,6 +92,6 @@ static inline void field_unlock(struct block *b)
 bool field_may_raise(struct field *f, uint32_t range);
 
 /* ---- operations of every kind */
-operation op_read, op_write, op_write_word, op_shared, op_age;
+operation op_read, op_write, op_write_word, op_shared, op_age, op_rest;
 
 #endif

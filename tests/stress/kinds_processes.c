@@ -14,6 +14,15 @@ static const struct weighted touches[] = {
     { 0 },
 };
 
+/* Without the rest 128 threads would leave nothing to the daemon, and pages would only come back from staging. */
+static const struct weighted touches_of_many[] = {
+    { op_read, "read", 550 },
+    { op_write, "write", 300 },
+    { op_shared, "shared page", 150 },
+    { op_rest, "rest", 20 },
+    { 0 },
+};
+
 /* ---- 2 and 64 clients */
 
 static const struct field_shape shape_64 = {
@@ -37,7 +46,7 @@ static void many_conclude(struct run *r, struct result *ret)
 
 const struct kind kind_many_clients = {
     .name = "clients_64", .share = 2, .nr_clients = 64, .nr_threads = 2,
-    .shape = &shape_4, .operations = touches, .conclude = many_conclude,
+    .shape = &shape_4, .operations = touches_of_many, .conclude = many_conclude,
 };
 
 /* ---- clients killed */
