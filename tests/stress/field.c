@@ -397,7 +397,8 @@ bool op_shared(struct worker *w)
 bool op_age(struct worker *w)
 {
     struct field *f = w->client->field;
-    size_t bytes = range_bytes(f), at = pages_to_bytes(random_below(&w->random, (uint32_t)bytes_to_pages(bytes)));
+    size_t bytes = range_bytes(f);
+    size_t at = pages_to_bytes(random_below(&w->random, (uint32_t)bytes_to_pages(bytes)));
     size_t nr = bytes - at < AGED_BYTES ? bytes - at : AGED_BYTES;
     (void)madvise(range_start(f, random_below(&w->random, f->shape->nr_ranges)) + at, nr, MADV_COLD);
     return true;

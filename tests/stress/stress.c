@@ -95,7 +95,7 @@ static void need_userfaultfd(void)
     exit(77);
 }
 
-/* ---- transparent huge pages for all memory, the pager's own, too; put back afterwards, also after Ctrl-C */
+/* ---- transparent huge pages for all memory, the pager's own, too; put back, also after Ctrl-C */
 
 #define THP_SWITCH "/sys/kernel/mm/transparent_hugepage/enabled"
 
