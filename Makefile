@@ -10,7 +10,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 
-.PHONY: all deps check check-full stress demo figures asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants demo figures asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -34,6 +34,11 @@ check-full:
 # MINUTES=30, SAN=address: see there.
 stress:
 	@tests/stress/run
+
+# Does each kind of stress find the faults that it is for? Five minutes.
+stress-mutants: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) process-pagerd tests/stress/stress
+	@tests/stress/mutants
 
 demo:
 	@tools/deps

@@ -61,6 +61,10 @@ struct thread {
     enum thread_state state;
     enum call call;       /* UNMAPPED and on */
     unsigned at, nr, to;  /* of the call, pages of the world */
+    bool tells;            /* of its call itself there is an event */
+    bool is_over;          /* MREMAP: has replaced a known mapping, and has not told of that yet */
+    bool was_armed;        /* what it has taken away */
+    bool grows;            /* MUNMAP: by an mremap to less; the next makes the mapping as long again */
     uint64_t words_before; /* DONTNEED: written before it began */
     unsigned page;        /* FAULTS */
     bool is_write;        /* FAULTS */
@@ -71,6 +75,7 @@ struct thread {
 struct world_event {
     enum call call;
     unsigned at, nr, to, thread;
+    bool is_over; /* MREMAP: only of what it has replaced */
 };
 
 /* A page on its way through the daemon. */
@@ -105,7 +110,7 @@ struct world {
     /* what differs between walks */
     bool has_rot, scribbles, has_deaths, has_ageing, has_scans, has_readers, is_slow, has_bursts;
     bool has_gaps; /* walk into what the pager is known not to hold: test_model.c says what */
-    bool has_riddle; /* a MAP_FIXED has failed, and the agent has not settled that */
+    bool has_riddle; /* a MAP_FIXED has failed, or a mapping is as long as before: not yet settled */
 
     /* porter and daemon */
     struct ring orders, freed;

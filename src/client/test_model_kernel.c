@@ -147,6 +147,11 @@ static struct uffd_msg event_message(const struct world_event *e)
         m.event = UFFD_EVENT_UNMAP;
         break;
     case CALL_MREMAP:
+        if (e->is_over) {
+            m.event = UFFD_EVENT_UNMAP;
+            start = page_address(WORLD_FIRST + e->to);
+            break;
+        }
         m.event = UFFD_EVENT_REMAP;
         m.arg.remap.from = start;
         m.arg.remap.to = page_address(WORLD_FIRST + e->to);

@@ -137,7 +137,7 @@ static void queue_event(struct thread *t)
         walk_failed("more events than threads");
     tell("thread %ld tells", t - world.threads);
     world.events[world.nr_events++] = (struct world_event){
-        .call = t->call, .at = t->at, .nr = t->nr, .to = t->to,
+        .call = t->call, .at = t->at, .nr = t->nr, .to = t->to, .is_over = t->is_over,
         .thread = (unsigned)(t - world.threads) };
     t->state = THREAD_TELLS;
 }
@@ -163,6 +163,8 @@ static void discard(struct thread *t)
 static void change_mappings(struct thread *t)
 {
     bool was_known = is_known(&world.pages[t->at]);
+    t->was_armed = world.pages[t->at].is_armed;
+    t->is_over = t->call == CALL_MREMAP && is_known(&world.pages[t->to]);
     switch (t->call) {
     case CALL_MUNMAP:
         unmap(t->at, t->nr);
@@ -183,11 +185,9 @@ static void change_mappings(struct thread *t)
     case CALL_FREE:
         break;
     }
-    t->state = THREAD_RUNS;
-    if (was_known) {
-        world.nr_changing++;
-        t->state = THREAD_UNMAPPED;
-    }
+    world.nr_changing += was_known + t->is_over;
+    t->tells = was_known;
+    t->state = was_known || t->is_over ? THREAD_UNMAPPED : THREAD_RUNS;
 }
 
 /* A mapping that fails stands alone, unless the walk goes into the known gaps. */
@@ -203,6 +203,31 @@ static bool may_begin(enum call call)
     return !world.has_riddle;
 }
 
+static bool is_being_discarded(unsigned at, unsigned nr)
+{
+    for (const struct thread *t = world.threads; t < world.threads + WORLD_THREADS; t++)
+        if (t->state >= THREAD_UNMAPPED && t->call <= CALL_FREE && t->at < at + nr && at < t->at + t->nr)
+            return true;
+    return false;
+}
+
+/* A hole, or one mapping of others' that is replaced. False: not this time. */
+static bool choose_where_to(struct thread *t)
+{
+    bool is_over = one_in(2);
+    unsigned nr;
+    if (!choose_run(is_over, &t->to, &nr))
+        return false;
+    t->nr = t->nr < nr ? t->nr : nr;
+    if (is_over && ((t->to < t->at + t->nr && t->at < t->to + t->nr) || is_being_discarded(t->to, t->nr)))
+        return false;
+    for (unsigned i = t->to; i < t->to + t->nr; i++)
+        if (world.pages[i].is_leaving)
+            return false;
+    tell("  (%u pages, to %u%s)", t->nr, t->to, is_over ? " over others" : "");
+    return true;
+}
+
 static void begin_call(struct thread *t)
 {
     static const enum call calls[] = { CALL_DONTNEED, CALL_DONTNEED,  CALL_DONTNEED,
@@ -212,6 +237,8 @@ static void begin_call(struct thread *t)
     if (!choose_run(true, &t->at, &t->nr) || !may_begin(t->call))
         return;
     world.has_riddle |= t->call == CALL_MAP_FIXED_FAILS;
+    t->is_over = t->tells = false;
+    t->grows = t->call == CALL_MUNMAP && model_pager->is_unlimited && one_in(2);
     static const char *const names[] = { "DONTNEED", "FREE", "munmap", "MAP_FIXED",
                                          "failing MAP_FIXED", "mremap" };
     tell("thread %ld calls %s of %u to %u", t - world.threads, names[t->call], t->at,
@@ -220,33 +247,42 @@ static void begin_call(struct thread *t)
         discard(t);
         return;
     }
-    if (t->call == CALL_MREMAP) {
-        unsigned nr;
-        if (!choose_run(false, &t->to, &nr))
-            return;
-        t->nr = t->nr < nr ? t->nr : nr;
-        for (unsigned i = t->to; i < t->to + t->nr; i++)
-            if (world.pages[i].is_leaving)
-                return;
-    }
-    if (t->call == CALL_MREMAP)
-        tell("  (%u pages, to %u)", t->nr, t->to);
+    if (t->call == CALL_MREMAP && !choose_where_to(t))
+        return;
     change_mappings(t);
 }
 
 /* mremap makes the mapping before a hole longer: what is new inherits the registration, and nobody
  * is told. */
-static void grow(void)
+static void make_longer(unsigned at, unsigned nr)
 {
-    unsigned at, nr;
-    if (!choose_run(false, &at, &nr) || !at || !may_be_named(&world.pages[at - 1], true))
-        return;
     map(at, nr);
     for (unsigned i = at; i < at + nr; i++) {
         world.pages[i].is_watched = world.pages[at - 1].is_watched;
         world.pages[i].is_armed = world.pages[at - 1].is_armed;
         world.pages[i].origin = world.pages[i - 1].origin + 1;
     }
+}
+
+static void grow(void)
+{
+    unsigned at, nr;
+    if (!choose_run(false, &at, &nr) || !at || !may_be_named(&world.pages[at - 1], true))
+        return;
+    make_longer(at, nr);
+}
+
+/* The same thread's, at once and in one go: what it has cut off before is new now. Until that is settled
+ * nobody begins a call, see has_gaps. */
+static void grow_again(unsigned at, unsigned nr, bool was_armed)
+{
+    if (!at || !may_be_named(&world.pages[at - 1], true) || world.pages[at - 1].is_armed != was_armed)
+        return;
+    for (unsigned i = at; i < at + nr; i++)
+        if (world.pages[i].is_mapped)
+            return;
+    world.has_riddle = true;
+    make_longer(at, nr);
 }
 
 /* ---- a thread's next step */
@@ -282,6 +318,14 @@ static void run_on(struct thread *t)
 {
     tell("thread %ld runs on", t - world.threads);
     world.nr_changing--;
+    if (t->is_over && t->tells) { /* now of the move itself */
+        t->is_over = false;
+        t->state = THREAD_UNMAPPED;
+        return;
+    }
+    if (t->grows)
+        grow_again(t->at, t->nr, t->was_armed);
+    t->grows = false;
     for (unsigned i = 0; t->call == CALL_MREMAP && i < t->nr; i++)
         world.pages[t->to + i].is_arriving = world.pages[t->at + i].is_leaving = false;
     t->state = t->call == CALL_DONTNEED ? THREAD_ZAPS : THREAD_RUNS;

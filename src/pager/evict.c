@@ -45,7 +45,7 @@ static int register_and_check(struct pager *pg, page_number first, page_number e
     enum memory_kind kind = memory_kind(pg, first, end);
     if (r == 0 && kind == MEMORY_PAGEABLE)
         return 0;
-    if (r == 0 && mode == UFFD_WATCH)
+    if (r == 0 && mode == UFFD_WATCH && !pager_is_changing(pg))
         (void)uffd_unregister(pg->uffd, start, bytes); /* nothing of it was out */
     return kind == MEMORY_HAS_HOLES ? -EAGAIN : -EINVAL;
 }
@@ -68,7 +68,14 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
         refuse(pg, first, end);
         return -EINVAL;
     }
+    /* An mremap may have brought a mapping here and not told us yet. Watched now, it would pass for
+     * the one that it replaced, and note_late_unmaps() would wait for an UNMAP that has been. */
+    bool is_careful = !mutant_is(MUTANT_LATE_UNMAP_STAYS);
+    if (is_careful && pager_is_changing(pg))
+        return -EAGAIN;
     int r = register_and_check(pg, first, end, UFFD_WATCH);
+    if (is_careful && r == 0 && pager_is_changing(pg))
+        r = -EAGAIN; /* or it came just now; registered it stays, and is asked again */
     if (r == 0)
         r = intervals_set(&pg->watched, first, end, WATCH_WRITES) ? -EAGAIN : 0;
     if (r == -EINVAL)
@@ -108,6 +115,9 @@ int pager_calm_churn(struct pager *pg, unsigned max_pages)
             r = pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, max_pages);
         while (r == -EIO); /* a lost page stays poisoned; the cursor is behind it */
         if (r != 1)
+            return 1;
+        /* What mremap has just brought here would lose its registration with pages out. */
+        if (pager_is_changing(pg))
             return 1;
         pager_unwatch(pg, first, end);
         refuse(pg, first, end);

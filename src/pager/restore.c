@@ -81,6 +81,8 @@ static int move_back(struct pager *pg, page_number page, uint32_t slot)
         return 0;
     }
     /* Locked, made executable, differently protected, or a marker in the hole: copy instead. */
+    if (mutant_is(MUTANT_ZEROS_IF_MOVE_REFUSED))
+        staged = zeros;
     return install_copy(pg, page, staged);
 }
 

@@ -43,6 +43,8 @@ int pager_read(struct pager *pg)
             break;
     }
     pg->needs_events = false;
+    if (pg->late_unmaps.nr && !mutant_is(MUTANT_LATE_UNMAP_STAYS) && !pager_is_changing(pg))
+        pg->late_unmaps.nr = 0; /* nobody has anything left to say */
     return total;
 }
 

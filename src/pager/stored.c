@@ -149,6 +149,11 @@ int pager_on_stored(struct pager *pg, const struct stored_entry *e)
     if (pg->nr_give_back == STAGING_SLOTS_MAX)
         return -EPROTO; /* the same slot rejected again and again */
     stats_add(pg->stats, e->result == STORED_FULL ? STAT_compress_full : STAT_compress_rejected, 1);
+    if (mutant_is(MUTANT_FORGET_REFUSED)) {
+        pager_count(pg, leaf, p, -1);
+        pager_release(pg, page_on_discard(p, false));
+        return 0;
+    }
     pg->give_back[pg->nr_give_back] = e->staging_slot;
     pg->give_back_generation[pg->nr_give_back++] = e->generation;
     if (e->result == STORED_INCOMPRESSIBLE && pg->on_feedback)

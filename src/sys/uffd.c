@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
 #include "base/pagesize.h"
 
 static int call(int fd, unsigned long request, void *argument)
@@ -16,6 +17,8 @@ static int call(int fd, unsigned long request, void *argument)
 int uffd_open(int device_fd)
 {
     int flags = O_CLOEXEC | O_NONBLOCK;
+    if (mutant_is(MUTANT_USER_FAULTS_ONLY))
+        flags |= UFFD_USER_MODE_ONLY;
     int fd = (int)syscall(SYS_userfaultfd, flags);
     if (fd >= 0)
         return fd;

@@ -163,6 +163,7 @@ int client_main(struct run *r, unsigned index)
     const struct kind *k = r->kind;
     progress_begin(&c.slot->threads[0]);
     c.field = field_new(r, k->shape, (uint32_t)(r->seed * 64 + index));
+    atomic_store(&c.slot->field, c.field);
     atomic_store(&c.slot->pages_all, k->shape->nr_pages + k->shape->nr_shared);
     c.pager = pager_open(r->socket_path);
     if (k->prepare)

@@ -1,15 +1,20 @@
 /* field.c - see field.h. */
 #include "stress/field.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "sys/pagemap.h"
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define GAP_BYTES ((size_t)16 << 10) /* between ranges, so that they stay several */
+#define AGED_BYTES ((size_t)16 << 20)
 #define EVENT_PAUSE_NS (NS_PER_S / 100)
 #define RANDOM_WORDS (PAGE_BYTES / sizeof(uint64_t))
 
@@ -129,6 +134,55 @@ void field_begin(struct client *c)
         field_unlock(b);
         progress_beat(&c->slot->threads[0], "first writing");
     }
+}
+
+/* ---- looking from outside */
+
+static bool read_from(pid_t pid, void *ret, const void *there, size_t bytes)
+{
+    struct iovec to = { ret, bytes }, from = { (void *)(uintptr_t)there, bytes };
+    return process_vm_readv(pid, &to, 1, &from, 1, 0) == (ssize_t)bytes;
+}
+
+static double share_out(const struct field *f, const struct block *blocks, const uint32_t *versions,
+                        int pagemap_fd)
+{
+    pagemap_entry entries[BLOCK_PAGES_MAX];
+    uint32_t nr = 0, nr_out = 0;
+    for (uint32_t i = 0; i < f->nr_blocks; i++) {
+        const struct block *b = &blocks[i];
+        if (pagemap_read(pagemap_fd, page_of((uintptr_t)b->home), f->shape->block_pages, entries))
+            return -1;
+        for (uint32_t p = 0; p < f->shape->block_pages; p++) {
+            bool has_bytes = versions[b->first + p] != 0;
+            nr += has_bytes;
+            nr_out += has_bytes && !pagemap_is_present(entries[p]);
+        }
+    }
+    return nr ? (double)nr_out / nr : -1;
+}
+
+double field_share_out(const struct client_slot *s)
+{
+    static struct block *blocks; /* of one kind at a time, so of one size */
+    static uint32_t *versions;
+    struct field f;
+    if (!atomic_load(&s->field) || !read_from(s->pid, &f, atomic_load(&s->field), sizeof f))
+        return -1;
+    if (!blocks) {
+        blocks = map(f.nr_blocks * sizeof *blocks, PROT_READ | PROT_WRITE);
+        versions = map(f.shape->nr_pages * sizeof *versions, PROT_READ | PROT_WRITE);
+    }
+    char path[48];
+    (void)snprintf(path, sizeof path, "/proc/%d/pagemap", (int)s->pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    double share = -1;
+    if (fd >= 0 && read_from(s->pid, blocks, f.blocks, f.nr_blocks * sizeof *blocks) &&
+        read_from(s->pid, versions, f.versions, f.shape->nr_pages * sizeof *versions))
+        share = share_out(&f, blocks, versions, fd);
+    if (fd >= 0)
+        close(fd);
+    return share;
 }
 
 /* ---- checking */
@@ -338,14 +392,21 @@ bool op_shared(struct worker *w)
     return true;
 }
 
-/* What the kernel's reclaim would do now and then: MOVE then reports errors for pages it has moved. */
+/* What the kernel's reclaim would do now and then: MOVE then reports errors for pages it has moved. Much at
+ * a time, without a lock: it has to meet a page in the very moment in which it leaves. */
 bool op_age(struct worker *w)
 {
     struct field *f = w->client->field;
-    struct block *b = field_lock_any(w, false);
-    if (!b)
-        return false;
-    (void)madvise(b->home, pages_to_bytes(f->shape->block_pages), MADV_COLD);
-    field_unlock(b);
+    size_t bytes = range_bytes(f);
+    size_t at = pages_to_bytes(random_below(&w->random, (uint32_t)bytes_to_pages(bytes)));
+    size_t nr = bytes - at < AGED_BYTES ? bytes - at : AGED_BYTES;
+    (void)madvise(range_start(f, random_below(&w->random, f->shape->nr_ranges)) + at, nr, MADV_COLD);
+    return true;
+}
+
+/* Others run meanwhile, the daemon among them. */
+bool op_rest(struct worker *w)
+{
+    test_nap_us(random_below(&w->random, 5000));
     return true;
 }

@@ -65,6 +65,10 @@ void field_begin(struct client *c);
 /* Everything, after all threads have ended. */
 void field_check_all(struct client *c, const char *when);
 
+/* In the conductor: which share of a client's pages (those with bytes) is not in its memory just now. Asked
+ * of the kernel, not of the pager. Negative: it can't be told. */
+double field_share_out(const struct client_slot *s);
+
 /* Page i of the block, under a lock. Counts and tells when it is wrong. */
 bool field_check(struct field *f, struct block *b, uint32_t i, const char *when);
 void field_write(struct field *f, struct block *b, uint32_t i); /* the next version */
@@ -88,6 +92,6 @@ static inline void field_unlock(struct block *b)
 bool field_may_raise(struct field *f, uint32_t range);
 
 /* ---- operations of every kind */
-operation op_read, op_write, op_write_word, op_shared, op_age;
+operation op_read, op_write, op_write_word, op_shared, op_age, op_rest;
 
 #endif

@@ -172,11 +172,22 @@ const struct kind kind_discard = {
 
 /* ---- remap */
 
+/* A block to be changed, not so often that its pages never grow old enough to leave in between. */
+static struct block *lock_to_change(struct worker *w)
+{
+    struct field *f = w->client->field;
+    struct block *b = field_lock_any(w, true);
+    if (!b || field_may_raise(f, b->range))
+        return b;
+    field_unlock(b);
+    return NULL;
+}
+
 /* With a hole for a moment, or without: what is there afterwards is new. */
 static bool op_unmap(struct worker *w)
 {
     struct field *f = w->client->field;
-    struct block *b = field_lock_any(w, true);
+    struct block *b = lock_to_change(w);
     if (!b)
         return false;
     uint32_t first = 0, nr = f->shape->block_pages;
@@ -212,7 +223,7 @@ static unsigned char *other_place(struct field *f, const struct block *b)
  * says EFAULT. That is counted, and done again page by page. NULL: several mappings by our own doing. */
 static struct block *lock_whole(struct worker *w)
 {
-    struct block *b = field_lock_any(w, true);
+    struct block *b = lock_to_change(w);
     if (!b || !b->is_split)
         return b;
     field_unlock(b);
@@ -313,15 +324,16 @@ const struct kind kind_remap = {
 
 /* ---- protect */
 
+/* Where reading stays allowed, other threads read, protect and lock meanwhile. */
 static bool op_protect(struct worker *w)
 {
     struct field *f = w->client->field;
-    struct block *b = field_lock_any(w, true);
+    static const int protections[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE | PROT_EXEC };
+    int protection = protections[random_below(&w->random, 3)];
+    struct block *b = field_lock_any(w, protection == PROT_NONE);
     if (!b)
         return false;
-    static const int protections[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE | PROT_EXEC };
     uint32_t first, nr = any_part(w, &first);
-    int protection = protections[random_below(&w->random, 3)];
     if (mprotect(block_page(b, first), pages_to_bytes(nr), protection))
         stress_complain(f->run, "mprotect failed: %m");
     if (protection != PROT_NONE)
@@ -364,6 +376,23 @@ static bool op_lock(struct worker *w)
     return true;
 }
 
+/* What eight threads write to without any lock of ours. */
+static bool op_lock_shared(struct worker *w)
+{
+    struct field *f = w->client->field;
+    uint32_t first = random_below(&w->random, f->shape->nr_shared);
+    uint32_t nr = 1 + random_below(&w->random, f->shape->nr_shared - first);
+    unsigned char *at = f->shared + pages_to_bytes(first);
+    if (syscall(SYS_mlock2, at, pages_to_bytes(nr), (unsigned)(w->random >> 45 & 1)))
+        return false;
+    atomic_fetch_add(&f->run->shared[1], 1);
+    if (w->random >> 46 & 1)
+        test_nap_us(random_below(&w->random, 3000));
+    if (syscall(SYS_munlock, at, pages_to_bytes(nr)))
+        stress_complain(f->run, "munlock failed: %m");
+    return true;
+}
+
 static void protect_conclude(struct run *r, struct result *ret)
 {
     (void)snprintf(ret->note, sizeof ret->note, "%lu times protected, %lu locked",
@@ -380,6 +409,7 @@ static const struct weighted protect_operations[] = {
     { op_shared, "shared page", 50 },
     { op_protect, "mprotect", 20 },
     { op_lock, "mlock", 20 },
+    { op_lock_shared, "mlock of shared pages", 3 },
     { 0 },
 };
 

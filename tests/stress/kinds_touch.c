@@ -189,6 +189,8 @@ static void huge_turn(struct client *c)
 
 static void huge_conclude(struct run *r, struct result *ret)
 {
+    if (!atomic_load(&r->shared[0]) && !atomic_load(&r->failed_ms))
+        stress_complain(r, "there was never a huge page");
     (void)snprintf(ret->note, sizeof ret->note, "up to %lu MiB of huge pages, %lu collapsed",
                    (unsigned long)r->shared[0], (unsigned long)r->shared[1]);
 }
@@ -205,5 +207,5 @@ static const struct weighted huge_operations[] = {
 const struct kind kind_thp = {
     .name = "thp", .share = 2, .nr_clients = 1, .nr_threads = 8,
     .shape = &shape_huge, .operations = huge_operations,
-    .main_turn = huge_turn, .conclude = huge_conclude,
+    .is_thp_always = true, .main_turn = huge_turn, .conclude = huge_conclude,
 };

@@ -183,7 +183,6 @@ void run_kill_daemon(struct run *r)
     (void)kill(r->daemon, SIGKILL);
     (void)waitpid(r->daemon, NULL, 0);
     r->daemon = 0;
-    r->nr_kills++;
 }
 
 static void end_daemon(struct run *r)
@@ -304,15 +303,17 @@ static bool is_time_up(struct run *r, uint64_t begun_ms)
     return begun_ms && (double)(test_now_ms() - begun_ms) >= r->seconds * 1000;
 }
 
+/* Kinds say what they have come to, and complain if it is too little. */
 static void conclude(struct run *r)
 {
     struct result *t = &r->result;
+    if (r->kind->conclude)
+        r->kind->conclude(r, t);
     t->wrong = atomic_load(&r->wrong);
     t->complaints = atomic_load(&r->complaints) - t->hangs;
     uint64_t failed_ms = atomic_load(&r->failed_ms);
-    t->first_failure_s = failed_ms ? (double)(failed_ms - r->begun_ms) / 1000 : 0;
-    if (r->kind->conclude)
-        r->kind->conclude(r, t);
+    if (failed_ms) /* perhaps while the last were still beginning */
+        t->first_failure_s = failed_ms > r->begun_ms ? (double)(failed_ms - r->begun_ms) / 1000 : 0.001;
 }
 
 static void remove_directory(const char *path)
@@ -334,6 +335,7 @@ void run_kind(struct run *r)
         stress_broken(r->directory);
     (void)snprintf(r->socket_path, sizeof r->socket_path, "%s/daemon.sock", r->directory);
     r->begun_ms = test_now_ms();
+    r->random = (r->seed + 1) * 0x9e3779b97f4a7c15;
     run_start_daemon(r);
     wait_for_socket(r);
     for (unsigned i = 0; i < r->kind->nr_clients; i++)

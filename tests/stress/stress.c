@@ -8,7 +8,9 @@
  *
  * PP_DAEMON names the daemon; by default it is the one of the same build directory. PP_MUTANT breaks the
  * clients on purpose. */
+#include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "stress/stress.h"
@@ -94,14 +95,69 @@ static void need_userfaultfd(void)
     exit(77);
 }
 
+/* ---- transparent huge pages for all memory, the pager's own, too; put back, also after Ctrl-C */
+
+#define THP_SWITCH "/sys/kernel/mm/transparent_hugepage/enabled"
+
+static char thp_before[32]; /* empty: nothing to put back */
+
+static bool thp_set(const char *word)
+{
+    int fd = open(THP_SWITCH, O_WRONLY | O_CLOEXEC);
+    bool is_set = fd >= 0 && write(fd, word, strlen(word)) > 0;
+    if (fd >= 0)
+        close(fd);
+    return is_set;
+}
+
+static void thp_put_back(void)
+{
+    if (*thp_before)
+        (void)thp_set(thp_before);
+    *thp_before = 0;
+}
+
+static void on_end_signal(int number)
+{
+    thp_put_back();
+    _exit(128 + number);
+}
+
+/* Where it can't be switched, as in a container, the kind's own memory asks for them (MADV_HUGEPAGE). */
+static void thp_always(void)
+{
+    char words[64] = "";
+    FILE *file = fopen(THP_SWITCH, "re");
+    char *chosen = file && fgets(words, sizeof words, file) ? strchr(words, '[') : NULL;
+    if (chosen)
+        (void)sscanf(chosen, "[%31[a-z]", thp_before);
+    if (file)
+        fclose(file);
+    if (!*thp_before || !thp_set("always")) {
+        printf("transparent huge pages: cannot be set to `always` here, only asked for\n");
+        *thp_before = 0;
+    }
+}
+
+static void catch_end_signals(void (*handler)(int))
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        (void)signal(numbers[i], handler);
+}
+
 /* Each kind has a conductor of its own, a child: what goes wrong in one does not reach the next. */
 static void run_in_child(struct run *r)
 {
     fflush(NULL);
+    catch_end_signals(on_end_signal);
+    if (r->kind->is_thp_always)
+        thp_always();
     pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         stress_broken("fork");
     if (pid == 0) {
+        catch_end_signals(SIG_DFL);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == parent)
             run_kind(r);
@@ -109,6 +165,7 @@ static void run_in_child(struct run *r)
     }
     int status;
     (void)waitpid(pid, &status, 0);
+    thp_put_back();
     if (status)
         r->result.complaints++;
 }

@@ -32,6 +32,8 @@ struct client_slot {
     pid_t pid; /* conductor only; 0: free */
     bool is_killed; /* conductor only: by us, on purpose */
     uint64_t kill_ms; /* conductor only: when to kill it; 0: not decided */
+    /* Where its pages are and their versions: for a look from outside, see field_share_out(). */
+    struct field *_Atomic field;
     _Atomic bool is_running; /* its pages are filled, its threads at work */
     _Atomic uint64_t evictions, restores, joins, pages_out, pages_all;
     _Atomic uint64_t full, rejected, busy, unreported, retries, barred;
@@ -55,7 +57,9 @@ struct run {
     char directory[64], socket_path[108];
     pid_t daemon; /* conductor only */
     uint64_t daemon_since_ms;
-    unsigned nr_kills; /* conductor only */
+    uint64_t random; /* conductor only */
+    unsigned nr_kills; /* conductor only, as the next: */
+    double share_out_min, share_out_sum; /* of the pages, when they were killed */
     uint64_t counts[8]; /* conductor only: kinds keep what they like */
     _Atomic bool may_begin, is_over;
     _Atomic uint64_t wrong, complaints, failed_ms;
@@ -100,10 +104,12 @@ struct kind {
     const char *name;
     unsigned share; /* of the time of a run of all kinds */
     unsigned nr_clients, nr_threads;
+    double kills_per_s; /* fewer are a failure; 0: it kills nobody */
     const struct field_shape *shape;
     const struct weighted *operations; /* ends with what = NULL */
     const char *const *daemon_options; /* beyond the cold age and the rate; NULL: none */
     const char *cold_age; /* NULL: 1ms */
+    bool is_thp_always;   /* for the whole machine, as long as it runs */
     /* Any of them may be NULL. In the client, before it starts its pager, ... */
     void (*prepare)(struct client *c);
     /* ... in each thread before its first operation and after its last ... */
