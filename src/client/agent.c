@@ -219,7 +219,7 @@ static int command_settle(struct agent *a, const struct command *c)
     for (; a->command_cursor < c->end; a->command_cursor++) {
         struct page_leaf *leaf;
         struct page *p = pager_page(&a->pg, a->command_cursor, &leaf);
-        if (p && p->state == PAGE_STAGED && a->is_joined) {
+        if (p && p->state == PAGE_STAGED && a->is_joined && !mutant_is(MUTANT_RECLAIM_UNSETTLED)) {
             a->is_command_waiting = true;
             return 0;
         }
