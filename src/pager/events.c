@@ -150,6 +150,7 @@ static void on_unmap(struct pager *pg, page_number first, page_number end)
     if (is_late)
         (void)intervals_clear(&pg->late_unmaps, first, end); /* full: the next one counts as late, too */
     unwatched(pg, first, end);
+    pager_forget_paged_out(pg, first, end); /* if it is still there: one return less to tell of */
     if (!is_anything_out(pg, first, end) || mutant_is(MUTANT_UNMAP_AT_ONCE) ||
         (!is_late && !is_any_mapping_in(pg, first, end))) {
         forget_pages(pg, first, end);
@@ -172,7 +173,7 @@ static void rekey(struct pager *pg, page_number to, page_number from)
     struct page_leaf *from_leaf = page_table_find(&pg->table, from);
     struct page_leaf *to_leaf = page_table_find(&pg->table, to);
     struct page *f = from_leaf ? leaf_page(from_leaf, from) : NULL;
-    if (!to_leaf && f && f->state != PAGE_RESIDENT)
+    if (!to_leaf && f && (f->state != PAGE_RESIDENT || f->is_paged_out))
         to_leaf = page_table_grow(&pg->table, to);
     if (!to_leaf) {
         if (f && f->state != PAGE_RESIDENT)
