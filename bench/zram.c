@@ -5,13 +5,17 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/swap.h>
 #include <sys/sysmacros.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STATE_PATH "/run/process-pager-bench.zram"
+#define LOCK_PATH "/run/process-pager-bench.lock"
+#define LOCK_PAUSE_MS 100u
 #define PAGE_CLUSTER "/proc/sys/vm/page-cluster"
 #define PRIORITY_HIGHEST 32767
 
@@ -113,22 +117,88 @@ static int set_up_swap(struct zram *z, uint64_t bytes)
     return r;
 }
 
+/* Everything as it was; what is in it is read back by the kernel first. */
+static void take_down(const struct zram *z)
+{
+    char path[96], text[16];
+    device_path(z, path);
+    (void)swapoff(path); /* EINVAL: it never was on */
+    snprintf(text, sizeof text, "%d", z->page_cluster_before);
+    (void)write_text(PAGE_CLUSTER, text);
+    sys_path(z, "reset", path);
+    (void)write_text(path, "1");
+    snprintf(text, sizeof text, "%d", z->id);
+    if (write_text("/sys/class/zram-control/hot_remove", text) == 0)
+        (void)unlink(STATE_PATH);
+}
+
+int zram_claim(unsigned patience_ms)
+{
+    int fd = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    for (unsigned waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB); waited_ms += LOCK_PAUSE_MS) {
+        int error = errno;
+        if (error != EWOULDBLOCK || waited_ms >= patience_ms) {
+            close(fd);
+            return error == EWOULDBLOCK ? -EBUSY : -error;
+        }
+        struct timespec pause = { 0, (long)LOCK_PAUSE_MS * 1000000 };
+        (void)nanosleep(&pause, NULL);
+    }
+    return fd;
+}
+
+/* With the lock, what a state file speaks of is nobody's. */
+static int recover(void)
+{
+    struct zram z;
+    FILE *f = fopen(STATE_PATH, "re");
+    if (!f)
+        return 0;
+    int n = fscanf(f, "%d %d", &z.id, &z.page_cluster_before);
+    fclose(f);
+    if (n == 2)
+        take_down(&z);
+    return unlink(STATE_PATH) && errno != ENOENT ? -errno : 0;
+}
+
+int zram_recover(void)
+{
+    int lock = zram_claim(0);
+    if (lock < 0)
+        return lock == -EBUSY || lock == -EACCES ? 0 : lock;
+    int r = recover();
+    close(lock);
+    return r;
+}
+
 static int begin(struct zram *z, uint64_t bytes, int (*set_up)(struct zram *, uint64_t),
                  char *ret_reason, size_t capacity)
 {
-    *z = (struct zram){ .id = -1 };
+    *z = (struct zram){ .id = -1, .lock = -1 };
     if (geteuid() != 0) {
         snprintf(ret_reason, capacity, "zram needs root");
         return -EPERM;
     }
-    int r = read_int(PAGE_CLUSTER, &z->page_cluster_before);
+    int lock = zram_claim(ZRAM_PATIENCE_MS);
+    if (lock < 0) {
+        snprintf(ret_reason, capacity, "%s: %s", LOCK_PATH,
+                 lock == -EBUSY ? "another run has swap" : strerror(-lock));
+        return lock;
+    }
+    int r = recover();
+    if (r == 0)
+        r = read_int(PAGE_CLUSTER, &z->page_cluster_before);
     if (r == 0)
         r = read_int("/sys/class/zram-control/hot_add", &z->id);
     if (r) {
         snprintf(ret_reason, capacity, "this kernel has no zram (%s)", strerror(-r));
         z->id = -1;
+        close(lock);
         return r;
     }
+    z->lock = lock;
     write_state(z);
     r = set_up(z, bytes);
     if (r) {
@@ -160,30 +230,9 @@ void zram_end(struct zram *z)
 {
     if (z->id < 0)
         return;
-    char path[96], text[16];
-    device_path(z, path);
-    (void)swapoff(path); /* EINVAL: it never was on */
-    snprintf(text, sizeof text, "%d", z->page_cluster_before);
-    (void)write_text(PAGE_CLUSTER, text);
-    sys_path(z, "reset", path);
-    (void)write_text(path, "1");
-    snprintf(text, sizeof text, "%d", z->id);
-    if (write_text("/sys/class/zram-control/hot_remove", text) == 0)
-        (void)unlink(STATE_PATH);
-    z->id = -1;
-}
-
-int zram_recover(void)
-{
-    struct zram z;
-    FILE *f = fopen(STATE_PATH, "re");
-    if (!f)
-        return 0;
-    int n = fscanf(f, "%d %d", &z.id, &z.page_cluster_before);
-    fclose(f);
-    if (n == 2)
-        zram_end(&z);
-    return unlink(STATE_PATH) && errno != ENOENT ? -errno : 0;
+    take_down(z);
+    close(z->lock);
+    *z = (struct zram){ .id = -1, .lock = -1 };
 }
 
 int zram_usage(const struct zram *z, struct zram_usage *ret)

@@ -116,6 +116,33 @@ static int set_number(const struct option_spec *o, const char *value, char *ret_
     return 0;
 }
 
+/* The word of a choice with this index, and its length; NULL: there are fewer. */
+static const char *choice_word(const struct option_spec *o, unsigned index, size_t *ret_length)
+{
+    const char *word = o->argument;
+    for (; index; index--) {
+        word = strchr(word, '|');
+        if (!word)
+            return NULL;
+        word++;
+    }
+    *ret_length = strcspn(word, "|");
+    return word;
+}
+
+static int set_choice(const struct option_spec *o, const char *value, char *ret_error, size_t capacity)
+{
+    size_t length;
+    const char *word;
+    for (unsigned i = 0; (word = choice_word(o, i, &length)); i++)
+        if (strlen(value) == length && !memcmp(value, word, length)) {
+            *(unsigned *)o->target = i;
+            return 0;
+        }
+    (void)snprintf(ret_error, capacity, "--%s: '%s' is none of %s", o->name, value, o->argument);
+    return -EINVAL;
+}
+
 static int set_one(const struct option_spec *o, const char *value, char *ret_error, size_t capacity)
 {
     switch (o->kind) {
@@ -136,6 +163,8 @@ static int set_one(const struct option_spec *o, const char *value, char *ret_err
     case OPTION_SIZE:
     case OPTION_TIME:
         return set_number(o, value, ret_error, capacity);
+    case OPTION_CHOICE:
+        return set_choice(o, value, ret_error, capacity);
     }
     return -EINVAL;
 }
@@ -235,6 +264,8 @@ int options_read_file(const struct option_spec *table, const char *path, char *r
 static void print_default(const struct option_spec *o)
 {
     char text[32];
+    size_t length = 0;
+    const char *word;
     switch (o->kind) {
     case OPTION_SIZE:
         printf(" [%s]", size_text(*(uint64_t *)o->target, text, sizeof text));
@@ -245,6 +276,11 @@ static void print_default(const struct option_spec *o)
     case OPTION_TEXT:
         if (*(const char **)o->target)
             printf(" [%s]", *(const char **)o->target);
+        return;
+    case OPTION_CHOICE:
+        word = choice_word(o, *(unsigned *)o->target, &length);
+        if (word)
+            printf(" [%.*s]", (int)length, word);
         return;
     case OPTION_FLAG:
         return;
@@ -259,7 +295,7 @@ void options_print_help(const struct option_spec *table)
                           : snprintf(left, sizeof left, "    --%s", o->name);
         if (o->argument)
             (void)snprintf(left + n, sizeof left - (size_t)n, " %s", o->argument);
-        printf("  %-26s %s", left, o->help);
+        printf("  %-27s %s", left, o->help);
         print_default(o);
         printf("\n");
     }

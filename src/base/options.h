@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 enum option_kind {
-    OPTION_FLAG, /* bool */
-    OPTION_TEXT, /* const char *; the table's user owns nothing */
-    OPTION_SIZE, /* uint64_t, bytes */
-    OPTION_TIME, /* uint64_t, milliseconds */
+    OPTION_FLAG,   /* bool */
+    OPTION_TEXT,   /* const char *; the table's user owns nothing */
+    OPTION_SIZE,   /* uint64_t, bytes */
+    OPTION_TIME,   /* uint64_t, milliseconds */
+    OPTION_CHOICE, /* unsigned: which of the words of `argument`, "this|that" */
 };
 
 struct option_spec {
@@ -21,7 +22,7 @@ struct option_spec {
     enum option_kind kind;
     void *target;         /* holds the default before parsing */
     uint64_t least, most; /* of sizes and times */
-    const char *argument; /* for --help: "SIZE" */
+    const char *argument; /* for --help: "SIZE"; of a choice: its words */
     const char *help;
 };
 

@@ -18,6 +18,7 @@ static struct {
     bool flag;
     const char *text;
     uint64_t size, time_ms;
+    unsigned choice;
 } is;
 
 static const struct option_spec table[] = {
@@ -25,6 +26,7 @@ static const struct option_spec table[] = {
     {"text", 0, OPTION_TEXT, &is.text, 0, 0, "TEXT", "a text"},
     {"size", 's', OPTION_SIZE, &is.size, 4096, (uint64_t)1 << 40, "SIZE", "a size"},
     {"time", 0, OPTION_TIME, &is.time_ms, 1, 86400000, "TIME", "a time"},
+    {"choice", 0, OPTION_CHOICE, &is.choice, 0, 0, "one|two|twofold", "one of three words"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
 };
 
@@ -111,6 +113,12 @@ static void words_are_taken(void **state)
     assert_int_equal(is.size, 4096);
     assert_int_equal(PARSE("--", "--size"), 2);
     assert_int_equal(is.size, 7);
+    assert_int_equal(PARSE("--choice", "two"), 3);
+    assert_int_equal(is.choice, 1);
+    assert_int_equal(PARSE("--choice=twofold"), 2);
+    assert_int_equal(is.choice, 2);
+    assert_int_equal(PARSE("--choice=two", "--choice", "one"), 4);
+    assert_int_equal(is.choice, 0);
 }
 
 static void what_is_wrong_is_said_in_a_line(void **state)
@@ -131,6 +139,12 @@ static void what_is_wrong_is_said_in_a_line(void **state)
     assert_int_equal(PARSE("--time", "5"), -EINVAL);
     assert_non_null(strstr(error, "5s"));
     assert_int_equal(PARSE("--time", "25h"), -EINVAL);
+    static const char *const no_choices[] = {"", "three", "tw", "twofolds", "one|two", "two|", "Two"};
+    for (size_t i = 0; i < sizeof(no_choices) / sizeof(no_choices[0]); i++) {
+        assert_int_equal(PARSE("--choice", no_choices[i]), -EINVAL);
+        assert_non_null(strstr(error, "one|two|twofold")); /* what it may be */
+        assert_int_equal(is.choice, 0);
+    }
     assert_int_equal(is.size, 7); /* nothing was changed */
     assert_int_equal(is.time_ms, 0);
     assert_null(strchr(error, '\n'));
@@ -159,6 +173,9 @@ static void the_file_has_the_same_words(void **state)
     assert_int_equal(is.size, 8192);
     assert_int_equal(is.time_ms, 120000);
     assert_int_equal(read_text(""), 0);
+    assert_int_equal(read_text("choice = two\n"), 0);
+    assert_int_equal(is.choice, 1);
+    assert_int_equal(read_text("choice = no\n"), -EINVAL);
     assert_int_equal(read_text("flag = no\n"), 0);
     assert_false(is.flag);
     assert_int_equal(read_text("flag = maybe\n"), -EINVAL);

@@ -100,7 +100,8 @@ static void print_table(const char *json)
     const cJSON *s;
     cJSON_ArrayForEach(s, list)
     {
-        double out = (number(s, "pages_stored") + number(s, "pages_zero") + number(s, "pages_staged")) / 256;
+        double out = (number(s, "pages_stored") + number(s, "pages_zero") + number(s, "pages_staged") +
+                      number(s, "pages_paged_out")) / 256;
         double held = number(s, "store_held_bytes") / (1 << 20);
         printf("%8.0f %-16s %6.0f MiB %6.0f MiB %6.1f MiB %9.2fx %9.0f %9.1f us\n", number(s, "pid"),
                cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(s, "name")),

@@ -23,6 +23,9 @@
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
 #define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
+/* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
+#define RETURNS_PAUSE_MAX_NS (250 * NS_PER_MS)
+#define RETURNS_LEAVES_MAX 4096u /* a look: 8 GiB, 3 us for each 2 MiB that are out */
 #define FOLLOW_TIMEOUT_NS (10 * NS_PER_MS) /* without a fault: evict on whatever CPU is free */
 #define ORDERS_PER_RING 128u /* while there is more to do; waking an idle CPU costs what two copies do */
 /* Buffers within 4 MiB: 448 staging + 448 raw + 64 landing pages are 3.75 MiB. */
@@ -35,12 +38,12 @@ void agent_on_unwatched(void *context, page_number first, page_number end)
     session_announce(context, MSG_RANGE_DEL, first, end);
 }
 
-void agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
+/* False: the ring is full, and a hint is lost if it is not given again. */
+bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
 {
     struct agent *a = context;
     struct feedback_entry entry = { .word = page << 8 | kind };
-    if (a->is_joined)
-        (void)ring_put(&a->session.feedback, &entry); /* full: a hint is lost */
+    return !a->is_joined || ring_put(&a->session.feedback, &entry) == 0;
 }
 
 /* ---- one piece of each kind of work; true: there was some */
@@ -95,6 +98,19 @@ static bool may_evict(const struct agent *a)
     return a->is_joined && !a->is_frozen && !a->is_staging_full && !a->session.is_dry_run;
 }
 
+/* A run of what may leave, the way this daemon wants it. Returns how many pages have been dealt with. */
+static unsigned evict_run(struct agent *a, page_number first, uint32_t nr, bool if_unwritten)
+{
+    if (now_ns() - a->last_fault_ns > FOLLOW_TIMEOUT_NS)
+        follow_nobody();
+    if (a->session.is_pageout)
+        return pager_page_out(&a->pg, first, nr, if_unwritten);
+    unsigned looked;
+    enum evict_result r = pager_evict(&a->pg, first, nr, if_unwritten, &looked);
+    a->is_staging_full = r == EVICT_FULL; /* until the porter has freed some */
+    return looked;
+}
+
 static bool evict_piece(struct agent *a, struct pp_pager *pp)
 {
     if (!may_evict(a))
@@ -113,14 +129,9 @@ static bool evict_piece(struct agent *a, struct pp_pager *pp)
             return true; /* a hint about nothing of ours */
         }
     }
-    if (now_ns() - a->last_fault_ns > FOLLOW_TIMEOUT_NS)
-        follow_nobody();
-    unsigned looked;
-    enum evict_result r = pager_evict(&a->pg, c->first, c->nr_pages,
-                                      c->flags & CANDIDATE_IF_UNWRITTEN, &looked);
+    unsigned looked = evict_run(a, c->first, c->nr_pages, c->flags & CANDIDATE_IF_UNWRITTEN);
     c->first += looked;
     c->nr_pages -= looked < c->nr_pages ? looked : c->nr_pages;
-    a->is_staging_full = r == EVICT_FULL; /* until the porter has freed some */
     return true;
 }
 
@@ -205,11 +216,8 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
         a->is_command_waiting = true;
         return 0;
     }
-    unsigned looked, nr = c->end - a->command_cursor < MOVE_RUN_MAX ? (unsigned)(c->end - a->command_cursor)
-                                                                    : MOVE_RUN_MAX;
-    enum evict_result r = pager_evict(&a->pg, a->command_cursor, nr, false, &looked);
-    a->command_cursor += looked;
-    a->is_staging_full = r == EVICT_FULL;
+    page_number left = c->end - a->command_cursor;
+    a->command_cursor += evict_run(a, a->command_cursor, left < LEAF_PAGES ? (uint32_t)left : LEAF_PAGES, false);
     return a->command_cursor >= c->end;
 }
 
@@ -359,6 +367,7 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
     stats_set(st, STAT_pages_staged, a->pg.nr_staged);
     stats_set(st, STAT_pages_stored, a->pg.nr_stored);
     stats_set(st, STAT_pages_zero, a->pg.nr_zero);
+    stats_set(st, STAT_pages_paged_out, a->pg.nr_paged_out);
     stats_set(st, STAT_table_bytes, page_table_used_bytes(&a->pg.table));
     stats_set(st, STAT_range_add_msgs, atomic_load(&pp->nr_range_add));
     stats_set(st, STAT_range_del_msgs, atomic_load(&pp->nr_range_del));
@@ -415,6 +424,13 @@ static void set_alarm(struct agent *a, uint64_t interval_ns)
     a->alarm_ns = interval_ns;
 }
 
+static uint64_t returns_pause_ns(const struct agent *a)
+{
+    uint64_t pause_ns = a->session.cold_age_ns / 16;
+    return pause_ns < NS_PER_MS ? NS_PER_MS
+                                : pause_ns < RETURNS_PAUSE_MAX_NS ? pause_ns : RETURNS_PAUSE_MAX_NS;
+}
+
 static void tick(struct agent *a, struct pp_pager *pp)
 {
     uint64_t now = now_ns();
@@ -426,7 +442,9 @@ static void tick(struct agent *a, struct pp_pager *pp)
     if (a->tick_ns > TICK_MAX_NS || !a->is_joined)
         a->tick_ns = a->is_joined ? TICK_MAX_NS : JOIN_TICK_NS;
     a->next_tick_ns = now + a->tick_ns;
-    uint64_t alarm_ns = a->is_joined && a->next_old_store_ns != UINT64_MAX ? NS_PER_MS : a->tick_ns;
+    uint64_t alarm_ns = a->pg.nr_paged_out ? returns_pause_ns(a) : a->tick_ns;
+    if (a->is_joined && a->next_old_store_ns != UINT64_MAX)
+        alarm_ns = NS_PER_MS;
     if (alarm_ns != a->alarm_ns)
         set_alarm(a, alarm_ns);
     if (a->is_joined) {
@@ -459,6 +477,20 @@ static bool old_store_piece(struct agent *a)
             return true;
         }
     a->next_old_store_ns = UINT64_MAX; /* none: session_lost() sets it anew */
+    return false;
+}
+
+/* What the kernel has paged out for us it brings back by itself, so we look, a leaf at a time. */
+static bool returns_piece(struct agent *a)
+{
+    if (!a->pg.nr_paged_out || now_ns() < a->next_returns_ns)
+        return false;
+    if (a->returns_left && pager_find_returns(&a->pg, &a->returns_cursor) == 0) {
+        a->returns_left--;
+        return true;
+    }
+    a->next_returns_ns = now_ns() + returns_pause_ns(a); /* done, enough, or the daemon must read first */
+    a->returns_left = RETURNS_LEAVES_MAX;
     return false;
 }
 
@@ -589,6 +621,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         if (a->is_leaving)
             session_try_leave(a, pp);
         is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
+        is_busy |= returns_piece(a);
         is_busy |= evict_piece(a, pp);
         tell_given_up(a);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;

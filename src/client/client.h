@@ -52,6 +52,7 @@ struct session {
     struct ring stored, given_up, candidates, feedback; /* the agent's ends */
     uint64_t cold_age_ns;
     bool is_dry_run;
+    bool is_pageout; /* evict by MADV_PAGEOUT */
     bool needs_resync; /* a range message did not fit: send all of them again */
 };
 
@@ -101,6 +102,8 @@ struct agent {
     uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;
     uint64_t drain_cursor;        /* of the running command */
     uint64_t old_store_cursor, next_old_store_ns;
+    uint64_t next_returns_ns;     /* when to look again which paged-out pages are back */
+    uint32_t returns_cursor, returns_left;
     page_number command_cursor;
     int command_result;
     bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
@@ -164,7 +167,7 @@ int agent_listen(struct agent *a, int fd, enum agent_other which);
 void agent_unlisten(struct agent *a, int fd);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
 void agent_on_unwatched(void *agent, page_number first, page_number end);
-void agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
+bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
 void agent_publish_stats(struct agent *a, struct pp_pager *pp);
 
 /* session.c; the agent's */

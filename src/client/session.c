@@ -151,6 +151,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     s->device_fd = w->has_device ? fds->fd[5] : -1;
     s->cold_age_ns = w->cold_age_ms * NS_PER_MS;
     s->is_dry_run = w->dry_run != 0;
+    s->is_pageout = w->features & WELCOME_EVICT_BY_PAGEOUT;
 
     int store = free_store(&a->pg);
     int r = -EPROTO;

@@ -8,7 +8,8 @@
  * staging slot and every place in the store must be free again. Walks differ in what takes part: a
  * daemon that dies, is slow, lets bytes rot, or overwrites what is given up at once; ageing (moves
  * that are not counted); write scans; readers of our memory from outside (not beside ageing: a
- * zero page they leave hides an uncounted move).
+ * zero page they leave hides an uncounted move). A third as many walks again join daemons that say
+ * pageout, in turns with others: what is said to have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
  *   FREE_STAGED_EARLY         999  an invariant is broken
@@ -28,6 +29,8 @@
  *   ZEROS_ON_BAD_CHECKSUM      77  page 9 reads as 0, should be 176
  *   BELIEVE_STORE              77  page 9 reads as 1099511627952, should be 176
  *   LATE_UNMAP_STAYS            1  page 11 would read as 80, should be 0
+ *   BELIEVE_PAGEOUT           489  page 5 is said to have come back, and was never away
+ *   MISS_RETURNS              396  2 pages are there again, and nobody says so
  *
  * Not walked, unless asked for with --gaps, because the pager is known not to hold there:
  *   a MAP_FIXED that fails while another call is under way: its UNMAP lifts bars, or what is out is
@@ -41,7 +44,7 @@
  * address that another mremap has just left and not told of yet; the kernel may tell of the second
  * first, and no order can be made of the two.
  *
- * test_model [--tell] [--gaps] [walks [first-seed]] runs so many, and tells their story;
+ * test_model [--tell] [--gaps] [--pageout] [walks [first-seed]] runs so many, and tells their story;
  * test_model --catches prints the list above. */
 #include "client/test_model.h"
 
@@ -72,7 +75,7 @@ struct pager *const model_pager = &pager;
 static sigjmp_buf walk_over;
 static char failure[200];
 
-static bool tells, has_gaps;
+static bool tells, has_gaps, has_pageout;
 
 void tell(const char *format, ...)
 {
@@ -154,8 +157,26 @@ static void begin_pager(void)
     ring_init(&world.freed, &shared[1], freed, PORTER_ORDERS_NR, sizeof *freed);
 }
 
+/* Told of while a call is under way it may be of what was there before. */
+static bool is_anything_unsettled(void);
+static bool on_feedback(void *context, enum feedback_kind kind, page_number page)
+{
+    (void)context;
+    struct vpage *v = vpage_at(page);
+    if (kind != FEEDBACK_REFAULT || !v || pager.is_serving_fault)
+        return true;
+    if (one_in(4) && !world.is_closing)
+        return false;
+    if (!v->has_returned && !is_anything_unsettled())
+        walk_failed("page %ld is said to have come back, and was never away", v - world.pages);
+    tell("  page %ld is said to have come back", v - world.pages);
+    v->has_returned = false;
+    return true;
+}
+
 static void join(void)
 {
+    world.is_pageout = world.has_pageout && !one_in(3);
     for (int i = 0; i < PAGE_STORES_NR; i++)
         if (!pager.stores[i].bytes) {
             daemon_begin(i);
@@ -183,7 +204,9 @@ static void begin_walk(uint64_t seed)
     world.has_bursts = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
+    world.has_pageout = has_pageout;
     begin_pager();
+    pager.on_feedback = has_pageout ? on_feedback : NULL;
     pager.is_unlimited = one_in(2);
     join();
     for (unsigned i = 2; i < WORLD_PAGES - 4; i++) {
@@ -242,7 +265,10 @@ static void evict_piece(void)
     unsigned nr = 1 + (unsigned)choose(8), looked;
     if (first + nr > WORLD_END)
         nr = (unsigned)(WORLD_END - first);
-    (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
+    if (world.is_pageout)
+        (void)pager_page_out(&pager, first, nr, world.has_scans && one_in(2));
+    else
+        (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
 }
 
 static void drain_piece(void)
@@ -352,6 +378,8 @@ static void agent_round(void)
         if (one_in(2))
             evict_piece();
     }
+    if (pager.nr_paged_out && one_in(2))
+        (void)pager_find_returns(&pager, &world.returns_cursor);
     if (one_in(2))
         tell_given_up();
 }
@@ -404,7 +432,7 @@ static void look_at(unsigned page)
         return;
     /* (A move that was not counted, or a zero page that a reader left in landing, may make the
      * table say STAGED for a while though the page is there. Its bytes there are what is seen.) */
-    if (v->pte == PTE_PRESENT && v->is_armed && !world.has_ageing && !world.has_readers) {
+    if ((v->pte == PTE_PRESENT || v->pte == PTE_SWAPPED) && v->is_armed && !world.has_ageing && !world.has_readers) {
         struct page_leaf *leaf;
         const struct page *p = pager_page(&pager, WORLD_FIRST + page, &leaf);
         if (p && p->state != PAGE_RESIDENT)
@@ -412,7 +440,7 @@ static void look_at(unsigned page)
                         page_state_name((enum page_state)p->state));
     } else if (v->pte == PTE_POISON) {
         is_kept = false;
-    } else if (v->pte != PTE_PRESENT) {
+    } else if (v->pte != PTE_PRESENT && v->pte != PTE_SWAPPED) {
         word = 0;
         if (v->is_armed)
             is_kept = answer_for(page, &word);
@@ -423,8 +451,28 @@ static void look_at(unsigned page)
         walk_failed("page %u would read as %lu, should be %lu", page, word, v->expected);
 }
 
+/* The sums of what is noted as paged out are those of the notes. */
+static void check_paged_out(void)
+{
+    uint64_t nr = 0;
+    for (uint32_t i = 0; i < pager.table.nr_leaves; i++) {
+        struct page_leaf *leaf = &pager.table.leaves[i];
+        uint32_t nr_here = 0;
+        for (unsigned j = 0; j < LEAF_PAGES; j++)
+            nr_here += leaf->pages[j].is_paged_out;
+        if (nr_here != leaf->nr_paged_out)
+            walk_failed("%u pages of a leaf are paged out, %u are counted", nr_here,
+                        leaf->nr_paged_out);
+        nr += nr_here;
+    }
+    if (nr != pager.nr_paged_out)
+        walk_failed("%lu pages are paged out, %lu are counted", nr, pager.nr_paged_out);
+}
+
 static void look_at_all(void)
 {
+    if (world.has_pageout)
+        check_paged_out();
     if (is_anything_unsettled())
         return;
     for (unsigned i = 0; i < WORLD_PAGES; i++)
@@ -479,6 +527,10 @@ static void check_nothing_is_left(void)
         take_answers();
         tell_given_up();
     }
+    for (unsigned i = 0; i < 2 * WORLD_PAGES && pager.nr_paged_out; i++)
+        (void)pager_find_returns(&pager, &world.returns_cursor);
+    if (pager.nr_paged_out)
+        walk_failed("%lu pages are there again, and nobody says so", pager.nr_paged_out);
     if (pager.staging.nr_used || pager.nr_staged || pager.nr_stored || pager.nr_zero)
         walk_failed("%u staging slots are still used, %lu pages counted as out",
                     pager.staging.nr_used, pager_nr_out(&pager));
@@ -532,8 +584,14 @@ static const enum mutant caught[] = {
     MUTANT_BAR_LIFTED_ON_RUNNING, MUTANT_IGNORE_GENERATION,    MUTANT_REMAP_FORGETS,
     MUTANT_RETRY_WITHOUT_EVENTS, MUTANT_BELIEVE_MOVE_ERROR,    MUTANT_MOVE_ON_SECOND_UFFD,
     MUTANT_DISCARD_KEEPS_STORE, MUTANT_UNMAP_AT_ONCE,          MUTANT_ZEROS_ON_BAD_CHECKSUM,
-    MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,
+    MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,       MUTANT_BELIEVE_PAGEOUT,
+    MUTANT_MISS_RETURNS,
 };
+
+static bool is_of_pageout(enum mutant m)
+{
+    return m == MUTANT_BELIEVE_PAGEOUT || m == MUTANT_MISS_RETURNS;
+}
 
 /* Every fault is found, mostly by the first few walks. */
 static unsigned count_catches(bool counts_all)
@@ -543,6 +601,7 @@ static unsigned count_catches(bool counts_all)
     (void)dup2(null, 2); /* broken invariants say so there */
     for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) {
         mutant_choose(caught[i]);
+        has_pageout = is_of_pageout(caught[i]);
         unsigned nr = run_walks(1, counts_all ? COUNT_WALKS : WALKS, false, !counts_all);
         if (counts_all)
             printf(" *   %-24s %4u  %s\n", mutant_name(caught[i]), nr, nr ? failure : "");
@@ -570,11 +629,17 @@ int main(int argc, char **argv)
             return count_catches(true) != 0;
         tells |= !strcmp(argv[1], "--tell");
         has_gaps |= !strcmp(argv[1], "--gaps");
+        has_pageout |= !strcmp(argv[1], "--pageout");
     }
     const char *mutant = getenv("PP_MUTANT");
     unsigned nr = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : WALKS;
     uint64_t first = argc > 2 ? strtoul(argv[2], NULL, 10) : 1, begin_ns = now_ns();
     unsigned nr_failed = run_walks(first, nr, true, false);
+    if (argc == 1 && !has_pageout) {
+        has_pageout = true;
+        nr_failed += run_walks(first, nr / 3, true, false);
+        nr += nr / 3;
+    }
     printf("%u walks, %u failed, %lu ms\n", nr, nr_failed, (now_ns() - begin_ns) / NS_PER_MS);
     if (!mutant && argc == 1)
         nr_failed += count_catches(false);

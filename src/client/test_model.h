@@ -22,7 +22,7 @@
 #define WORLD_WORDS 4096u
 #define WORLD_EVENTS 16u
 
-enum pte { PTE_NONE, PTE_MARKER /* write-protected, nothing there */, PTE_PRESENT, PTE_POISON };
+enum pte { PTE_NONE, PTE_MARKER /* write-protected, nothing there */, PTE_PRESENT, PTE_POISON, PTE_SWAPPED };
 
 struct vpage {
     bool is_mapped, is_watched, is_armed; /* of its mapping */
@@ -30,6 +30,7 @@ struct vpage {
     enum pte pte;
     uint64_t word;
     bool is_exclusive, is_wp;
+    bool has_returned; /* from swap, by a touch, and the agent has not told of it */
     /* By an mremap that has not returned: nobody knows the new address yet, and nobody's mremap
      * comes to the old one: the kernel might tell of that first, and no order be made of it. */
     bool is_arriving, is_leaving;
@@ -110,6 +111,8 @@ struct world {
     /* what differs between walks */
     bool has_rot, scribbles, has_deaths, has_ageing, has_scans, has_readers, is_slow, has_bursts;
     bool has_gaps; /* walk into what the pager is known not to hold: test_model.c says what */
+    uint32_t returns_cursor;
+    bool has_pageout, is_pageout; /* joins such daemons, too; the present one is */
     bool has_riddle; /* a MAP_FIXED has failed, or a mapping is as long as before: not yet settled */
 
     /* porter and daemon */

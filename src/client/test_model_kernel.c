@@ -286,7 +286,7 @@ int uffd_writeprotect(int fd, uint64_t start, uint64_t bytes, bool is_protected)
         return -ENOENT;
     if (!d.vpage)
         return 0;
-    if (*d.pte == PTE_PRESENT)
+    if (*d.pte == PTE_PRESENT || *d.pte == PTE_SWAPPED)
         d.vpage->is_wp = is_protected;
     else if (*d.pte == PTE_NONE && is_protected)
         *d.pte = PTE_MARKER;
@@ -331,6 +331,7 @@ static pagemap_entry entry_of(uint64_t address)
     bool is_wp = p.vpage && p.vpage->is_wp;
     switch (p.pte ? *p.pte : PTE_NONE) {
     case PTE_NONE:   return 0;
+    case PTE_SWAPPED: return (pagemap_entry)1 << 62 | (pagemap_entry)is_wp << 57;
     case PTE_MARKER: return (pagemap_entry)1 << 62 | (pagemap_entry)1 << 57;
     case PTE_POISON: return (pagemap_entry)1 << 62;
     case PTE_PRESENT: break;
@@ -376,8 +377,32 @@ int maps_find(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
 
 /* ---- libc's: staging is dropped without an event; who would spin for ever spins in here */
 
+/* Pages that nobody shares go into swap, most of them; the word stays where it is. */
+static int page_out(uintptr_t address, size_t bytes)
+{
+    world_steps_between();
+    for (page_number page = page_of(address); page < page_of(address + bytes); page++) {
+        struct vpage *v = vpage_at(page);
+        if (!v)
+            walk_failed("a page is paged out that is nobody's");
+        if (!v->is_mapped || v->pte != PTE_PRESENT || !v->is_exclusive)
+            continue;
+        if (one_in(40))
+            return -1; /* locked: what is behind is not looked at */
+        if (one_in(10))
+            continue; /* in some CPU's batch */
+        tell("  page %ld is paged out with %lu", v - world.pages, v->word);
+        v->pte = PTE_SWAPPED;
+        v->has_returned = false;
+    }
+    world_steps_between(); /* before anybody looks what became of it */
+    return 0;
+}
+
 int madvise(void *address, size_t bytes, int advice)
 {
+    if (advice == MADV_PAGEOUT && world.is_pageout)
+        return page_out((uintptr_t)address, bytes);
     uintptr_t at = (uintptr_t)address - (uintptr_t)staging;
     if (at >= sizeof staging || bytes != PAGE_BYTES || advice != MADV_DONTNEED)
         walk_failed("madvise of something else than a staging slot");

@@ -58,6 +58,11 @@ void world_touch(struct thread *t, unsigned page, bool is_write)
         if (!world.is_rotten[v->expected])
             walk_failed("page %u is poisoned, though the store has kept it well", page);
         return;
+    case PTE_SWAPPED: /* the kernel's to answer */
+        v->pte = PTE_PRESENT;
+        v->has_returned = true;
+        complete(page, v, is_write);
+        return;
     case PTE_NONE:
     case PTE_MARKER:
         break;
@@ -90,7 +95,7 @@ static void empty(struct vpage *v)
 {
     v->pte = PTE_NONE;
     v->word = 0;
-    v->is_wp = v->is_exclusive = false;
+    v->is_wp = v->is_exclusive = v->has_returned = false;
     v->expected = 0;
     v->may_be_zero = false;
 }
@@ -337,8 +342,12 @@ static void zap_one(struct thread *t)
     struct vpage *v = &world.pages[t->at];
     /* Whatever is mapped there by now. What was written since the call began and has left already
      * may stay: it came after the discard then. */
+    /* Paged out in between, it leaves a hole that the agent has not heard of: filled anew, it may be
+     * said to have come back. */
+    bool may_be_told = v->pte == PTE_SWAPPED || v->has_returned;
     if (v->is_mapped && (v->pte != PTE_NONE || v->expected <= t->words_before))
         empty(v);
+    v->has_returned = may_be_told;
     t->at++;
     if (--t->nr == 0)
         t->state = THREAD_RUNS;

@@ -20,7 +20,7 @@ static const struct config defaults = {
     .reclaim_rate = 500 * MIB,
 };
 
-#define OPTIONS_NR 12
+#define OPTIONS_NR 13
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {
@@ -34,6 +34,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "compressed memory kept for one client, at most" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
+        { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",
+          "how pages leave; pageout: onto the kernel's swap, to compare with" },
         { "csv", 0, OPTION_TEXT, &c->csv_path, 0, 0, "FILE",
           "append a row of figures when a client's session ends" },
         { "config", 0, OPTION_TEXT, &c->config_path, 0, 0, "FILE",
@@ -81,6 +83,11 @@ int config_read(int argc, char **argv, struct config *ret)
     }
     (void)options_parse(table, argc, argv, error, sizeof error);
     return 0;
+}
+
+const char *config_evict_by_name(const struct config *c)
+{
+    return c->evict_by == EVICT_BY_PAGEOUT ? "pageout" : "move";
 }
 
 void config_print_help(void)

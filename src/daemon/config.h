@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How clients take pages out; by the order of --evict-by's words. */
+enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
+
 struct config {
     const char *socket_path; /* NULL: the place for this user */
     const char *csv_path;    /* NULL: none */
@@ -13,11 +16,14 @@ struct config {
     uint64_t cold_age_ms;
     uint64_t store_cap_bytes; /* of each session */
     uint64_t reclaim_rate;    /* bytes per second, of each session */
+    unsigned evict_by; /* enum evict_by */
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;
 };
 
 /* Fills ret from file and command line. 0, or the exit code after saying why on stderr. */
 int config_read(int argc, char **argv, struct config *ret);
+/* "move" or "pageout". */
+const char *config_evict_by_name(const struct config *c);
 void config_print_help(void);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -101,6 +102,8 @@ void features_find(struct features *f)
     find_uffd(f);
     find_pagemap_scan(f);
     find_procmap_query(f);
+    struct sysinfo info;
+    f->has_swap = sysinfo(&info) == 0 && info.totalswap > 0;
     f->remote_dontneed = try_remote_dontneed();
 }
 
@@ -158,6 +161,7 @@ void features_print(const struct features *f)
     print_one("faulting thread's id", f->uffd & UFFD_FEATURE_THREAD_ID, "the agent follows it");
     print_one("UFFDIO_POISON", f->uffd & UFFD_FEATURE_POISON, "a lost page raises SIGBUS");
     print_one("PROCMAP_QUERY", f->has_procmap_query, "else /proc/self/maps is read as text");
+    print_one("swap space", f->has_swap, "only for --evict-by pageout");
     printf("remote process_madvise(DONTNEED)   %s\n", remote_text(f));
     const char *missing = features_missing(f);
     printf("%s\n", missing ? missing : "clients can work: heat source scan, eviction by UFFDIO_MOVE");
@@ -166,7 +170,7 @@ void features_print(const struct features *f)
 void features_log(const struct features *f)
 {
     log_info("event=features kernel=%s uffd=0x%llx device=%d pagemap_scan=%d procmap_query=%d "
-             "heat=scan evict=move remote_dontneed=\"%s\"",
+             "heat=scan swap=%d remote_dontneed=\"%s\"",
              f->release, (unsigned long long)f->uffd, f->has_device, f->has_pagemap_scan,
-             f->has_procmap_query, remote_text(f));
+             f->has_procmap_query, f->has_swap, remote_text(f));
 }

@@ -11,6 +11,7 @@ struct features {
     bool has_syscall;        /* userfaultfd(2) for this user */
     uint64_t uffd;           /* UFFD_FEATURE_* offered; 0: no userfaultfd at all */
     bool has_pagemap_scan;
+    bool has_swap;           /* some is on; matters to --evict-by pageout only */
     bool has_procmap_query;  /* Linux 6.11; without it maps are read as text */
     int remote_dontneed;     /* process_madvise(MADV_DONTNEED) on another process: 0, or its errno */
     char release[65];        /* uname -r */

@@ -15,10 +15,12 @@
 static void log_settings(const struct config *c, const struct listener *l)
 {
     char age[32], cap[32], rate[32];
-    log_info("event=start version=%s socket=%s cold_age=%s store_cap=%s reclaim_rate=%s/s%s",
+    log_info("event=start version=%s socket=%s cold_age=%s store_cap=%s reclaim_rate=%s/s "
+             "evict_by=%s%s",
              PP_VERSION, l->is_ours ? l->path : "(passed)", time_text(c->cold_age_ms, age, sizeof age),
              size_text(c->store_cap_bytes, cap, sizeof cap),
-             size_text(c->reclaim_rate, rate, sizeof rate), c->is_dry_run ? " dry_run=yes" : "");
+             size_text(c->reclaim_rate, rate, sizeof rate), config_evict_by_name(c),
+             c->is_dry_run ? " dry_run=yes" : "");
 }
 
 int main(int argc, char **argv)
@@ -66,6 +68,9 @@ int main(int argc, char **argv)
     }
     features_log(&features);
     log_settings(&config, &listener);
+    if (config.evict_by == EVICT_BY_PAGEOUT && !features.has_swap)
+        log_warning("event=no_swap; --evict-by pageout needs swap space and this machine has none: "
+                    "continuing, but no page will leave until swapon(8)");
     code = control_run(&config, &features, &listener);
     listener_close(&listener);
     return code;

@@ -101,6 +101,7 @@ char *report_json(const struct session *sessions, const struct config *config)
     cJSON_AddStringToObject(root, "version", PP_VERSION);
     add(root, "pid", (uint64_t)getpid());
     cJSON_AddStringToObject(root, "heat", heat_scan_ops.name);
+    cJSON_AddStringToObject(root, "evict_by", config_evict_by_name(config));
     add(root, "cold_age_ms", config->cold_age_ms);
     add(root, "store_cap_bytes", config->store_cap_bytes);
     add(root, "reclaim_rate_bytes_per_s", config->reclaim_rate);

@@ -71,6 +71,7 @@ static void nothing_said_means_the_defaults(void **state)
     assert_int_equal(config.cold_age_ms, 5000);
     assert_int_equal(config.store_cap_bytes, 4096 * MIB);
     assert_int_equal(config.reclaim_rate, 500 * MIB);
+    assert_int_equal(config.evict_by, EVICT_BY_MOVE);
     assert_null(config.socket_path);
     assert_null(config.csv_path);
     assert_false(config.is_dry_run || config.is_verbose || config.is_check);
@@ -93,6 +94,22 @@ static void the_command_line_decides_over_the_file(void **state)
     assert_string_equal(config.socket_path, "/word");
     assert_int_equal(READ("--config", path, "--cold-age", "5s"), 0); /* also when it is the default */
     assert_int_equal(config.cold_age_ms, 5000);
+}
+
+static void how_to_evict_is_one_of_two_words(void **state)
+{
+    (void)state;
+    write_file("evict-by = pageout\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.evict_by, EVICT_BY_PAGEOUT);
+    assert_string_equal(config_evict_by_name(&config), "pageout");
+    assert_int_equal(READ("--config", path, "--evict-by", "move"), 0);
+    assert_int_equal(config.evict_by, EVICT_BY_MOVE);
+    assert_string_equal(config_evict_by_name(&config), "move");
+    assert_int_equal(READ("--config", path, "--evict-by", "swap"), EX_USAGE);
+    assert_non_null(strstr(said, "move|pageout"));
+    write_file("evict-by = yes\n");
+    assert_int_equal(READ("--config", path), EX_CONFIG);
 }
 
 static void a_bad_file_is_78_and_names_its_line(void **state)
@@ -148,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
         cmocka_unit_test(the_command_line_decides_over_the_file),
+        cmocka_unit_test(how_to_evict_is_one_of_two_words),
         cmocka_unit_test(a_bad_file_is_78_and_names_its_line),
         cmocka_unit_test(a_bad_word_is_64_whatever_the_file_says),
         cmocka_unit_test(help_and_version_do_not_need_the_file),

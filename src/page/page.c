@@ -85,7 +85,7 @@ struct page_release page_on_installed(struct page *p)
 
 bool page_may_leave(const struct page *p)
 {
-    return p->state == PAGE_RESIDENT && !p->is_barred;
+    return p->state == PAGE_RESIDENT && !p->is_barred && !p->is_paged_out;
 }
 
 void page_on_moved(struct page *p, uint32_t slot)
@@ -93,6 +93,20 @@ void page_on_moved(struct page *p, uint32_t slot)
     if (!page_may_leave(p))
         invariant_broken("a page was moved out that may not leave");
     *p = (struct page){ .state = PAGE_STAGED, .where = slot };
+}
+
+void page_on_paged_out(struct page *p)
+{
+    if (!page_may_leave(p))
+        invariant_broken("a page was paged out that may not leave");
+    p->is_paged_out = 1;
+}
+
+bool page_on_seen_back(struct page *p)
+{
+    bool was_out = p->is_paged_out;
+    p->is_paged_out = 0;
+    return was_out;
 }
 
 static bool is_in_slot(const struct page *p, uint32_t slot)

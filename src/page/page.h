@@ -14,6 +14,9 @@
  *   ZERO      nowhere; reads as zeros         zero page
  *   POISONED  lost, and known to be           SIGBUS
  *
+ * Two bits stand beside RESIDENT: barred (rule 4), and paged out: the kernel has put it into its swap at
+ * our wish. Swap is a part of the target, so nothing follows from that but that we look when it is back.
+ *
  * Rules this file holds (docs/page-lifecycle.md has the matrix event x state, test_page.c is it):
  *   1. The staged copy or the place in the store is given up only by the call that makes the page
  *      RESIDENT, and the caller makes that call only after the bytes are back (or discarded).
@@ -47,9 +50,10 @@ enum page_state {
 struct page {
     uint64_t state : 3;            /* enum page_state */
     uint64_t is_barred : 1;        /* rule 4; only while RESIDENT */
+    uint64_t is_paged_out : 1;     /* only while RESIDENT: the kernel has it in swap, at our wish */
     uint64_t store : 2;            /* STORED: which store map */
     uint64_t where : LOCATOR_BITS; /* STAGED: staging slot; STORED: locator; else 0 */
-    uint64_t unused : 7;
+    uint64_t unused : 6;
 };
 _Static_assert(sizeof(struct page) == 8, "a page costs 8 bytes here, and 4 of checksum in the table");
 
@@ -80,6 +84,12 @@ struct page_release page_on_installed(struct page *p);
 bool page_may_leave(const struct page *p);
 /* It has been moved to a staging slot. Only a page that may leave. */
 void page_on_moved(struct page *p, uint32_t slot);
+/* --evict-by pageout: the kernel has it in its swap now. Only a page that may leave. It stays RESIDENT:
+ * swap is a part of the target's memory, and the kernel brings it back; this is a note of ours, so
+ * that its return can be told. */
+void page_on_paged_out(struct page *p);
+/* It is there again, or has been discarded. True: it had been paged out, and the note is gone. */
+bool page_on_seen_back(struct page *p);
 /* The daemon says where it is. False, and nothing changed: not for the slot it is in now; the place
  * must be given up. True: the slot may be freed. */
 bool page_on_stored(struct page *p, uint32_t slot, unsigned store, locator place);

@@ -22,6 +22,8 @@ struct page_leaf {
     uint64_t bar_epoch; /* when the last bar in it was set: see pager/bars.h */
     uint32_t nr_barred; /* at most this many pages are barred */
     uint32_t nr_out;    /* pages that are not RESIDENT */
+    uint32_t nr_paged_out; /* RESIDENT pages in the kernel's swap at our wish */
+    uint32_t unused;
     struct page pages[LEAF_PAGES];
     uint32_t checksums[LEAF_PAGES]; /* of the raw page; valid while STORED */
 };

@@ -4,7 +4,7 @@
  * from the source tree and must say the same. So neither the code nor the document can change
  * alone.
  *
- * Also: nothing but the six columns can be reached from a fresh page, whatever happens in whatever
+ * Also: nothing but the seven columns can be reached from a fresh page, whatever happens in whatever
  * order; a bar on a page that is out (which can't be) would keep nothing from coming back; every
  * event function in page.h has a row; and every mutant the document names is in mutant.def, and
  * each test it names for it stands in the list that the test runner works through. */
@@ -27,8 +27,8 @@
 
 /* ---- the columns */
 
-enum column { RESIDENT, BARRED, STAGED, STORED, ZERO, POISONED, COLUMNS_NR };
-static const char *const column_names[COLUMNS_NR] = { "RESIDENT", "barred", "STAGED",
+enum column { RESIDENT, BARRED, PAGED_OUT, STAGED, STORED, ZERO, POISONED, COLUMNS_NR };
+static const char *const column_names[COLUMNS_NR] = { "RESIDENT", "barred", "paged out", "STAGED",
                                                       "STORED",   "ZERO",   "POISONED" };
 
 /* Where a page is before an event, and where the event's own numbers would put it. */
@@ -45,6 +45,7 @@ static struct page page_in(enum column c, const struct numbers *n)
     switch (c) {
     case RESIDENT:   return (struct page){ .state = PAGE_RESIDENT };
     case BARRED:     return (struct page){ .state = PAGE_RESIDENT, .is_barred = 1 };
+    case PAGED_OUT:  return (struct page){ .state = PAGE_RESIDENT, .is_paged_out = 1 };
     case STAGED:     return (struct page){ .state = PAGE_STAGED, .where = n->slot };
     case STORED:
         return (struct page){ .state = PAGE_STORED,
@@ -139,7 +140,7 @@ static struct cell may_leave(struct page p)
 }
 
 /* In a child, because a page that may not leave ends the process. */
-static struct cell moved(struct page p)
+static struct cell has_left(struct page p, enum column to)
 {
     pid_t child = fork();
     assert_true(child >= 0);
@@ -147,14 +148,36 @@ static struct cell moved(struct page p)
         int null = open("/dev/null", O_WRONLY);
         (void)dup2(null, 2);
         (void)signal(SIGABRT, SIG_DFL); /* cmocka's handler is not for the child */
-        page_on_moved(&p, new_numbers.slot);
-        _exit(is_same(p, page_in(STAGED, &new_numbers)) ? 0 : 1);
+        if (to == STAGED)
+            page_on_moved(&p, new_numbers.slot);
+        else
+            page_on_paged_out(&p);
+        _exit(is_same(p, page_in(to, &new_numbers)) ? 0 : 1);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
         return cell_of("ends");
-    return cell_of(WIFEXITED(status) && WEXITSTATUS(status) == 0 ? "STAGED" : "broken");
+    return cell_of(WIFEXITED(status) && WEXITSTATUS(status) == 0 ? column_names[to] : "broken");
+}
+
+static struct cell moved(struct page p)
+{
+    return has_left(p, STAGED);
+}
+
+static struct cell paged_out(struct page p)
+{
+    return has_left(p, PAGED_OUT);
+}
+
+static struct cell seen_back(struct page p)
+{
+    struct page before = p;
+    bool was_out = page_on_seen_back(&p);
+    struct cell c = became(before, p);
+    add(&c, was_out ? "yes" : "no");
+    return c;
 }
 
 static struct cell stored_in(struct page p, uint32_t slot)
@@ -224,7 +247,7 @@ static struct cell bar_over(struct page p)
     return became(before, p);
 }
 
-/* What `to` becomes: all that `from` was. It held each of the six things before. */
+/* What `to` becomes: all that `from` was. It held each of these things before. */
 static struct cell rekey_from(struct page p)
 {
     for (enum column c = 0; c < COLUMNS_NR; c++) {
@@ -264,25 +287,27 @@ static const struct row {
     const char *cells[COLUMNS_NR];
 } matrix[] = {
     /* clang-format off */
-    /*                                                   RESIDENT        barred          STAGED            STORED             ZERO         POISONED */
-    { "page_on_missing_fault", missing_fault,          { "ZERO_OR_WAKE", "ZERO_OR_WAKE", "MOVE_BACK",      "DECOMPRESS",      "ZERO_PAGE", "POISON" } },
-    { "page_on_installed", installed,                  { "same",         "RESIDENT",     "RESIDENT, slot", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
-    { "page_may_leave", may_leave,                     { "yes",          "no",           "no",             "no",              "no",        "no" } },
-    { "page_on_moved", moved,                          { "STAGED",       "ends",         "ends",           "ends",            "ends",      "ends" } },
-    { "page_on_stored, its slot", stored_its_slot,     { "same, no",     "same, no",     "STORED, yes",    "same, no",        "same, no",  "same, no" } },
+    /*                                                   RESIDENT        barred          paged out       STAGED            STORED             ZERO         POISONED */
+    { "page_on_missing_fault", missing_fault,          { "ZERO_OR_WAKE", "ZERO_OR_WAKE", "ZERO_OR_WAKE", "MOVE_BACK",      "DECOMPRESS",      "ZERO_PAGE", "POISON" } },
+    { "page_on_installed", installed,                  { "same",         "RESIDENT",     "RESIDENT",     "RESIDENT, slot", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
+    { "page_may_leave", may_leave,                     { "yes",          "no",           "no",           "no",             "no",              "no",        "no" } },
+    { "page_on_moved", moved,                          { "STAGED",       "ends",         "ends",         "ends",           "ends",            "ends",      "ends" } },
+    { "page_on_paged_out", paged_out,                  { "paged out",    "ends",         "ends",         "ends",           "ends",            "ends",      "ends" } },
+    { "page_on_seen_back", seen_back,                  { "same, no",     "same, no",     "RESIDENT, yes", "same, no",      "same, no",        "same, no",  "same, no" } },
+    { "page_on_stored, its slot", stored_its_slot,     { "same, no",     "same, no",     "same, no",     "STORED, yes",    "same, no",        "same, no",  "same, no" } },
     { "page_on_stored, another slot", stored_another_slot,
-                                                       { "same, no",     "same, no",     "same, no",       "same, no",        "same, no",  "same, no" } },
+                                                       { "same, no",     "same, no",     "same, no",     "same, no",       "same, no",        "same, no",  "same, no" } },
     { "page_on_stored_zero, its slot", stored_zero_its_slot,
-                                                       { "same, no",     "same, no",     "ZERO, yes",      "same, no",        "same, no",  "same, no" } },
+                                                       { "same, no",     "same, no",     "same, no",     "ZERO, yes",      "same, no",        "same, no",  "same, no" } },
     { "page_on_stored_zero, another slot", stored_zero_another_slot,
-                                                       { "same, no",     "same, no",     "same, no",       "same, no",        "same, no",  "same, no" } },
-    { "page_on_discard, absent", discard_absent,       { "same",         "RESIDENT",     "RESIDENT, slot", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
-    { "page_on_discard, present", discard_present,     { "barred",       "same",         "barred, slot",   "barred, place",   "barred",    "barred" } },
-    { "page_on_seen_absent", seen_absent,              { "same",         "RESIDENT",     "same",           "same",            "same",      "same" } },
-    { "page_on_bar_over", bar_over,                    { "same",         "RESIDENT",     "same",           "same",            "same",      "same" } },
-    { "page_on_rekey, from", rekey_from,               { "RESIDENT",     "barred",       "STAGED",         "STORED",          "ZERO",      "POISONED" } },
-    { "page_on_rekey, to", rekey_to,                   { "nothing",      "nothing",      "slot",           "place",           "nothing",   "nothing" } },
-    { "page_on_lost", lost,                            { "POISONED",     "POISONED",     "POISONED, slot", "POISONED, place", "POISONED",  "same" } },
+                                                       { "same, no",     "same, no",     "same, no",     "same, no",       "same, no",        "same, no",  "same, no" } },
+    { "page_on_discard, absent", discard_absent,       { "same",         "RESIDENT",     "RESIDENT",     "RESIDENT, slot", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
+    { "page_on_discard, present", discard_present,     { "barred",       "same",         "barred",       "barred, slot",   "barred, place",   "barred",    "barred" } },
+    { "page_on_seen_absent", seen_absent,              { "same",         "RESIDENT",     "same",         "same",           "same",            "same",      "same" } },
+    { "page_on_bar_over", bar_over,                    { "same",         "RESIDENT",     "same",         "same",           "same",            "same",      "same" } },
+    { "page_on_rekey, from", rekey_from,               { "RESIDENT",     "barred",       "paged out",    "STAGED",         "STORED",          "ZERO",      "POISONED" } },
+    { "page_on_rekey, to", rekey_to,                   { "nothing",      "nothing",      "nothing",      "slot",           "place",           "nothing",   "nothing" } },
+    { "page_on_lost", lost,                            { "POISONED",     "POISONED",     "POISONED",     "POISONED, slot", "POISONED, place", "POISONED",  "same" } },
     /* clang-format on */
 };
 #define ROWS_NR (sizeof matrix / sizeof *matrix)
@@ -331,6 +356,13 @@ static void reach_all_from(struct reached *r, struct page p)
         if (page_may_leave(&p))
             page_on_moved(&after, ns[i]->slot);
         reach(r, after);
+        after = p;
+        if (page_may_leave(&p))
+            page_on_paged_out(&after);
+        reach(r, after);
+        after = p;
+        (void)page_on_seen_back(&after);
+        reach(r, after);
         for (unsigned j = 0; j < 2; j++) {
             after = p;
             (void)page_on_stored(&after, ns[i]->slot, ns[j]->store, ns[j]->place);
@@ -370,7 +402,7 @@ static void nothing_but_the_columns_can_be_reached(void **state)
     bool is_seen[COLUMNS_NR] = { false };
     for (unsigned i = 0; i < r.nr; i++) {
         struct page p = r.pages[i];
-        enum column c = p.is_barred ? BARRED : RESIDENT;
+        enum column c = p.is_barred ? BARRED : p.is_paged_out ? PAGED_OUT : RESIDENT;
         if (p.state != PAGE_RESIDENT)
             c = (enum column)(STAGED + (int)p.state - PAGE_STAGED);
         assert_true(c < COLUMNS_NR);
@@ -380,7 +412,7 @@ static void nothing_but_the_columns_can_be_reached(void **state)
     }
     for (enum column c = 0; c < COLUMNS_NR; c++)
         assert_true(is_seen[c]);
-    assert_int_equal(r.nr, 4 + 2 + 2); /* two slots to be staged in, two places to be stored at */
+    assert_int_equal(r.nr, 5 + 2 + 2); /* two slots to be staged in, two places to be stored at */
 }
 
 /* It can't be (the test above); if it were, the touch would be answered all the same. */
@@ -409,7 +441,7 @@ static void the_names_of_states_are_the_columns(void **state)
 {
     (void)state;
     for (enum column c = 0; c < COLUMNS_NR; c++)
-        if (c != BARRED)
+        if (c != BARRED && c != PAGED_OUT)
             assert_string_equal(page_state_name((enum page_state)page_in(c, &old_numbers).state),
                                 column_names[c]);
 }
@@ -545,7 +577,7 @@ static void every_event_of_the_header_has_a_row(void **state)
         if (!has_row(at, length))
             fail_msg("%.*s() has no row in the matrix", (int)length, at);
     }
-    assert_int_equal(nr, 11);
+    assert_int_equal(nr, 13);
     free(text);
 }
 

@@ -16,15 +16,16 @@ static void discard(struct pager *pg, struct page_leaf *leaf, page_number page, 
     pager_release(pg, page_on_discard(p, is_present && !mutant_is(MUTANT_NO_BAR)));
 }
 
-/* One leaf's part of a REMOVE; true: it barred pages. The event comes before the zap: what is present now must not leave
- * until it is known to be gone (rule 4). */
+/* One leaf's part of a REMOVE; true: it barred pages. The event comes before the zap: what is there now must
+ * not leave until it is known to be gone (rule 4); in the kernel's swap, too, from where a touch brings it
+ * back before the zap. */
 static bool remove_in_leaf(struct pager *pg, page_number first, page_number end)
 {
     size_t nr = end - first;
     bool is_known = pagemap_read(pg->pagemap_fd, first, nr, pg->entries) == 0;
     size_t nr_present = 0;
     for (size_t i = 0; i < nr; i++)
-        nr_present += !is_known || pagemap_is_present(pg->entries[i]);
+        nr_present += !is_known || pagemap_is_there(pg->entries[i]);
 
     struct page_leaf *leaf = page_table_find(&pg->table, first);
     if (!leaf && !nr_present)
@@ -37,7 +38,7 @@ static bool remove_in_leaf(struct pager *pg, page_number first, page_number end)
         return false;
     }
     for (size_t i = 0; i < nr; i++)
-        discard(pg, leaf, first + i, !is_known || pagemap_is_present(pg->entries[i]));
+        discard(pg, leaf, first + i, !is_known || pagemap_is_there(pg->entries[i]));
     if (nr_present) {
         leaf->nr_barred = LEAF_PAGES;
         leaf->bar_epoch = pg->bars_set + 1;
@@ -118,7 +119,7 @@ static bool is_any_present(struct pager *pg, page_number first, page_number end)
         if (pagemap_read(pg->pagemap_fd, first, nr, pg->entries))
             return true;
         for (size_t i = 0; i < nr; i++)
-            if (pagemap_is_present(pg->entries[i]))
+            if (pagemap_is_there(pg->entries[i]))
                 return true;
         first += nr;
     }
@@ -149,6 +150,7 @@ static void on_unmap(struct pager *pg, page_number first, page_number end)
     if (is_late)
         (void)intervals_clear(&pg->late_unmaps, first, end); /* full: the next one counts as late, too */
     unwatched(pg, first, end);
+    pager_forget_paged_out(pg, first, end); /* if it is still there: one return less to tell of */
     if (!is_anything_out(pg, first, end) || mutant_is(MUTANT_UNMAP_AT_ONCE) ||
         (!is_late && !is_any_mapping_in(pg, first, end))) {
         forget_pages(pg, first, end);
@@ -171,7 +173,7 @@ static void rekey(struct pager *pg, page_number to, page_number from)
     struct page_leaf *from_leaf = page_table_find(&pg->table, from);
     struct page_leaf *to_leaf = page_table_find(&pg->table, to);
     struct page *f = from_leaf ? leaf_page(from_leaf, from) : NULL;
-    if (!to_leaf && f && f->state != PAGE_RESIDENT)
+    if (!to_leaf && f && (f->state != PAGE_RESIDENT || f->is_paged_out))
         to_leaf = page_table_grow(&pg->table, to);
     if (!to_leaf) {
         if (f && f->state != PAGE_RESIDENT)

@@ -45,8 +45,10 @@ static int register_and_check(struct pager *pg, page_number first, page_number e
     enum memory_kind kind = memory_kind(pg, first, end);
     if (r == 0 && kind == MEMORY_PAGEABLE)
         return 0;
-    if (r == 0 && mode == UFFD_WATCH && !pager_is_changing(pg))
+    if (r == 0 && mode == UFFD_WATCH && !pager_is_changing(pg)) {
         (void)uffd_unregister(pg->uffd, start, bytes); /* nothing of it was out */
+        pager_forget_paged_out(pg, first, end);
+    }
     return kind == MEMORY_HAS_HOLES ? -EAGAIN : -EINVAL;
 }
 
@@ -149,6 +151,7 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
             (void)uffd_unregister(pg->uffd, page_address(from), pages_to_bytes(to - from));
     }
     (void)intervals_clear(&pg->watched, first, end); /* full: stays listed, is registered anew */
+    pager_forget_paged_out(pg, first, end);
     if (pg->on_unwatched)
         pg->on_unwatched(pg->context, first, end);
 }
@@ -195,8 +198,7 @@ static bool arm(struct pager *pg, struct interval *w)
     return true;
 }
 
-/* Bars of this leaf that are known to be over are lifted. */
-static void lift_bars(struct pager *pg, struct page_leaf *leaf)
+void pager_lift_bars(struct pager *pg, struct page_leaf *leaf)
 {
     if (!leaf->nr_barred || leaf->bar_epoch > pg->bars_over)
         return;
@@ -205,8 +207,8 @@ static void lift_bars(struct pager *pg, struct page_leaf *leaf)
     leaf->nr_barred = 0;
 }
 
-static bool may_leave_now(struct pager *pg, struct page *p, page_number page, pagemap_entry e,
-                          bool if_unwritten)
+bool pager_may_leave_now(struct pager *pg, struct page *p, page_number page, pagemap_entry e,
+                         bool if_unwritten)
 {
     if (!pagemap_is_present(e)) {
         if (!pagemap_is_swapped(e))
@@ -219,7 +221,7 @@ static bool may_leave_now(struct pager *pg, struct page *p, page_number page, pa
         return false;
     if (!pagemap_is_exclusive(e)) { /* shared after a fork, or the zero page */
         if (pg->on_feedback)
-            pg->on_feedback(pg->context, FEEDBACK_BUSY, page);
+            (void)pg->on_feedback(pg->context, FEEDBACK_BUSY, page);
         return false;
     }
     return true;
@@ -362,7 +364,7 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     default: /* -EBUSY: pinned; -EINVAL: locked, executable, …: leave it for longer each time */
         stats_add(pg->stats, STAT_evict_busy, 1);
         if (pg->on_feedback)
-            pg->on_feedback(pg->context, FEEDBACK_BUSY, first + moved);
+            (void)pg->on_feedback(pg->context, FEEDBACK_BUSY, first + moved);
         moved++;
         break;
     }
@@ -402,15 +404,15 @@ enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, 
     struct page_leaf *leaf = page_table_grow(&pg->table, first);
     if (!leaf)
         return EVICT_DONE;
-    lift_bars(pg, leaf);
+    pager_lift_bars(pg, leaf);
     if (pagemap_read(pg->pagemap_fd, first, run, pg->entries))
         return EVICT_DONE;
 
     bool may[MOVE_RUN_MAX];
     bool has_pins = pins_overlap(&pg->pins, first, first + run);
     for (unsigned i = 0; i < run; i++)
-        may[i] = may_leave_now(pg, leaf_page(leaf, first + i), first + i, pg->entries[i],
-                               if_unwritten) &&
+        may[i] = pager_may_leave_now(pg, leaf_page(leaf, first + i), first + i, pg->entries[i],
+                                     if_unwritten) &&
                  !(has_pins && pins_overlap(&pg->pins, first + i, first + i + 1));
     for (unsigned i = 0; i < run;) {
         unsigned j = i;

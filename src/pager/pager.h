@@ -76,7 +76,7 @@ struct pager {
     struct stats_block *stats;
     /* Somebody else's ears; set at birth, may be NULL. Called by the agent from inside our calls. */
     void (*on_unwatched)(void *context, page_number first, page_number end);
-    void (*on_feedback)(void *context, enum feedback_kind kind, page_number page);
+    bool (*on_feedback)(void *context, enum feedback_kind kind, page_number page); /* false: no room */
     void *context;
 
     struct page_table table;
@@ -107,6 +107,7 @@ struct pager {
     uint64_t bars_set;  /* how many discards have barred pages */
     uint64_t bars_over; /* bars up to this one are known to be over */
     uint64_t nr_staged, nr_stored, nr_zero, nr_poisoned;
+    uint64_t nr_paged_out; /* RESIDENT ones, in the kernel's swap */
     bool needs_events; /* an answer said EAGAIN since the last read */
     bool is_serving_fault; /* inside pager_answer: what comes back was wanted */
     pid_t last_fault_thread;
@@ -165,6 +166,17 @@ int pager_calm_churn(struct pager *pg, unsigned max_pages);
 /* What was refused may be something else by now: it counts as a gap again. */
 void pager_forget_refusals(struct pager *pg);
 
+/* ---- pageout.c: the kernel's own way out, for comparison (--evict-by pageout) */
+
+/* Like pager_evict(), for up to a leaf at a time, with madvise(MADV_PAGEOUT) and without arming. How
+ * many pages have been dealt with, at least one. */
+unsigned pager_page_out(struct pager *pg, page_number first, unsigned nr, bool if_unwritten);
+/* Looks which pages that were paged out are there again, in one leaf, and tells of them. *cursor counts
+ * from 0. 1: all leaves have been looked at; 0: more to do; -EAGAIN: who is told has no room now. */
+int pager_find_returns(struct pager *pg, uint32_t *cursor);
+/* What comes back in [first, end) is nobody's business any more. */
+void pager_forget_paged_out(struct pager *pg, page_number first, page_number end);
+
 /* ---- stored.c: the way of a page from staging to the store */
 
 /* -EPROTO: the daemon said what can't be. */
@@ -194,6 +206,12 @@ void pager_bars_over(struct pager *pg, uint64_t bars);
 
 /* Before (-1) and after (+1) a page changes its state: keeps the sums of pages by state. */
 void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p, int change);
+
+/* Bars of this leaf that are known to be over are lifted. */
+void pager_lift_bars(struct pager *pg, struct page_leaf *leaf);
+/* May this page leave, as the table and pagemap say? Tells of one that is shared. */
+bool pager_may_leave_now(struct pager *pg, struct page *p, page_number page, pagemap_entry e,
+                         bool if_unwritten);
 
 static inline struct page *pager_page(struct pager *pg, page_number page, struct page_leaf **ret_leaf)
 {

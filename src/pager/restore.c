@@ -12,8 +12,7 @@ static const unsigned char zeros[PAGE_BYTES] __attribute__((aligned(4096)));
 static bool is_there(struct pager *pg, page_number page)
 {
     pagemap_entry e;
-    return pagemap_read(pg->pagemap_fd, page, 1, &e) == 0 &&
-           (pagemap_is_present(e) || pagemap_is_swapped(e));
+    return pagemap_read(pg->pagemap_fd, page, 1, &e) == 0 && pagemap_is_there(e);
 }
 
 static int changing(struct pager *pg)
@@ -118,6 +117,10 @@ void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p,
 {
     if (p->state != PAGE_RESIDENT)
         leaf->nr_out += (uint32_t)change;
+    if (p->is_paged_out) {
+        leaf->nr_paged_out += (uint32_t)change;
+        pg->nr_paged_out += (uint64_t)(int64_t)change;
+    }
     count_out(pg, p, change);
 }
 
@@ -168,7 +171,7 @@ int pager_restore(struct pager *pg, page_number page)
         if (how == ANSWER_MOVE_BACK)
             stats_add(pg->stats, STAT_restore_staged, 1);
         if (pg->on_feedback && pg->is_serving_fault)
-            pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
+            (void)pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
     }
     pager_count(pg, leaf, p, -1);
     pager_release(pg, page_on_installed(p));

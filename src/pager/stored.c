@@ -157,7 +157,7 @@ int pager_on_stored(struct pager *pg, const struct stored_entry *e)
     pg->give_back[pg->nr_give_back] = e->staging_slot;
     pg->give_back_generation[pg->nr_give_back++] = e->generation;
     if (e->result == STORED_INCOMPRESSIBLE && pg->on_feedback)
-        pg->on_feedback(pg->context, FEEDBACK_INCOMPRESSIBLE, page);
+        (void)pg->on_feedback(pg->context, FEEDBACK_INCOMPRESSIBLE, page);
     return 0;
 }
 

@@ -24,6 +24,13 @@ static inline bool pagemap_is_swapped(pagemap_entry e)
     return e >> 62 & 1;
 }
 
+/* A touch of it meets bytes, in memory or in the kernel's swap. (A write-protect marker in a hole reads as
+ * swapped, too.) */
+static inline bool pagemap_is_there(pagemap_entry e)
+{
+    return e >> 62 != 0;
+}
+
 static inline bool pagemap_is_file_or_shared(pagemap_entry e)
 {
     return e >> 61 & 1;

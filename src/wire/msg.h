@@ -36,9 +36,13 @@ struct msg_hello {
     char name[16]; /* the program's name, zero-terminated; for status and CSV */
 };
 
+enum welcome_feature { /* bits; a client passes over those it does not know */
+    WELCOME_EVICT_BY_PAGEOUT = 1, /* evict by madvise(MADV_PAGEOUT), hand no page over */
+};
+
 struct msg_welcome {
     uint32_t version;
-    uint32_t features;
+    uint32_t features;       /* enum welcome_feature */
     uint32_t session_id;
     uint32_t has_device;     /* 1: the last descriptor is /dev/userfaultfd */
     uint64_t store_bytes;    /* how much of the store descriptor to map */
