@@ -14,7 +14,8 @@ static const struct weighted touches[] = {
     { 0 },
 };
 
-/* Without the rest 128 threads would leave nothing to the daemon: pages would come back from staging. */
+/* Without the rest 128 threads would leave nothing to the daemon: pages would come back from staging. And
+ * of 4 MiB that are touched all the time 30 % are seldom out. */
 static const struct weighted touches_of_many[] = {
     { op_read, "read", 550 },
     { op_write, "write", 300 },
@@ -138,7 +139,7 @@ static void killed_clients_conclude(struct run *r, struct result *ret)
 
 const struct kind kind_kill_client = {
     .name = "kill_client", .share = 2, .nr_clients = 4, .nr_threads = 2,
-    .shape = &shape_4, .operations = touches,
+    .shape = &shape_4, .operations = touches_of_many,
     .kills_per_s = KILLS_PER_S, .conduct = kill_clients, .calm = look_at_daemon,
     .conclude = killed_clients_conclude,
 };
