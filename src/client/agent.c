@@ -217,7 +217,8 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
         return 0;
     }
     page_number left = c->end - a->command_cursor;
-    a->command_cursor += evict_run(a, a->command_cursor, left < LEAF_PAGES ? (uint32_t)left : LEAF_PAGES, false);
+    uint32_t nr = left < LEAF_PAGES ? (uint32_t)left : LEAF_PAGES;
+    a->command_cursor += evict_run(a, a->command_cursor, nr, false);
     return a->command_cursor >= c->end;
 }
 
