@@ -7,13 +7,13 @@
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "client/client.h"
+#include "client/sleep.h"
 #include "sys/limits.h"
 
 #define DRAIN_SLICE 16u       /* pages of a drain between two looks for faults */
@@ -21,13 +21,13 @@
 #define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
 #define TICK_MAX_NS NS_PER_S
+#define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* for ranges that can't be watched just now */
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
 #define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
 /* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
 #define RETURNS_PAUSE_MAX_NS (250 * NS_PER_MS)
 #define RETURNS_LEAVES_MAX 4096u /* a look: 8 GiB, 3 us for each 2 MiB that are out */
 #define FOLLOW_TIMEOUT_NS (10 * NS_PER_MS) /* without a fault: evict on whatever CPU is free */
-#define ORDERS_PER_RING 128u /* while there is more to do; waking an idle CPU costs what two copies do */
 /* Buffers within 4 MiB: 448 staging + 448 raw + 64 landing pages are 3.75 MiB. */
 #define BUFFER_SLOTS_MIN 448u
 
@@ -93,7 +93,7 @@ static void tell_given_up(struct agent *a)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 
-static bool may_evict(const struct agent *a)
+bool agent_may_evict(const struct agent *a)
 {
     return a->is_joined && !a->is_frozen && !a->is_staging_full && !a->session.is_dry_run;
 }
@@ -113,7 +113,7 @@ static unsigned evict_run(struct agent *a, page_number first, uint32_t nr, bool 
 
 static bool evict_piece(struct agent *a, struct pp_pager *pp)
 {
-    if (!may_evict(a))
+    if (!agent_may_evict(a))
         return false;
     struct candidate_entry *c = &a->candidate;
     if (!c->nr_pages) {
@@ -137,36 +137,37 @@ static bool evict_piece(struct agent *a, struct pp_pager *pp)
 
 /* ---- ranges that the agent takes on */
 
-static void watch_range(struct agent *a, struct interval *range)
+/* False: not just now. */
+static bool watch_range(struct agent *a, struct interval *range)
 {
     int r = pager_watch(&a->pg, range->first, range->end);
-    if (r == -EAGAIN)
-        return;
-    if (intervals_set(&a->pg.managed, range->first, range->end, 0))
-        return; /* full: asked again */
+    if (r == -EAGAIN || intervals_set(&a->pg.managed, range->first, range->end, 0))
+        return false; /* or full: asked again */
     range->tag |= 1;
     if (r == -ENOENT)
         a->pg.has_gaps = true; /* rewatch() looks at what of it is mapped */
     if (r)
-        return; /* or refused, and counted */
+        return true; /* or refused, and counted */
     stats_add(a->pg.stats, STAT_ranges_watched, 1);
     session_announce(a, MSG_RANGE_ADD, range->first, range->end);
+    return true;
 }
 
-/* Ranges that have grown old enough become known to the kernel. False: not just now. */
+/* Ranges that have grown old enough become known to the kernel. False: not all of them just now. */
 static bool adopt_ranges(struct agent *a, struct pp_pager *pp, uint64_t now)
 {
     if (a->is_frozen || pthread_mutex_trylock(&pp->ranges_lock))
         return false; /* an application thread holds it, perhaps in a fault that waits for us */
+    bool is_done = true;
     for (uint32_t i = 0; i < pp->ranges.nr; i++) {
         struct interval *range = &pp->ranges.items[i];
         bool is_adopted = range->tag & 1;
         uint64_t born_ns = range->tag & ~UINT64_C(1); /* 0: reclaimed by hand, so old enough */
         if (!is_adopted && (!born_ns || now >= born_ns + a->session.cold_age_ns))
-            watch_range(a, range);
+            is_done &= watch_range(a, range);
     }
     pthread_mutex_unlock(&pp->ranges_lock);
-    return true;
+    return is_done;
 }
 
 /* ---- commands of application threads */
@@ -185,6 +186,7 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
     a->command_cursor = c->first;
     a->drain_cursor = 0;
     a->command_result = 0;
+    a->command_begin_ns = now_ns();
     switch (c->op) {
     case COMMAND_UNREGISTER:
         if (intervals_clear(&a->pg.managed, c->first, c->end))
@@ -210,8 +212,13 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
 {
     if (!a->is_joined || a->session.is_dry_run)
         return -ENOTCONN;
-    if (a->command_cursor == c->first && !adopt_ranges(a, pp, now_ns()))
-        return 0; /* an application thread has the list, for a moment */
+    /* Nothing is watched while an event is unread or its raiser has not run again: at first that is the
+     * caller, whose event brought us here. What does not go for so long is left alone. */
+    if (a->command_cursor == c->first && !adopt_ranges(a, pp, now_ns()) &&
+        now_ns() < a->command_begin_ns + RECLAIM_PATIENCE_NS) {
+        sched_yield();
+        return 0;
+    }
     if (a->is_staging_full) {
         a->is_command_waiting = true;
         return 0;
@@ -497,80 +504,22 @@ static bool returns_piece(struct agent *a)
 
 /* ---- the loop */
 
-static bool has_work_in_rings(struct agent *a, struct pp_pager *pp)
-{
-    struct session *s = &a->session;
-    if (!ring_is_empty(&a->pg.from_porter) ||
-        (!a->is_command_waiting &&
-         atomic_load_explicit(&pp->command.state, memory_order_acquire) == COMMAND_POSTED))
-        return true;
-    return a->is_joined &&
-           (!ring_is_empty(&s->stored) ||
-            (may_evict(a) && (a->candidate.nr_pages || !ring_is_empty(&s->candidates))));
-}
-
-int agent_listen(struct agent *a, int fd, enum agent_other which)
-{
-    struct epoll_event e = { .events = EPOLLIN, .data.u32 = which };
-    return epoll_ctl(a->others_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
-}
-
-void agent_unlisten(struct agent *a, int fd)
-{
-    (void)epoll_ctl(a->others_fd, EPOLL_CTL_DEL, fd, NULL); /* ENOENT: it was not listened to */
-}
-
-static void hear_others(struct agent *a, bool *ret_heard)
-{
-    struct epoll_event events[OTHERS_NR];
-    int n = epoll_wait(a->others_fd, events, OTHERS_NR, 0);
-    for (int i = 0; i < n; i++)
-        ret_heard[events[i].data.u32] = true;
-}
-
-/* Blocks until the kernel, the porter, the daemon or the clock wants us. A thread that was just
- * answered may be waiting for this very CPU, so this is short: one system call when nobody rang, over two
- * descriptors, because each costs 0.2 us at every fault. The clock is a timerfd that runs by itself: a
- * timeout of poll's own is programmed and cancelled at every fault, which costs 8 us in a guest (p50 of a
- * touch 26 us with it, 17 without). */
-static void sleep_until_needed(struct agent *a, struct pp_pager *pp)
-{
-    struct session *s = &a->session;
-    struct pollfd fds[] = { { .fd = a->pg.uffd, .events = POLLIN },
-                            { .fd = a->others_fd, .events = POLLIN } };
-    bool heard[OTHERS_NR] = { false };
-    doorbell_will_sleep(&a->porter_bell);
-    if (a->is_joined)
-        doorbell_will_sleep(&s->memory->agent_bell);
-    if (!has_work_in_rings(a, pp)) {
-        (void)poll(fds, sizeof fds / sizeof *fds, -1);
-        if (fds[1].revents)
-            hear_others(a, heard);
-    }
-    if (heard[OTHER_PORTER_BELL])
-        doorbell_awake(&a->porter_bell, a->porter_bell_fd);
-    else
-        doorbell_awake_unrung(&a->porter_bell);
-    if (heard[OTHER_AGENT_BELL])
-        doorbell_awake(&s->memory->agent_bell, s->agent_bell);
-    else if (a->is_joined)
-        doorbell_awake_unrung(&s->memory->agent_bell);
-    a->is_socket_ready = heard[OTHER_SOCKET];
-    uint64_t expirations;
-    if (heard[OTHER_TIMER] && read(a->timer_fd, &expirations, sizeof expirations) < 0)
-        invariant_broken("the agent's timer can't be read");
-}
-
 /* Faults first. */
 static void serve(struct agent *a)
 {
+    uint64_t nr_events = a->pg.nr_events;
     int n = pager_read(&a->pg);
     if (n < 0)
         invariant_broken("the userfaultfd can't be read");
+    bool is_rung = a->pg.nr_events != nr_events; /* by whoever listens for us, or by the application */
+    if (is_rung || (n && !a->pg.nr_faults))
+        sleep_lightly(a);
     if (!n && !a->pg.nr_faults)
         return;
     uint64_t begin_ns = now_ns();
     unsigned nr_left = pager_answer(&a->pg);
+    if (nr_left)
+        sleep_lightly(a);
     if (a->pg.last_fault_thread && !nr_left) {
         follow_fault(a->pg.stats, a->pg.last_fault_thread);
         a->pg.last_fault_thread = 0;
@@ -579,6 +528,7 @@ static void serve(struct agent *a)
     a->fault_ns += a->last_fault_ns - begin_ns;
     if (!nr_left) {
         a->nr_spins = 0;
+        a->nr_faults_in_a_row++;
         return;
     }
     /* EAGAIN: who raised the event must run first. */
@@ -587,21 +537,6 @@ static void serve(struct agent *a)
     else
         (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
                     &(struct timespec){ .tv_nsec = 50000 }, NULL);
-}
-
-/* When there is enough to do for it, and before we sleep unless it can wait: slots are freed a run at a time
- * while answers are still to come. Two threads that wake each other for every few pages made 20,000
- * switches each for 131,072 pages, and half of what an eviction cost the client. */
-static void ring_porter(struct agent *a, struct pp_pager *pp, bool is_busy)
-{
-    uint32_t position = a->pg.to_porter.position, nr = position - a->orders_rung;
-    bool has_copies = a->pg.staging.generation != a->copies_rung;
-    bool must_now = !is_busy && nr && (has_copies || !a->pg.nr_staged);
-    if (nr < (is_busy ? ORDERS_PER_RING : MOVE_RUN_MAX) && !must_now)
-        return;
-    a->orders_rung = position;
-    a->copies_rung = a->pg.staging.generation;
-    doorbell_ring(&pp->porter->bell, pp->porter->bell_fd);
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)
@@ -626,8 +561,11 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         is_busy |= evict_piece(a, pp);
         tell_given_up(a);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
-        ring_porter(a, pp, is_busy);
+        sleep_ring_porter(a, pp, is_busy);
         if (!is_busy)
             sleep_until_needed(a, pp);
+        else
+            sleep_lightly(a);
     }
+    sleep_lightly(a);
 }

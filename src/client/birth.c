@@ -10,10 +10,12 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "client/client.h"
+#include "client/sleep.h"
 #include "sys/sched.h"
 
 #ifndef SYS_close_range
@@ -155,6 +157,8 @@ static int own_descriptors(struct agent *a, struct porter *porter)
     a->others_fd = epoll_create1(EPOLL_CLOEXEC);
     if (a->porter_bell_fd < 0 || porter->bell_fd < 0 || a->timer_fd < 0 || a->others_fd < 0)
         return -errno;
+    a->porter = porter;
+    porter->agent_others_fd = a->others_fd;
     int r = agent_listen(a, a->porter_bell_fd, OTHER_PORTER_BELL);
     if (r == 0)
         r = agent_listen(a, a->timer_fd, OTHER_TIMER);
@@ -276,6 +280,21 @@ static int boot(struct pp_pager *pp)
     return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
 }
 
+/* It may be ringing for us just now, and that ends when we read it. */
+static void join_porter(struct agent *a, struct porter *porter)
+{
+    struct timespec until;
+    do {
+        (void)pager_read(&a->pg);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+    } while (pthread_timedjoin_np(porter->thread, NULL, &until) == ETIMEDOUT);
+}
+
 static void *agent_main(void *argument)
 {
     struct pp_pager *pp = argument;
@@ -290,7 +309,7 @@ static void *agent_main(void *argument)
         atomic_store(&porter->must_end, true);
         doorbell_ring(&porter->bell, porter->bell_fd);
         (void)eventfd_write(porter->bell_fd, 1);
-        pthread_join(porter->thread, NULL);
+        join_porter(a, porter);
         agent_publish_stats(a, pp);
     }
     int result = a->command_result;

@@ -82,6 +82,9 @@ struct porter {
     _Atomic uint32_t broken;    /* the porter's: in this session the daemon's side of a ring can't be */
     /* Rule 4: has each thread been outside any discard since bar number `wanted` was set? */
     _Atomic uint64_t bars_wanted, bars_checked;
+    /* The agent is in a read that only its userfaultfd ends: whoever else calls it, ring for it. */
+    _Atomic bool listens_for_agent;
+    int agent_others_fd; /* set at birth: agent.others_fd */
     _Atomic uint32_t raw_limit; /* the agent's: raw slots that may be lent at a time */
     uint32_t raw_free_stack[RAW_SLOTS_MAX];
     uint32_t nr_raw_free, nr_raw_lent; /* porter only, as the next */
@@ -105,12 +108,16 @@ struct agent {
     uint64_t next_returns_ns;     /* when to look again which paged-out pages are back */
     uint32_t returns_cursor, returns_left;
     page_number command_cursor;
+    uint64_t command_begin_ns;
     int command_result;
     bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
     uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
         last_limits_ns;
     unsigned nr_spins;
+    struct porter *porter; /* set at birth */
+    bool is_deep;          /* reading the userfaultfd blocks: sleep.c */
+    unsigned nr_faults_in_a_row; /* since anything else was heard of */
     uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
     uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
@@ -160,11 +167,8 @@ void agent_end(struct pp_pager *pp);
 void agent_forget_in_child(struct pp_pager *pp);
 
 /* agent.c; the agent's */
-enum agent_other { OTHER_PORTER_BELL, OTHER_TIMER, OTHER_AGENT_BELL, OTHER_SOCKET, OTHERS_NR };
-/* What wakes the agent, beside the userfaultfd. 0 or negative errno. */
-int agent_listen(struct agent *a, int fd, enum agent_other which);
-/* Before it is closed: the daemon has the same open file, so closing alone does not end the listening. */
-void agent_unlisten(struct agent *a, int fd);
+/* Is it a time for pages to leave? */
+bool agent_may_evict(const struct agent *a);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
 void agent_on_unwatched(void *agent, page_number first, page_number end);
 bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);

@@ -169,20 +169,32 @@ static void trim_raw(struct porter *p, uint32_t session)
         (void)madvise(session_raw_page(s->memory, 0), RAW_SLOTS_MAX * PAGE_BYTES, MADV_REMOVE);
 }
 
+/* The agent sleeps in a read of its userfaultfd. The discard returns when the agent has read of it. */
+static void ring_agent(struct porter *p)
+{
+    if (atomic_exchange_explicit(&p->listens_for_agent, false, memory_order_relaxed))
+        (void)madvise(p->pp->bell_page, PAGE_BYTES, MADV_DONTNEED);
+}
+
 static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t session, int timeout_ms)
 {
     /* The daemon only has to wake us while an order waits for a raw slot. */
     bool has_session = has_waiting && session && !is_abandoned(p, session);
     struct porter_session *s = has_session ? session_of(p, session) : NULL;
-    struct pollfd fds[2] = { { .fd = p->bell_fd, .events = POLLIN },
-                             { .fd = s ? s->porter_bell : -1, .events = POLLIN } };
+    struct pollfd fds[3] = { { .fd = p->bell_fd, .events = POLLIN },
+                             { .fd = s ? s->porter_bell : -1, .events = POLLIN },
+                             { .fd = -1, .events = POLLIN } };
     doorbell_will_sleep(&p->bell);
     if (s)
         doorbell_will_sleep(&s->memory->porter_bell);
     bool has_work = (!has_waiting && !ring_is_empty(&p->orders)) ||
                     (has_waiting && s && !ring_is_empty(&s->raw_free)) || atomic_load(&p->must_end);
+    if (atomic_load_explicit(&p->listens_for_agent, memory_order_relaxed))
+        fds[2].fd = p->agent_others_fd;
     if (!has_work)
-        (void)poll(fds, 2, timeout_ms);
+        (void)poll(fds, 3, timeout_ms);
+    if (fds[2].revents)
+        ring_agent(p);
     doorbell_awake(&p->bell, p->bell_fd);
     if (s)
         doorbell_awake(&s->memory->porter_bell, s->porter_bell);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "client/client.h"
+#include "client/sleep.h"
 
 #define JOIN_PAUSE_FIRST_NS (100 * NS_PER_MS)
 #define JOIN_PAUSE_MAX_NS (2 * NS_PER_S)

@@ -104,6 +104,8 @@ struct pager {
     bool has_churn;     /* a watched interval is being given up */
     bool is_unlimited;  /* client: no mapping call fails for want of address space, see on_unmap() */
     bool has_gaps;      /* a watched interval was unmapped or moved away: client may look again */
+    uint64_t nr_events; /* ever applied */
+    bool is_read_blocking; /* one read must do: the next one may wait */
     uint64_t bars_set;  /* how many discards have barred pages */
     uint64_t bars_over; /* bars up to this one are known to be over */
     uint64_t nr_staged, nr_stored, nr_zero, nr_poisoned;

@@ -36,10 +36,12 @@ int pager_read(struct pager *pg)
         if (mutant_is(MUTANT_FAULT_BEFORE_EVENTS))
             pager_answer(pg);
         for (int i = 0; i < n; i++)
-            if (messages[i].event != UFFD_EVENT_PAGEFAULT)
+            if (messages[i].event != UFFD_EVENT_PAGEFAULT) {
+                pg->nr_events++;
                 pager_apply_event(pg, &messages[i]);
+            }
         total += n;
-        if (n < READ_BATCH)
+        if (n < READ_BATCH || pg->is_read_blocking)
             break;
     }
     pg->needs_events = false;

@@ -38,6 +38,23 @@ static void a_young_range_at_once(void)
     pages_check_all(&p);
 }
 
+/* The call's own event is what nothing may be watched beside: its caller must have run again first. */
+static void young_ranges_again_and_again(void)
+{
+    test_case("a hundred ranges, each registered a moment ago");
+    struct pages young;
+    for (int i = 0; i < 100; i++) {
+        pages_map(&young, 16);
+        pages_write_all(&young);
+        CHECK_EQ(pp_register(pager, young.memory, pages_to_bytes(16)), 0);
+        CHECK_EQ(pp_reclaim(pager, young.memory, pages_to_bytes(16)), 0);
+        CHECK_EQ(pages_nr_present(&young, 0, 16), 0);
+        pages_check_all(&young);
+        CHECK_EQ(pp_unregister(pager, young.memory, pages_to_bytes(16)), 0);
+        pages_unmap(&young);
+    }
+}
+
 static void a_part_and_what_stays(void)
 {
     test_case("a part");
@@ -111,6 +128,7 @@ int main(void)
     without_a_daemon();
     pager_start(pager);
     a_young_range_at_once();
+    young_ranges_again_and_again();
     a_part_and_what_stays();
     beside_a_writer();
     the_daemon_dies();
