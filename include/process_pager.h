@@ -88,9 +88,11 @@ PP_EXPORT int pp_unpin(struct pp_pager *pager, const void *address, size_t bytes
 
 /* Takes out what may leave of [address, address + bytes), now and whatever its age: to a registered range
  * what MADV_PAGEOUT is to memory with swap. Returns when all that left is stored, or when the daemon had
- * no room for more; what is pinned, locked, shared after a fork or does not shrink stays, and that is no
- * error. Other threads may use the memory meanwhile.
- * -ENOTCONN: not started, or no daemon just now. */
+ * no room for more; what is pinned, locked, shared after a fork, discarded a moment ago or does not shrink
+ * stays, and that is no error. Other threads may use the memory meanwhile, and the pager: other calls
+ * do not wait for the daemon with it.
+ * -ENOTCONN: not started or stopped meanwhile, no daemon just now, or one that only tries (--dry-run);
+ * a part may have left. */
 PP_EXPORT int pp_reclaim(struct pp_pager *pager, void *address, size_t bytes);
 
 /* One line, what went wrong in the last failed call and how to mend it; "" at first. The pager

@@ -21,8 +21,8 @@
 #define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
 #define TICK_MAX_NS NS_PER_S
-#define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* for ranges that can't be watched just now */
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
+#define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
 #define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
 /* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
 #define RETURNS_PAUSE_MAX_NS (250 * NS_PER_MS)
@@ -137,12 +137,14 @@ static bool evict_piece(struct agent *a, struct pp_pager *pp)
 
 /* ---- ranges that the agent takes on */
 
-/* False: not just now. */
+/* False: just now it can't be. */
 static bool watch_range(struct agent *a, struct interval *range)
 {
     int r = pager_watch(&a->pg, range->first, range->end);
-    if (r == -EAGAIN || intervals_set(&a->pg.managed, range->first, range->end, 0))
-        return false; /* or full: asked again */
+    if (r == -EAGAIN)
+        return false;
+    if (intervals_set(&a->pg.managed, range->first, range->end, 0))
+        return true; /* full: asked again at the next tick */
     range->tag |= 1;
     if (r == -ENOENT)
         a->pg.has_gaps = true; /* rewatch() looks at what of it is mapped */
@@ -151,6 +153,50 @@ static bool watch_range(struct agent *a, struct interval *range)
     stats_add(a->pg.stats, STAT_ranges_watched, 1);
     session_announce(a, MSG_RANGE_ADD, range->first, range->end);
     return true;
+}
+
+/* Watches what of the gap is mapped and can be paged; what is not mapped yet is asked again. Returns
+ * where to go on; *ret_again: just now it could not. */
+static page_number rewatch_gap(struct agent *a, page_number at, page_number end, bool *ret_again)
+{
+    struct maps_vma vma;
+    if (maps_find(&a->pg.maps, page_address(at), &vma) || page_of(vma.start) >= end) {
+        a->pg.has_gaps = true;
+        return end;
+    }
+    page_number first = page_of(vma.start) > at ? page_of(vma.start) : at;
+    page_number stop = page_of(vma.end) < end ? page_of(vma.end) : end;
+    a->pg.has_gaps |= first > at;
+    int r = pager_watch(&a->pg, first, stop);
+    if (r == 0)
+        session_announce(a, MSG_RANGE_ADD, first, stop);
+    a->pg.has_gaps |= r == -EAGAIN || r == -ENOENT;
+    *ret_again |= r == -EAGAIN;
+    return stop;
+}
+
+/* The gaps of managed intervals that overlap [first, end), each as a whole: what is armed in part can't be
+ * moved by mremap. False: something can't be watched just now. */
+static bool rewatch_between(struct agent *a, page_number first, page_number end)
+{
+    bool must_again = false;
+    for (uint32_t i = intervals_from(&a->pg.managed, first);
+         i < a->pg.managed.nr && a->pg.managed.items[i].first < end; i++) {
+        struct interval *m = &a->pg.managed.items[i];
+        for (page_number at = m->first; at < m->end;) {
+            struct interval *w = intervals_find(&a->pg.watched, at);
+            if (w) {
+                at = w->end;
+                continue;
+            }
+            uint32_t next = intervals_from(&a->pg.watched, at);
+            page_number gap_end = next < a->pg.watched.nr && a->pg.watched.items[next].first < m->end
+                                      ? a->pg.watched.items[next].first
+                                      : m->end;
+            at = rewatch_gap(a, at, gap_end, &must_again);
+        }
+    }
+    return !must_again;
 }
 
 /* Ranges that have grown old enough become known to the kernel. False: not all of them just now. */
@@ -184,9 +230,9 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
     struct command *c = &pp->command;
     a->is_command_begun = true;
     a->command_cursor = c->first;
+    a->command_begin_ns = now_ns();
     a->drain_cursor = 0;
     a->command_result = 0;
-    a->command_begin_ns = now_ns();
     switch (c->op) {
     case COMMAND_UNREGISTER:
         if (intervals_clear(&a->pg.managed, c->first, c->end))
@@ -207,18 +253,28 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
     }
 }
 
+/* What is young or newly mapped is watched from now on. False: ask again. The event that woke us for this
+ * very command says "not now" until its raiser runs again, so that is waited for; but not for ever: the
+ * kernel may have no more mappings for us. */
+static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct command *c)
+{
+    bool is_done = adopt_ranges(a, pp, now_ns());
+    if (a->pg.has_gaps)
+        is_done &= rewatch_between(a, c->first, c->end);
+    if (is_done || now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
+        return true;
+    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
+                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+    return false;
+}
+
 /* One run of moving out. 1: done; 0: more; -ENOTCONN. */
 static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct command *c)
 {
     if (!a->is_joined || a->session.is_dry_run)
         return -ENOTCONN;
-    /* Nothing is watched while an event is unread or its raiser has not run again: at first that is the
-     * caller, whose event brought us here. What does not go for so long is left alone. */
-    if (a->command_cursor == c->first && !adopt_ranges(a, pp, now_ns()) &&
-        now_ns() < a->command_begin_ns + RECLAIM_PATIENCE_NS) {
-        sched_yield();
+    if (a->command_cursor == c->first && !make_reclaimable(a, pp, c))
         return 0;
-    }
     if (a->is_staging_full) {
         a->is_command_waiting = true;
         return 0;
@@ -285,8 +341,14 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
         int r = command_slice(a, pp, c);
         if (r == -EIO || r == -ENOTCONN)
             a->command_result = r; /* a page is lost; the rest still comes back */
-        if (r != 1 && r != -ENOTCONN)
+        bool must_yield = a->is_command_waiting && atomic_load(&pp->nr_wanting);
+        if (must_yield) {
+            c->first = a->command_cursor;
+            a->command_result = -EINPROGRESS;
+            a->is_command_waiting = false;
+        } else if (r != 1 && r != -ENOTCONN) {
             return !a->is_command_waiting;
+        }
     }
     switch (c->op) {
     case COMMAND_UNREGISTER:
@@ -315,25 +377,6 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
 
 /* ---- what happens at intervals */
 
-/* Watches what of the gap is mapped and can be paged; what is not mapped yet is asked again. Returns
- * where to go on. */
-static page_number rewatch_gap(struct agent *a, page_number at, page_number end)
-{
-    struct maps_vma vma;
-    if (maps_find(&a->pg.maps, page_address(at), &vma) || page_of(vma.start) >= end) {
-        a->pg.has_gaps = true;
-        return end;
-    }
-    page_number first = page_of(vma.start) > at ? page_of(vma.start) : at;
-    page_number stop = page_of(vma.end) < end ? page_of(vma.end) : end;
-    a->pg.has_gaps |= first > at;
-    int r = pager_watch(&a->pg, first, stop);
-    if (r == 0)
-        session_announce(a, MSG_RANGE_ADD, first, stop);
-    a->pg.has_gaps |= r == -EAGAIN || r == -ENOENT;
-    return stop;
-}
-
 /* A managed interval whose mapping went and which may have a new one: look again, once it is old. */
 static void rewatch(struct agent *a, uint64_t now)
 {
@@ -345,21 +388,7 @@ static void rewatch(struct agent *a, uint64_t now)
         return;
     a->rewatch_ns = 0;
     a->pg.has_gaps = false;
-    for (uint32_t i = 0; i < a->pg.managed.nr; i++) {
-        struct interval *m = &a->pg.managed.items[i];
-        for (page_number at = m->first; at < m->end;) {
-            struct interval *w = intervals_find(&a->pg.watched, at);
-            if (w) {
-                at = w->end;
-                continue;
-            }
-            uint32_t next = intervals_from(&a->pg.watched, at);
-            page_number gap_end = next < a->pg.watched.nr && a->pg.watched.items[next].first < m->end
-                                      ? a->pg.watched.items[next].first
-                                      : m->end;
-            at = rewatch_gap(a, at, gap_end);
-        }
-    }
+    (void)rewatch_between(a, 0, (page_number)-1); /* what could not be is a gap still */
 }
 
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)

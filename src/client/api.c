@@ -43,9 +43,21 @@ int pager_command_locked(struct pp_pager *pp, int op, page_number first, page_nu
     return c->result;
 }
 
+/* Who holds the lock may be waiting for a daemon that stands still: the agent ends that wait when it sees
+ * that somebody else wants to be heard. */
+void pager_lock_commands(struct pp_pager *pp)
+{
+    if (pthread_mutex_trylock(&pp->command_lock) == 0)
+        return;
+    atomic_fetch_add(&pp->nr_wanting, 1);
+    wake_agent(pp);
+    pthread_mutex_lock(&pp->command_lock);
+    atomic_fetch_sub(&pp->nr_wanting, 1);
+}
+
 static int command(struct pp_pager *pp, enum command_op op, page_number first, page_number end)
 {
-    pthread_mutex_lock(&pp->command_lock);
+    pager_lock_commands(pp);
     int r = atomic_load(&pp->is_started) ? pager_command_locked(pp, (int)op, first, end) : 0;
     pthread_mutex_unlock(&pp->command_lock);
     return r;
@@ -217,17 +229,37 @@ static void make_old(struct pp_pager *pp, page_number first, page_number end)
     pthread_mutex_unlock(&pp->ranges_lock);
 }
 
+/* A slice of a reclaim, as often as it takes. It does not count as wanting the lock: two reclaims would
+ * hand it to each other instead of waiting. */
+static int reclaim_slice(struct pp_pager *pp, enum command_op op, page_number first, page_number end)
+{
+    int r;
+    do {
+        uint32_t nr;
+        while ((nr = atomic_load(&pp->nr_wanting)))
+            futex_wait_for(&pp->nr_wanting, nr, NS_PER_MS); /* a mutex is not fair: they go first */
+        pthread_mutex_lock(&pp->command_lock);
+        r = -ENOTCONN;
+        if (atomic_load(&pp->is_started))
+            r = pager_command_locked(pp, (int)op, first, end);
+        first = pp->command.first;
+        pthread_mutex_unlock(&pp->command_lock);
+    } while (r == -EINPROGRESS);
+    return r;
+}
+
 int pp_reclaim(struct pp_pager *pp, void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
         return fail(pp, -EINVAL, "the interval holds no whole page of user memory");
-    make_old(pp, first, end);
     int r = atomic_load(&pp->is_started) ? 0 : -ENOTCONN;
+    if (r == 0)
+        make_old(pp, first, end);
     for (page_number at = first; r == 0 && at < end; at += RECLAIM_SLICE)
-        r = command(pp, COMMAND_RECLAIM, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
+        r = reclaim_slice(pp, COMMAND_RECLAIM, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
     for (page_number at = first; r == 0 && at < end; at += RECLAIM_SLICE)
-        r = command(pp, COMMAND_SETTLE, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
+        r = reclaim_slice(pp, COMMAND_SETTLE, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
     return r ? fail(pp, r, "no daemon just now, or not started: nothing can leave") : 0;
 }
 
@@ -235,7 +267,7 @@ int pp_reclaim(struct pp_pager *pp, void *address, size_t bytes)
 
 int pp_start(struct pp_pager *pp)
 {
-    pthread_mutex_lock(&pp->command_lock);
+    pager_lock_commands(pp);
     int r = -EALREADY;
     if (!atomic_load(&pp->is_started)) {
         r = agent_start(pp);
@@ -261,7 +293,7 @@ static void forget_adoptions(struct pp_pager *pp)
 
 int pp_stop(struct pp_pager *pp)
 {
-    pthread_mutex_lock(&pp->command_lock);
+    pager_lock_commands(pp);
     int r = -EALREADY;
     if (atomic_load(&pp->is_started)) {
         r = pager_command_locked(pp, COMMAND_STOP, 0, 0);
@@ -283,7 +315,7 @@ int pp_stop(struct pp_pager *pp)
  * each change. */
 static int change_pins(struct pp_pager *pp, enum command_op op, page_number first, page_number end)
 {
-    pthread_mutex_lock(&pp->command_lock);
+    pager_lock_commands(pp);
     int r = op == COMMAND_PIN ? pins_add(&pp->pins, first, end) : pins_remove(&pp->pins, first, end);
     if (r == 0 && atomic_load(&pp->is_started))
         r = pager_command_locked(pp, (int)op, first, end);

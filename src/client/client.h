@@ -40,7 +40,7 @@ struct command {
     _Atomic uint32_t state; /* futex; application posts, agent finishes */
     enum command_op op;
     page_number first, end;
-    int result;
+    int result;         /* -EINPROGRESS: ended early, go on at `first` */
 };
 
 /* One joining of a daemon, as the agent holds it. */
@@ -103,12 +103,11 @@ struct agent {
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;
-    uint64_t drain_cursor;        /* of the running command */
+    uint64_t command_begin_ns, drain_cursor; /* of the running command */
     uint64_t old_store_cursor, next_old_store_ns;
     uint64_t next_returns_ns;     /* when to look again which paged-out pages are back */
     uint32_t returns_cursor, returns_left;
     page_number command_cursor;
-    uint64_t command_begin_ns;
     int command_result;
     bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
@@ -130,6 +129,8 @@ struct pp_pager {
     char socket_path[108]; /* set at birth */
 
     pthread_mutex_t command_lock;
+    /* Threads that want command_lock: a command that can only wait for the daemon lets them in. */
+    _Atomic uint32_t nr_wanting;
     struct command command;
 
     struct pins pins; /* under command_lock; the agent has a copy */

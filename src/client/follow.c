@@ -28,11 +28,17 @@ void follow_fault(struct stats_block *stats, pid_t thread)
     if (cpu < 0)
         return;
     look_every = cpu != here ? LOOK_EVERY_MIN : look_every < LOOK_EVERY_MAX ? 2 * look_every : LOOK_EVERY_MAX;
-    if (cpu == wanted && cpu != here && sched_go_to_cpu(cpu) == 0) {
-        here = cpu;
-        stats_add(stats, STAT_agent_moves_cpu, 1);
-    }
+    bool is_sure = cpu == wanted && cpu != here;
     wanted = cpu;
+    if (!is_sure)
+        return;
+    if (sched_go_to_cpu(cpu)) { /* we may not run there: as if it were here */
+        wanted = here;
+        look_every = LOOK_EVERY_MAX;
+        return;
+    }
+    here = cpu;
+    stats_add(stats, STAT_agent_moves_cpu, 1);
 }
 
 void follow_nobody(void)
@@ -41,4 +47,5 @@ void follow_nobody(void)
         return;
     (void)sched_go_to_cpu(-1);
     here = wanted = -1;
+    look_every = LOOK_EVERY_MIN; /* we are anywhere again */
 }

@@ -18,7 +18,7 @@ static void before_fork(void)
     for (int i = 0; i < PAGERS_MAX; i++) {
         if (!list[i])
             continue;
-        pthread_mutex_lock(&list[i]->command_lock);
+        pager_lock_commands(list[i]);
         if (atomic_load(&list[i]->is_started))
             (void)pager_command_locked(list[i], COMMAND_FREEZE, 0, 0);
     }
@@ -49,6 +49,7 @@ static void in_child(void)
         for (uint32_t j = 0; j < pp->ranges.nr; j++)
             pp->ranges.items[j].tag = range_tag(now_ns(), false); /* leaving ones, too: who waited for
                                                                       that is not here */
+        atomic_store(&pp->nr_wanting, 0); /* who wanted it is not here */
         pthread_mutex_unlock(&pp->ranges_lock);
         if (atomic_load(&pp->is_started)) {
             agent_forget_in_child(pp);

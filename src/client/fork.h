@@ -16,5 +16,6 @@ void fork_list_remove(struct pp_pager *pp);
 /* api.c: posts a command and waits; command_lock is held and the pager is started. */
 #include <stdint.h>
 int pager_command_locked(struct pp_pager *pp, int op, uint64_t first, uint64_t end);
+void pager_lock_commands(struct pp_pager *pp); /* takes command_lock */
 
 #endif

@@ -188,7 +188,8 @@ static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t sessio
     if (s)
         doorbell_will_sleep(&s->memory->porter_bell);
     bool has_work = (!has_waiting && !ring_is_empty(&p->orders)) ||
-                    (has_waiting && s && !ring_is_empty(&s->raw_free)) || atomic_load(&p->must_end);
+                    (has_waiting && s && !ring_is_empty(&s->raw_free)) || atomic_load(&p->must_end) ||
+                    atomic_load(&p->abandoned) != atomic_load(&p->abandoned_ack);
     if (atomic_load_explicit(&p->listens_for_agent, memory_order_relaxed))
         fds[2].fd = p->agent_others_fd;
     if (!has_work)

@@ -1,0 +1,78 @@
+/* follow_refused - an agent that may not run where the faults are does not ask again at every fault where
+ * that is. Method: pp_start on one CPU, which the agent's threads inherit, touches on another; the
+ * agent's reads are counted by the kernel (task/TID/io). */
+#include "support.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NR 2000u
+
+static struct pages p;
+static struct pp_pager *pager;
+
+static void read_task_file(const char *tid, const char *name, char *ret_text, size_t capacity)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%.16s/%s", tid, name);
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(ret_text, 1, capacity - 1, f) : 0;
+    ret_text[n] = 0;
+    if (f)
+        fclose(f);
+}
+
+static uint64_t nr_agent_reads(void)
+{
+    char text[512];
+    unsigned long long nr = 0;
+    DIR *dir = opendir("/proc/self/task");
+    CHECK(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        read_task_file(e->d_name, "comm", text, sizeof text);
+        if (strcmp(text, "pp-agent\n"))
+            continue;
+        read_task_file(e->d_name, "io", text, sizeof text);
+        const char *at = strstr(text, "syscr: ");
+        if (!at || sscanf(at, "syscr: %llu", &nr) != 1)
+            test_skip("the kernel does not count reads by thread");
+    }
+    closedir(dir);
+    return nr;
+}
+
+static uint64_t reads_for_touches(int cpu)
+{
+    CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(NR)), 0);
+    CHECK_EQ(pages_nr_present(&p, 0, NR), 0);
+    thread_pin(cpu);
+    uint64_t before = nr_agent_reads();
+    pages_check_all(&p);
+    return nr_agent_reads() - before;
+}
+
+int main(void)
+{
+    test_begin("an agent that may not follow looks rarely", 30);
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        test_skip("one CPU");
+    struct daemon d;
+    daemon_start(&d, (const char *const[]){ "--cold-age", "1h", NULL });
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    pager = pager_open(d.socket_path);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    thread_pin(0);
+    pager_start(pager);
+    uint64_t here = reads_for_touches(0), elsewhere = reads_for_touches(1);
+    fprintf(stderr, "reads for %u touches: %llu where it is, %llu elsewhere\n", NR,
+            (unsigned long long)here, (unsigned long long)elsewhere);
+    CHECK(elsewhere < here + NR / 2);
+    CHECK_EQ(pp_stop(pager), 0);
+    pp_close(pager);
+    return test_end();
+}
