@@ -18,23 +18,25 @@ static struct pages p;
 static struct pp_pager *pager;
 static struct daemon d;
 static atomic_bool is_over, has_returned;
+static uint32_t nr_asked;
 
 static void *reclaim_all(void *unused)
 {
     (void)unused;
-    CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(NR)), 0);
+    CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(nr_asked)), 0);
     atomic_store(&has_returned, true);
     return NULL;
 }
 
 /* Everything that takes the lock of the commands, while the daemon answers nothing. */
-static void the_daemon_stands_still(uint32_t nr)
+static void the_daemon_stands_still(uint32_t nr_reclaimed)
 {
+    nr_asked = nr_reclaimed;
     CHECK_EQ(kill(d.pid, SIGSTOP), 0);
     atomic_store(&has_returned, false);
     pthread_t t;
     CHECK_EQ(pthread_create(&t, NULL, reclaim_all, NULL), 0);
-    WAIT_UNTIL(pages_nr_present(&p, 0, NR) <= NR - nr);
+    WAIT_UNTIL(pages_nr_present(&p, 0, NR) <= NR - 300);
     test_nap_us(100000);
     CHECK(!atomic_load(&has_returned));
     uint64_t begin_ms = test_now_ms();
@@ -148,6 +150,8 @@ int main(int argc, char **argv)
     pager_start(pager);
     if (!only || only == 1) {
         test_case("staging is full, and the daemon stands still");
+        the_daemon_stands_still(NR);
+        test_case("all has left, nothing is stored, and the daemon stands still");
         the_daemon_stands_still(300);
     }
     if (!only || only == 2)
