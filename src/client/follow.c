@@ -7,8 +7,9 @@
 #include "sys/sched.h"
 
 #define LOOK_EVERY_MIN 8u
-/* A look costs the thread 3-6 us if it waits for us; one that has moved costs 35 us more at each fault until we
- * follow. p99 of a paced touch in us, medians of 4: 41 with 8, 44 with 16, 48 with 32, 68 with 128. */
+/* A look costs the thread 3-6 us if it waits for us; one that has moved costs 35 us more at each fault
+ * until we follow. p99 of a paced touch, medians of 4: 41 us with 8, 44 with 16, 48 with 32, 68 with
+ * 128. */
 #define LOOK_EVERY_MAX 16u
 
 /* Initial-exec: the first use of other thread-local memory in a dlopened library may call malloc, which
