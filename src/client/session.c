@@ -134,9 +134,10 @@ static void bind_rings(struct agent *a, struct porter *porter)
     a->pg.session = number;
 }
 
-/* Takes what the WELCOME brought. 0, or negative errno; the descriptors are ours either way. */
+/* Takes what the WELCOME brought. 0, or negative errno. Descriptors that it takes, which are closed with
+ * the connection, are no longer in fds. */
 static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_welcome *w,
-                        const struct msg_fds *fds, char *ret_error, size_t capacity)
+                        struct msg_fds *fds, char *ret_error, size_t capacity)
 {
     struct session *s = &a->session;
     if (w->version != WIRE_VERSION || w->session_bytes != SESSION_MEMORY_BYTES ||
@@ -150,6 +151,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     s->agent_bell = fds->fd[3];
     s->porter_bell = fds->fd[4];
     s->device_fd = w->has_device ? fds->fd[5] : -1;
+    fds->nr = 0;
     s->cold_age_ns = w->cold_age_ms * NS_PER_MS;
     s->is_dry_run = w->dry_run != 0;
     s->is_pageout = w->features & WELCOME_EVICT_BY_PAGEOUT;
@@ -236,7 +238,6 @@ int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *r
         r = take_welcome(a, pp, &m.payload.welcome, &fds, ret_error, capacity);
         if (r == 0)
             return 0;
-        fds.nr = 0; /* taken or closed */
     } else {
         say(ret_error, capacity, "the daemon answered with something else than a welcome");
         r = -EPROTO;
