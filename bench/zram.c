@@ -150,7 +150,10 @@ int zram_claim(unsigned patience_ms)
             return error == EWOULDBLOCK ? -EBUSY : -error;
         }
         struct timespec pause = { 0, (long)LOCK_PAUSE_MS * 1000000 };
-        (void)nanosleep(&pause, NULL);
+        if (nanosleep(&pause, NULL)) { /* a signal: whoever sent it does not want to wait */
+            close(fd);
+            return -EINTR;
+        }
     }
     return fd;
 }
