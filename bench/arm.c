@@ -190,6 +190,7 @@ static bool start_workload(struct arm *arm)
     arm_args_add(&args, json_path);
     arm_args_add(&args, "--touch-latency");
     arm_args_add(&args, touch_path);
+    arm_args_add(&args, "--end-with-parent"); /* GNU time's child does not get our death signal */
     if (spec->kind != ARM_BASELINE) {
         arm_args_add(&args, "--use-process-pager");
         arm_args_add(&args, "--socket");

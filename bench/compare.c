@@ -341,7 +341,7 @@ static int set_verdict(struct csv_table *t, const struct arm_result *const arms[
 bool compare_is_result(const struct csv_table *t, size_t row)
 {
     const char *verdict = csv_table_get(t, row, "verdict");
-    return strcmp(verdict, "INVALID") != 0 && strcmp(verdict, "FAILED") != 0;
+    return strcmp(verdict, "OK") == 0 || strcmp(verdict, "UNCHECKED") == 0;
 }
 
 static void set_warm_up(struct csv_table *t, const struct arm_result *const arms[ARM_NR])

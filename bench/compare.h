@@ -14,7 +14,8 @@
  * code: 0, 1 when a byte was wrong, or the code of an arm that could not be run. */
 int compare_arms(struct csv_table *table, const struct arm_result *const arms[ARM_NR]);
 
-/* Whether a row's numbers count: all arms ran, and no byte was wrong. */
+/* Whether a row's numbers count: all arms ran, and no byte was wrong. A row without a verdict is a
+ * part of one. */
 bool compare_is_result(const struct csv_table *t, size_t row);
 
 /* "restore_wall_ns_p95" -> "restore_wall_p95_ns": the unit ends the name. Other names stay. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "files.h"
 
@@ -165,9 +166,12 @@ int csv_table_write(const struct csv_table *t, const char *path)
         }
     }
     fputc('\n', out);
-    if (fclose(out) != 0)
-        return -EIO;
-    return rename(new_path, path) == 0 ? 0 : -errno;
+    int r = file_close(out);
+    if (r == 0 && rename(new_path, path) != 0)
+        r = -errno;
+    if (r < 0)
+        (void)unlink(new_path); /* half a file helps nobody */
+    return r;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -194,7 +198,7 @@ int csv_table_read(const char *path, struct csv_table **ret_table)
     size_t nr_names = split(strsep(&rest, "\n"), &names);
     for (size_t c = 0; c < nr_names; c++)
         (void)make_column(t, names[c]); /* in the file's order */
-    while (rest && *rest) {
+    while (rest && strchr(rest, '\n')) { /* a last line without its end is a part of one */
         size_t count = split(strsep(&rest, "\n"), &values);
         csv_table_add_row(t);
         for (size_t c = 0; c < count && c < nr_names; c++)

@@ -322,6 +322,8 @@ static void write_verdicts(const struct digest *d)
         const char *verdict = csv_table_get(d->t, r, "verdict");
         if (strcmp(verdict, "OK") == 0)
             continue;
+        if (!*verdict)
+            verdict = "CUT SHORT";
         if (is_first)
             fputs("\nRows that are not plainly a result (INVALID and FAILED ones are in no number "
                   "above)\n\n",

@@ -202,7 +202,11 @@ void draw_touches(struct script *s, const struct results *results)
     char details[RESULTS_WORKLOADS_MAX][48] = {""};
     const char *texts[RESULTS_WORKLOADS_MAX];
     double least_ns = INFINITY, most_ns = -INFINITY, least_share = 1;
+    bool is_shown[RESULTS_ARM_NR] = {false}, has_any = false;
     FILE *out = script_data(s);
+    for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++)
+        has_any = (is_shown[arm] = results->has_arm[arm]) || has_any;
+    is_shown[RESULTS_BASELINE] = is_shown[RESULTS_BASELINE] || !has_any; /* something to plot */
     s->title = "Touches as the client felt them";
     s->subtitle =
         "Of all touches in the measured part of all runs, the share that took longer than the time "
@@ -211,7 +215,7 @@ void draw_touches(struct script *s, const struct results *results)
     s->y_label = "share of touches";
     fputs("# ns, share above\n$touches << END\n", out);
     for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++) {
-        if (results->has_arm[arm] || (arm == RESULTS_BASELINE && results->nr_workloads == 0))
+        if (is_shown[arm])
             s->series[s->nr_series++] = (struct script_series){.title = results_arm_names[arm],
                                                                .colour = draw_arm_colours[arm],
                                                                .point = POINT_DISC};
@@ -219,7 +223,7 @@ void draw_touches(struct script *s, const struct results *results)
     for (size_t w = 0; w < results->nr_workloads; w++) {
         double n = INFINITY;
         for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++) {
-            if (!results->has_arm[arm])
+            if (!is_shown[arm])
                 continue;
             struct results_touches touches = results_touches(results, results->workloads[w], arm);
             put_touches(out, &touches, &least_ns, &most_ns, &least_share);

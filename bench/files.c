@@ -33,6 +33,15 @@ char *file_read(const char *path)
     return text;
 }
 
+int file_close(FILE *file)
+{
+    /* What failed before is still in the buffer, so this fails again, and errno says why. */
+    int r = fflush(file) != 0 ? -errno : ferror(file) ? -EIO : 0;
+    if (fclose(file) != 0 && r == 0)
+        r = -errno;
+    return r;
+}
+
 int folder_make(const char *path)
 {
     char part[PATH_MAX];

@@ -185,12 +185,19 @@ static void put_arms(cJSON *to, const struct trial_plan *plan)
     for (size_t i = 0; i < args.count; i++)
         cJSON_AddItemToArray(options, cJSON_CreateString(args.words[i]));
     arm_args_free(&args);
+    if (!plan->has_arm[ARM_ZRAM])
+        return;
+    cJSON *zram = cJSON_AddObjectToObject(to, "zram");
+    cJSON_AddNumberToObject(zram, "disksize_bytes", (double)plan->zram_bytes);
+    put_text(zram, "comp_algorithm", "lz4");
+    put_text(zram, "vm.page-cluster", "0");
+    put_text(zram, "daemon_args", "--evict-by pageout");
 }
 
 int manifest_write(const struct manifest *m, const char *results_dir, time_t end, uint64_t nr_rows,
                    bool is_complete)
 {
-    char path[PATH_MAX + 32];
+    char path[PATH_MAX + 32], new_path[PATH_MAX + 40];
     cJSON *to = cJSON_CreateObject();
     put_text(to, "run_id", m->run_id);
     put_text(to, "state", is_complete ? "complete" : "cut short");
@@ -212,11 +219,17 @@ int manifest_write(const struct manifest *m, const char *results_dir, time_t end
     char *text = cJSON_Print(to);
     cJSON_Delete(to);
     snprintf(path, sizeof(path), "%s/manifest.json", results_dir);
-    FILE *out = text ? fopen(path, "w") : NULL;
+    /* Beside the first one, and then in its place: a full disk must not cost what was known. */
+    snprintf(new_path, sizeof(new_path), "%s.new", path);
+    FILE *out = text ? fopen(new_path, "w") : NULL;
     int r = out ? 0 : text ? -errno : -ENOMEM;
     if (out) {
         fprintf(out, "%s\n", text);
-        r = fclose(out) == 0 ? 0 : -EIO;
+        r = file_close(out);
+        if (r == 0 && rename(new_path, path) != 0)
+            r = -errno;
+        if (r < 0)
+            (void)unlink(new_path);
     }
     free(text);
     return r;

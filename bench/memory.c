@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/pace.h"
+#include "files.h"
 
 #define MEMFDS_MAX 256u
 
@@ -239,5 +240,5 @@ int memory_series_write(const struct memory_series *series, uint64_t start_ns, u
                 (unsigned long long)s->daemon_cpu_ms, (unsigned long long)s->cost_us,
                 (unsigned long long)s->zram_used_kib);
     }
-    return fclose(out) == 0 ? 0 : -EIO;
+    return file_close(out);
 }

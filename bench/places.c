@@ -1,6 +1,7 @@
 /* places.c - beside this program means: in the build directory or where things were installed. */
 #include "places.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,12 +35,21 @@ static bool find_beside(const char *const *candidates, const char *want, char re
     return false;
 }
 
+/* What was named must be there before the first run, not be missed in each. */
+static bool is_there(const char *option, const struct places_wish *wish, const char *path)
+{
+    if (access(path, X_OK) == 0)
+        return true;
+    fprintf(stderr, "%s: %s: %s: %s\n", wish->program, option, path, strerror(errno));
+    return false;
+}
+
 static bool find_daemon(const struct places_wish *wish, struct places *p)
 {
     static const char *const candidates[] = {"../src", "..", ".", "../../sbin", NULL};
     if (wish->daemon_path) {
         snprintf(p->daemon, sizeof(p->daemon), "%s", wish->daemon_path);
-        return true;
+        return is_there("--daemon", wish, p->daemon);
     }
     if (!wish->needs_daemon || find_beside(candidates, "process-pagerd", p->daemon))
         return true;
@@ -53,8 +63,10 @@ static bool find_workloads(const struct places_wish *wish, struct places *p)
 {
     static const char *const candidates[] = {"../workloads", ".", NULL};
     if (wish->workloads_dir) {
+        char probe[PATH_MAX + 16];
         snprintf(p->workloads, sizeof(p->workloads), "%s", wish->workloads_dir);
-        return true;
+        snprintf(probe, sizeof(probe), "%s/anon_streamer", p->workloads);
+        return is_there("--workloads-dir", wish, probe);
     }
     if (find_beside(candidates, "anon_streamer", p->workloads)) {
         *strrchr(p->workloads, '/') = '\0';
@@ -98,6 +110,8 @@ int places_check(const struct places *p, const struct arm_args *daemon_args, con
     if (r < 0 ||
         child_wait_until(&child, pace_now_ns() + CHECK_PATIENCE_NS, &code) != CHILD_ENDED) {
         (void)child_end(&child, CHECK_PATIENCE_NS);
+        if (children_stop_signal() != 0)
+            return 128 + children_stop_signal();
         fprintf(stderr, "%s: %s --check: did not end\n", p->program, p->daemon);
         return EXIT_SYSTEM;
     }

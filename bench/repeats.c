@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #define PROGRAM "ab-repeats"
 #define RUNS_MAX 1000
 #define DURATION_SEC_MAX 86400
+#define SEED_MAX 1e14 /* manifest and tables carry 15 digits */
 #define RESULTS_BASE "workloads/results/process-pager-ab-repeats"
 
 static const char *const peer_choices[] = {"none", "zram", NULL};
@@ -63,7 +65,7 @@ static enum options_result read_options(struct plan *p, int argc, char **argv)
         {"profile", OPTION_CHOICE, &p->profile_index, 0, 0, profile_names, "published or coldtail"},
         {"peer", OPTION_CHOICE, &p->peer, 0, 0, peer_choices,
          "zram: a third arm, MADV_PAGEOUT onto zram (root)"},
-        {"seed", OPTION_UINT, &p->seed, 0, 0x1p63, NULL, "of the first run; then one more each"},
+        {"seed", OPTION_UINT, &p->seed, 0, SEED_MAX, NULL, "of the first run; then one more each"},
         {"results-dir", OPTION_STRING, &p->results_dir, 0, 0, NULL,
          "where the files go; else a folder of its own in --results-base"},
         {"results-base", OPTION_STRING, &p->results_base, 0, 0, NULL, "where such folders go"},
@@ -175,24 +177,28 @@ static int check_peer(const struct plan *p)
 {
     struct zram probe;
     char reason[160] = "", path[PATH_MAX + 16];
-    int r = zram_recover();
-    if (r == 0)
-        r = zram_begin(&probe, p->zram_bytes, reason, sizeof(reason));
+    int r = zram_begin(&probe, p->zram_bytes, reason, sizeof(reason));
     if (r < 0) {
         fprintf(stderr, PROGRAM ": --peer zram: %s\n", *reason ? reason : strerror(-r));
         return EXIT_NO_DAEMON;
     }
-    zram_end(&probe);
     struct arm_args args = trial_daemon_args(&p->trial);
     arm_args_add_words(&args, "--evict-by pageout");
     snprintf(path, sizeof(path), "%s/check-zram.txt", p->results_found);
     int code = places_check(&p->places, &args, path);
     arm_args_free(&args);
+    zram_end(&probe);
     return code;
 }
 
 static int check_machine(const struct plan *p)
 {
+    /* Also without a third arm: swap that a killed run left would be in all of ours. */
+    int r = zram_recover();
+    if (r < 0) {
+        fprintf(stderr, PROGRAM ": the zram device of an earlier run: %s\n", strerror(-r));
+        return EXIT_NO_DAEMON;
+    }
     struct arm_args args = trial_daemon_args(&p->trial);
     int code = places_check(&p->places, &args, p->check_path);
     arm_args_free(&args);
@@ -276,7 +282,8 @@ static int write_run(const char *folder, const struct csv_table *table)
     if (!out)
         return complain(path, -errno);
     summary_write(out, table);
-    return fclose(out) == 0 ? 0 : complain(path, -EIO);
+    r = file_close(out);
+    return r < 0 ? complain(path, r) : 0;
 }
 
 /* Wrong bytes weigh more than an arm that did not run, and that more than nothing. */
@@ -364,10 +371,21 @@ static int on_folder(const char *what, int argc, char **argv)
         fprintf(stderr, PROGRAM " %s: wants one folder of results (see --help)\n", what);
         return EXIT_USAGE;
     }
-    if (access(argv[2], R_OK | X_OK) != 0) {
-        fprintf(stderr, PROGRAM " %s: %s: %s\n", what, argv[2], strerror(errno));
+    struct stat st = {.st_mode = S_IFDIR};
+    int r = stat(argv[2], &st) != 0 || access(argv[2], R_OK | X_OK) != 0 ? errno : 0;
+    if (r == 0 || r == EACCES)
+        r = S_ISDIR(st.st_mode) ? r : ENOTDIR;
+    if (r != 0) {
+        fprintf(stderr, PROGRAM " %s: %s: %s\n", what, argv[2], strerror(r));
         return EXIT_USAGE;
     }
+    struct csv_table *t;
+    if (runs_read(argv[2], &t) < 0) {
+        fprintf(stderr, PROGRAM " %s: %s: neither runs/ nor all_runs_long.csv is there\n", what,
+                argv[2]);
+        return EXIT_USAGE;
+    }
+    csv_table_free(t);
     if (strcmp(what, "plot") == 0)
         return runs_plot(argv[2]) < 0 ? EXIT_SYSTEM : 0;
     return runs_aggregate(argv[2]) < 0 ? EXIT_SYSTEM : print_summary(argv[2]);

@@ -13,6 +13,7 @@
 
 #include "draw.h"
 #include "files.h"
+#include "files.h"
 #include "html.h"
 #include "meanings.h"
 #include "plots.h"
@@ -509,7 +510,7 @@ int report_write(const char *results_dir)
         page.manifest = read_manifest(results_dir);
         put_page(&page);
         cJSON_Delete(page.manifest);
-        r = fclose(page.out) == 0 ? 0 : -EIO;
+        r = file_close(page.out);
     } else {
         r = -errno;
     }

@@ -11,6 +11,7 @@
 
 #include "aggregate.h"
 #include "digest.h"
+#include "files.h"
 #include "plots.h"
 #include "report.h"
 
@@ -87,7 +88,7 @@ static int write_summary(const char *results_dir, const struct csv_table *t, con
     if (!out)
         return -errno;
     digest_write(out, results_dir, t, false);
-    return fclose(out) == 0 ? 0 : -EIO;
+    return file_close(out);
 }
 
 int runs_aggregate(const char *results_dir)

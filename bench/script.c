@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files.h"
 #include "templates.h"
 
 /* Pixels. Text is 12 high, small text 10.5; a character of a name is about 7 wide. */
@@ -410,7 +411,7 @@ int script_end(struct script *s, const char *folder)
     }
     if (out) {
         write_script(out, s);
-        r = fclose(out) == 0 ? 0 : -EIO;
+        r = file_close(out);
     }
     free(s->data);
     free(s->marks);

@@ -339,6 +339,14 @@ def draws_what_was_cut_short(plot, work):
     check_pictures(empty)
     check_page(empty)
 
+    failed = work / "all-failed"
+    (failed / "runs/run-001").mkdir(parents=True)
+    write_table(failed / "runs/run-001/comparison.csv",
+                [{"workload": w, "verdict": "FAILED", "reason": "it broke"} for w in WORKLOADS])
+    draw(plot, failed)
+    check_pictures(failed)
+    check_page(failed)
+
 
 def goes_on_without_gnuplot(plot, work):
     folder = work / "without"

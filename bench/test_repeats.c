@@ -211,6 +211,41 @@ static void runs_are_read_in_their_order(void **state)
     csv_table_free(t);
 }
 
+/* A copy that was cut: the part of a row at its end is none, also if it is cut behind a cell. */
+static void a_part_of_a_row_is_none(void **state)
+{
+    (void)state;
+    struct csv_table *t;
+    write_file(in_folder("a.csv"), "workload,x,verdict\na,1,OK\na,2");
+    assert_int_equal(csv_table_read(in_folder("a.csv"), &t), 0);
+    assert_int_equal(csv_table_rows(t), 1);
+    csv_table_free(t);
+    write_file(in_folder("a.csv"), "workload,x,verdict\na,1,OK\na,2\n");
+    assert_int_equal(csv_table_read(in_folder("a.csv"), &t), 0);
+    assert_int_equal(csv_table_rows(t), 2);
+    assert_int_equal(aggregate_of(t, "a", "x").n, 1); /* no verdict, no number */
+    csv_table_free(t);
+}
+
+/* Nothing half-written takes the place of what was there, and the reason is the right one. */
+static void a_full_disk_is_told(void **state)
+{
+    (void)state;
+    FILE *out = fopen("/dev/full", "w");
+    assert_non_null(out);
+    for (int i = 0; i < 10000; i++)
+        fputs("more than a buffer", out);
+    assert_int_equal(file_close(out), -ENOSPC);
+    struct csv_table *t = csv_table_new();
+    add_row(t, "1", "one", "OK");
+    write_file(in_folder("a.csv"), "as it was");
+    assert_int_equal(symlink("/dev/full", in_folder("a.csv.new")), 0);
+    assert_int_equal(csv_table_write(t, in_folder("a.csv")), -ENOSPC);
+    assert_file_is(in_folder("a.csv"), "as it was");
+    assert_int_equal(access(in_folder("a.csv.new"), F_OK), -1);
+    csv_table_free(t);
+}
+
 /* Somebody hands on all_runs_long.csv alone. */
 static void the_long_table_is_enough(void **state)
 {
@@ -489,6 +524,8 @@ int main(void)
         cmocka_unit_test(metrics_are_told_from_names),
         cmocka_unit_test(aggregate_csv_is_written),
         cmocka_unit_test(runs_are_read_in_their_order),
+        cmocka_unit_test(a_part_of_a_row_is_none),
+        cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(the_long_table_is_enough),
         cmocka_unit_test(arms_take_turns),
         cmocka_unit_test(rows_are_chosen_by_name),

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compare.h"
+
 bool values_is_churn(const char *workload)
 {
     return strcmp(workload, VALUES_CHURN) == 0;
@@ -40,8 +42,9 @@ struct values_tally values_tally(const struct csv_table *t, const char *workload
             continue;
         tally.total++;
         tally.invalid += strcmp(verdict, "INVALID") == 0;
-        tally.failed += strcmp(verdict, "FAILED") == 0;
         tally.unchecked += strcmp(verdict, "UNCHECKED") == 0;
+        /* A row without a verdict has not come to its end either. */
+        tally.failed += strcmp(verdict, "INVALID") != 0 && !compare_is_result(t, r);
     }
     return tally;
 }

@@ -117,19 +117,25 @@ static int set_up_swap(struct zram *z, uint64_t bytes)
     return r;
 }
 
-/* Everything as it was; what is in it is read back by the kernel first. */
-static void take_down(const struct zram *z)
+/* Everything as it was; what is in it is read back by the kernel first. -errno: the device is still
+ * there, and the state file that says so, for the next one to try. */
+static int take_down(const struct zram *z)
 {
     char path[96], text[16];
     device_path(z, path);
-    (void)swapoff(path); /* EINVAL: it never was on */
+    if (swapoff(path) != 0 && errno != EINVAL && errno != ENOENT) /* EINVAL: it never was on */
+        return -errno;
     snprintf(text, sizeof text, "%d", z->page_cluster_before);
     (void)write_text(PAGE_CLUSTER, text);
     sys_path(z, "reset", path);
     (void)write_text(path, "1");
     snprintf(text, sizeof text, "%d", z->id);
-    if (write_text("/sys/class/zram-control/hot_remove", text) == 0)
+    int r = write_text("/sys/class/zram-control/hot_remove", text);
+    if (r == -ENODEV) /* somebody else has removed it */
+        r = 0;
+    if (r == 0)
         (void)unlink(STATE_PATH);
+    return r;
 }
 
 int zram_claim(unsigned patience_ms)
@@ -144,7 +150,10 @@ int zram_claim(unsigned patience_ms)
             return error == EWOULDBLOCK ? -EBUSY : -error;
         }
         struct timespec pause = { 0, (long)LOCK_PAUSE_MS * 1000000 };
-        (void)nanosleep(&pause, NULL);
+        if (nanosleep(&pause, NULL)) { /* a signal: whoever sent it does not want to wait */
+            close(fd);
+            return -EINTR;
+        }
     }
     return fd;
 }
@@ -158,8 +167,9 @@ static int recover(void)
         return 0;
     int n = fscanf(f, "%d %d", &z.id, &z.page_cluster_before);
     fclose(f);
-    if (n == 2)
-        take_down(&z);
+    int r = n == 2 ? take_down(&z) : 0;
+    if (r < 0)
+        return r;
     return unlink(STATE_PATH) && errno != ENOENT ? -errno : 0;
 }
 
@@ -188,8 +198,12 @@ static int begin(struct zram *z, uint64_t bytes, int (*set_up)(struct zram *, ui
         return lock;
     }
     int r = recover();
-    if (r == 0)
-        r = read_int(PAGE_CLUSTER, &z->page_cluster_before);
+    if (r) {
+        snprintf(ret_reason, capacity, "what an earlier run left cannot be removed: %s", strerror(-r));
+        close(lock);
+        return r;
+    }
+    r = read_int(PAGE_CLUSTER, &z->page_cluster_before);
     if (r == 0)
         r = read_int("/sys/class/zram-control/hot_add", &z->id);
     if (r) {
@@ -230,7 +244,9 @@ void zram_end(struct zram *z)
 {
     if (z->id < 0)
         return;
-    take_down(z);
+    int r = take_down(z);
+    if (r < 0)
+        fprintf(stderr, "zram%d: %s; left behind, the next run tries again\n", z->id, strerror(-r));
     close(z->lock);
     *z = (struct zram){ .id = -1, .lock = -1 };
 }

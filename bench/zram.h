@@ -19,7 +19,8 @@ struct zram {
 #define ZRAM_PATIENCE_MS 60000u
 
 /* Nobody else of us turns swap on or off until the descriptor is closed. Also for a test that wants none
- * to be on. -EBUSY: another run has it, and still had after so long; -EACCES: not root. */
+ * to be on. -EBUSY: another run has it, and still had after so long; -EINTR: a signal came
+ * meanwhile; -EACCES: not root. */
 int zram_claim(unsigned patience_ms);
 /* Puts back what an earlier run left. 0 also when there was nothing, or another run is using it. */
 int zram_recover(void);

@@ -313,6 +313,41 @@ static void ctrl_c(const char *results)
     remove_results(results);
 }
 
+/* Killed outright: daemon, GNU time and the workload below it end by themselves, long before the
+ * workload would have; what was finished is there. */
+static void kill_outright(const char *results)
+{
+    test_case("SIGKILL");
+    pid_t pid = start((const char *[]){ program, "--runs", "50", "--duration-sec", "30", "--only",
+                                        "anon_streamer", "--results-dir", results, "--row-args",
+                                        SMALL, NULL });
+    wait_for_file(in_results(results, "runs/run-001/anon_streamer/baseline/workload.stderr"), pid);
+    test_nap_us(1500 * 1000); /* the workload has read its options and works */
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(wait_for(pid, 10), 128 + SIGKILL);
+    nothing_runs();
+    CHECK(strstr(read_text(in_results(results, "manifest.json")), "\"cut short\""));
+    remove_results(results);
+}
+
+/* What is asked for and cannot be: one line, and the code for it, before anything is run. */
+static void bad_requests(const char *results)
+{
+    test_case("what cannot be");
+    CHECK_EQ(mkdir(results, 0755), 0);
+    CHECK_EQ(wait_for(start((const char *[]){ program, "plot", results, NULL }), 10), 64);
+    CHECK_EQ(count(read_text(test_path("err")), "\n"), 1);
+    CHECK_EQ(wait_for(start((const char *[]){ program, "aggregate", program, NULL }), 10), 64);
+    CHECK(strstr(read_text(test_path("err")), "Not a directory"));
+    CHECK_EQ(wait_for(start((const char *[]){ program, "--workloads-dir", "/nonexistent",
+                                              "--results-dir", results, NULL }), 10), 69);
+    CHECK_EQ(count(read_text(test_path("err")), "\n"), 1);
+    CHECK_EQ(wait_for(start((const char *[]){ program, "--daemon", "/nonexistent", "--results-dir",
+                                              results, NULL }), 10), 69);
+    CHECK_EQ(count(read_text(test_path("err")), "\n"), 1);
+    remove_results(results);
+}
+
 /* While the device is there: afterwards it is not, and page-cluster is as it was. */
 static void ctrl_c_with_zram(const char *results)
 {
@@ -335,6 +370,8 @@ static void ctrl_c_with_zram(const char *results)
     CHECK(strcmp(cell(text, 1, "verdict"), "OK") == 0);
     CHECK(atof(cell(text, 1, "zram_pages_checked")) >= 1024);
     CHECK(atof(cell(text, 1, "zram_client_evict_success")) > 0);
+    CHECK_EQ(atoi(cell(text, 1, "zram_compress_success")), 0); /* the kernel's way, not ours */
+    CHECK(atoi(cell(text, 1, "pager_compress_success")) > 0);
     CHECK(*cell(text, 1, "units_per_sec_ratio_zram_vs_baseline"));
     remove_results(results);
 }
@@ -355,6 +392,8 @@ int main(void)
     one_run(results);
     a_failing_row(results);
     ctrl_c(results);
+    kill_outright(results);
+    bad_requests(results);
     if (has_zram())
         ctrl_c_with_zram(results);
     return test_end();

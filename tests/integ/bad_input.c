@@ -244,7 +244,7 @@ static void ab_repeats_mistakes(const char *program)
         { EX_USAGE, "aggregate", { "aggregate" } },
         { EX_USAGE, "plot", { "plot", "one", "two" } },
         { EX_USAGE, "none", { "aggregate", "@none" } },
-        { EX_OSERR, "all_runs_long.csv", { "aggregate", "/sys/class" } },
+        { EX_USAGE, "neither runs", { "aggregate", "/sys/class" } },
         { EX_OSERR, "nonexistent", { "--results-dir", "/proc/nonexistent/results" } },
     };
     TRY_ALL(0, program, mistakes);

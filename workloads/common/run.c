@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "pace.h"
@@ -333,6 +335,8 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
         {"write-fraction", OPTION_DOUBLE, &s->write_fraction, 0, 1, NULL,
          "of touches that also write"},
         {"verify", OPTION_FLAG, &s->is_checking, 0, 0, NULL, "check bytes; on or off"},
+        {"end-with-parent", OPTION_FLAG, &s->ends_with_parent, 0, 0, NULL,
+         "take SIGTERM when who started it has gone"},
     };
     const struct option_row region[] = {
         {"region", OPTION_SIZE, &s->region_bytes, 4096, REGION_BYTES_MAX, NULL,
@@ -350,5 +354,9 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
     case OPTIONS_BAD: return EXIT_USAGE;
     case OPTIONS_RUN: break;
     }
-    return settings_make_sense(workload, s) ? run_all(&run) : EXIT_USAGE;
+    if (!settings_make_sense(workload, s))
+        return EXIT_USAGE;
+    if (s->ends_with_parent)
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* cannot fail with a right signal */
+    return run_all(&run);
 }
