@@ -4,13 +4,14 @@
 #   make demo        the A/B over the workloads      make check-full  clang, clang-tidy, cppcheck too
 #   make deps        install what is missing         make asan        build-asan/ with ASan + UBSan
 #   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
-#   make figures     writes docs/figures.md     make clean       removes the build directories
+#   make vm-smoke    a short pass in a VM        make clean       removes the build directories
+#   make figures     writes docs/figures.md
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants demo figures asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants vm-smoke demo figures asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -39,6 +40,12 @@ stress:
 stress-mutants: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) process-pagerd tests/stress/stress
 	@tests/stress/mutants
+
+# On a kernel that has DAMON, under QEMU; KERNEL=: see there. Without QEMU it says so and is done.
+vm-smoke:
+	@tools/deps vm || echo 'vm-smoke: going on; what is missing is a skip that says so'
+	@$(MAKE) --no-print-directory all
+	@tests/vm/run smoke $(BUILD) || [ $$? -eq 77 ]
 
 demo:
 	@tools/deps
