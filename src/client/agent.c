@@ -285,10 +285,13 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
     return a->command_cursor >= c->end;
 }
 
-/* Looks on from where a page was still under way. 1: none is; 0: some are. */
+/* Looks on from where a page was still under way, a leaf's worth at a time. 1: none is; 0: some may be. */
 static int command_settle(struct agent *a, const struct command *c)
 {
+    page_number stop = a->command_cursor + LEAF_PAGES; /* a fault may wait for so much of this */
     for (; a->command_cursor < c->end; a->command_cursor++) {
+        if (a->command_cursor == stop)
+            return 0;
         struct page_leaf *leaf;
         struct page *p = pager_page(&a->pg, a->command_cursor, &leaf);
         if (p && p->state == PAGE_STAGED && a->is_joined && !mutant_is(MUTANT_RECLAIM_UNSETTLED)) {

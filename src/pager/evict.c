@@ -327,6 +327,8 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
 {
     uint32_t slot;
     unsigned room = staging_run(&pg->staging, nr, &slot);
+    if (pg->landing_first == MOVE_RUN_MAX)
+        clear_landing(pg);
     if (room > MOVE_RUN_MAX - pg->landing_first)
         room = MOVE_RUN_MAX - pg->landing_first;
     if (!room) {
