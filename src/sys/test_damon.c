@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -157,6 +158,7 @@ static pid_t owner_begin(void)
     assert_int_equal(pipe(ready), 0);
     pid_t pid = fork();
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
         struct damon *d = NULL;
         byte = damon_open(root, &d) == 0;
         (void)!write(ready[1], &byte, 1);
