@@ -46,6 +46,7 @@ vm-smoke:
 	@tools/deps vm || echo 'vm-smoke: going on; what is missing is a skip that says so'
 	@$(MAKE) --no-print-directory all
 	@tests/vm/run smoke $(BUILD) || [ $$? -eq 77 ]
+	@tests/vm/run damon $(BUILD) || [ $$? -eq 77 ]
 
 demo:
 	@tools/deps

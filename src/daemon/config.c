@@ -18,9 +18,16 @@ static const struct config defaults = {
     .cold_age_ms = 5000,
     .store_cap_bytes = 4 * GIB,
     .reclaim_rate = 500 * MIB,
+    /* The kernel's own, but for regions_min, which bounds how large a region may grow: with its 10 a
+     * half that had gone cold was found to three quarters in ten seconds (docs/heat.md). */
+    .damon_sample_ms = 5,
+    .damon_aggregation_ms = 100,
+    .damon_update_ms = 1000,
+    .damon_regions_min = 100,
+    .damon_regions_max = 1000,
 };
 
-#define OPTIONS_NR 13
+#define OPTIONS_NR 19
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {
@@ -29,13 +36,25 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
         { "socket", 0, OPTION_TEXT, &c->socket_path, 0, 0, "PATH",
           "where clients find us [/run/process-pager/pager.sock as root, else in $XDG_RUNTIME_DIR]" },
         { "cold-age", 0, OPTION_TIME, &c->cold_age_ms, 1, 86400000, "TIME",
-          "pages unwritten for so long may leave" },
+          "pages untouched for so long may leave" },
         { "store-cap", 0, OPTION_SIZE, &c->store_cap_bytes, MIB, 1024 * GIB, "SIZE",
           "compressed memory kept for one client, at most" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
         { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",
           "how pages leave; pageout: onto the kernel's swap, to compare with" },
+        { "heat", 0, OPTION_CHOICE, &c->heat, 0, 0, "auto|damon|scan",
+          "what tells cold pages; auto: damon where there is one for us" },
+        { "damon-sample", 0, OPTION_TIME, &c->damon_sample_ms, 1, 10000, "TIME",
+          "DAMON looks at a page of each region so often" },
+        { "damon-aggregation", 0, OPTION_TIME, &c->damon_aggregation_ms, 1, 60000, "TIME",
+          "DAMON counts, cuts and merges regions so often" },
+        { "damon-update", 0, OPTION_TIME, &c->damon_update_ms, 1, 3600000, "TIME",
+          "DAMON's update interval" },
+        { "damon-regions-min", 0, OPTION_SIZE, &c->damon_regions_min, 3, 1000000, "N",
+          "regions of all clients together, at least" },
+        { "damon-regions-max", 0, OPTION_SIZE, &c->damon_regions_max, 3, 1000000, "N",
+          "regions of all clients together, at most" },
         { "csv", 0, OPTION_TEXT, &c->csv_path, 0, 0, "FILE",
           "append a row of figures when a client's session ends" },
         { "config", 0, OPTION_TEXT, &c->config_path, 0, 0, "FILE",
@@ -56,6 +75,18 @@ static int complain(const char *error, int code)
 {
     fprintf(stderr, "process-pagerd: %s\n", error);
     return code;
+}
+
+/* What DAMON would refuse when the first client comes is refused at the start. NULL: all right. */
+static const char *find_disorder(const struct config *c)
+{
+    if (c->damon_sample_ms > c->damon_aggregation_ms)
+        return "--damon-sample may not be longer than --damon-aggregation";
+    if (c->damon_aggregation_ms > c->damon_update_ms)
+        return "--damon-aggregation may not be longer than --damon-update";
+    if (c->damon_regions_min > c->damon_regions_max)
+        return "--damon-regions-min may not be more than --damon-regions-max";
+    return NULL;
 }
 
 /* The command line decides over the file, so it is read twice: once for --config, once for good. */
@@ -82,7 +113,8 @@ int config_read(int argc, char **argv, struct config *ret)
             return complain(error, EX_CONFIG);
     }
     (void)options_parse(table, argc, argv, error, sizeof error);
-    return 0;
+    const char *disorder = find_disorder(ret);
+    return disorder ? complain(disorder, EX_USAGE) : 0;
 }
 
 const char *config_evict_by_name(const struct config *c)

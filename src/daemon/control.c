@@ -26,6 +26,7 @@
 #include "daemon/limits.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
+#include "heat/damon.h"
 #include "sys/uffd.h"
 
 #define EVENTS_NR 64
@@ -46,6 +47,8 @@ struct control {
     const struct config *config;
     const struct features *features;
     struct listener *listener;
+    struct damon_watcher *watcher; /* NULL: heat is scan's */
+    struct damon_watcher *lost_watcher; /* has ended; kept until the end */
     int epoll_fd, signal_fd, wake_fd, timer_fd;
     struct session *sessions;
     unsigned nr_sessions;
@@ -166,7 +169,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
     struct msg_fds given = { .nr = 0 };
     int pagemap_fd = fds->fd[0];
     fds->nr = 0; /* the session's from now on */
-    int r = session_join(s, c->config, hello, pagemap_fd, &welcome, &given);
+    int r = session_join(s, c->config, hello, c->watcher, pagemap_fd, &welcome, &given);
     if (r) {
         close(pagemap_fd);
         return refuse(c, s, r, "the daemon has no memory or descriptors for another session");
@@ -199,7 +202,7 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    char *text = report_json(c->sessions, c->config);
+    char *text = report_json(c->sessions, c->config, c->watcher ? "damon" : "scan");
     size_t bytes = text ? strlen(text) : 0;
     int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
     if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
@@ -216,12 +219,12 @@ static void on_range(struct control *c, struct session *s, uint32_t type, const 
 {
     page_number first = page_of(m->start), end = page_of(m->start + m->bytes);
     if (type == MSG_RANGE_DEL) {
-        heat_scan_ops.remove(s->heat, first, end);
+        s->heat_ops->remove(s->heat, first, end);
         return;
     }
-    if (heat_scan_ops.nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
+    if (s->heat_ops->nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
         return end_session(c, s, "more pages than a session may have");
-    int r = heat_scan_ops.add(s->heat, first, end);
+    int r = s->heat_ops->add(s->heat, first, end);
     if (r == -ENOSPC)
         return end_session(c, s, "more ranges than a session may have");
     if (r)
@@ -242,7 +245,7 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
         break;
     case MSG_RANGES_RESET:
         if (s->is_joined) {
-            heat_scan_ops.remove(s->heat, 0, (page_number)1 << 52);
+            s->heat_ops->remove(s->heat, 0, (page_number)1 << 52);
             return;
         }
         break;
@@ -325,7 +328,7 @@ static void take_feedback(struct control *c, struct session *s)
         enum feedback_kind kind = (enum feedback_kind)(e.word & 0xff);
         if (kind >= FEEDBACK_KIND_NR)
             continue;
-        heat_scan_ops.feedback(s->heat, e.word >> 8, kind);
+        s->heat_ops->feedback(s->heat, e.word >> 8, kind);
         if (kind == FEEDBACK_REFAULT) {
             s->nr_returned++;
             choose_on_returned(&s->choose, 1);
@@ -353,7 +356,7 @@ static void put_candidate(struct session *s, const struct heat_run *run)
 {
     struct candidate_entry e = { .first = run->first,
                                  .nr_pages = run->nr_pages,
-                                 .flags = CANDIDATE_IF_UNWRITTEN };
+                                 .flags = s->heat_ops->knows_writes ? CANDIDATE_IF_UNWRITTEN : 0 };
     if (ring_put(&s->candidates, &e))
         return; /* there was room; and what is not offered now is found again */
     s->candidate_pages[s->nr_candidates++ % RING_CANDIDATES_NR] = (uint16_t)run->nr_pages;
@@ -372,7 +375,7 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     uint64_t allowance = choose_allowance(&s->choose, now_ms);
     if (allowance && entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
         uint64_t room = PAGES_AHEAD - s->pages_ahead;
-        size_t nr = heat_scan_ops.pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
+        size_t nr = s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
                                        CANDIDATES_AHEAD - entries_ahead);
         for (size_t i = 0; i < nr; i++)
             put_candidate(s, &runs[i]);
@@ -381,7 +384,7 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     }
     bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    if (heat_scan_ops.nr_ready(s->heat) && hurry_ms < c->hurry_ms)
+    if (s->heat_ops->nr_ready(s->heat) && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
 
@@ -393,7 +396,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         return;
     if (now_ms >= s->next_look_ms) {
         s->next_look_ms = now_ms + c->look_ms;
-        (void)heat_scan_ops.tick(s->heat, now_ms);
+        (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
     if (!s->is_leaving)
@@ -413,6 +416,21 @@ static void end_failed(struct control *c)
     bury_detached(c);
 }
 
+/* DAMON is lost for good: somebody else has it, or it has been switched off under us. */
+static void leave_damon(struct control *c)
+{
+    int failure = c->watcher ? damon_watcher_failure(c->watcher) : 0;
+    if (!failure)
+        return;
+    for (struct session *s = c->sessions; s; s = s->next)
+        if (s->is_joined && s->heat_ops == &heat_damon_ops && session_fall_back(s, c->config))
+            return; /* no memory now: at the next slow tick */
+    /* Those that are being buried let go of it themselves, before it is freed at the end. */
+    log_warning("event=damon_lost error=\"%s\"; falling back to scan", strerror(-failure));
+    c->lost_watcher = c->watcher;
+    c->watcher = NULL;
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
@@ -420,6 +438,7 @@ static void slow_tick(struct control *c, uint64_t now_ms)
         if (!s->is_joined && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
+    leave_damon(c);
     if (c->is_deaf)
         set_deaf(c, false);
     uint64_t ring;
@@ -539,16 +558,19 @@ static int open_all(struct control *c)
     return r ? r : compress_start(c->wake_fd);
 }
 
-int control_run(const struct config *config, const struct features *features, struct listener *l)
+int control_run(const struct config *config, const struct features *features, struct listener *l,
+                struct damon_watcher *watcher)
 {
     uint64_t look_ms = config->cold_age_ms / 16;
     look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : look_ms > LOOK_MOST_MS ? LOOK_MOST_MS : look_ms;
     struct control c = {
-        .config = config, .features = features, .listener = l, .look_ms = look_ms, .hurry_ms = look_ms
+        .config = config, .features = features, .listener = l, .look_ms = look_ms, .hurry_ms = look_ms,
+        .watcher = watcher
     };
     int r = open_all(&c);
     if (r) {
         log_error("event=start error=\"%s\"", strerror(-r));
+        damon_watcher_stop(watcher);
         return EX_OSERR;
     }
     while (!c.must_end)
@@ -558,6 +580,7 @@ int control_run(const struct config *config, const struct features *features, st
         end_session(&c, c.sessions, "the daemon ends");
     compress_stop();
     bury_detached(&c);
+    damon_watcher_stop(c.watcher ? c.watcher : c.lost_watcher);
     close(c.timer_fd);
     close(c.wake_fd);
     close(c.signal_fd);

@@ -6,7 +6,11 @@
 #include "daemon/features.h"
 #include "daemon/listen.h"
 
-/* Serves until SIGTERM or SIGINT. 0, or an exit code after logging why. */
-int control_run(const struct config *config, const struct features *features, struct listener *l);
+struct damon_watcher;
+
+/* Serves until SIGTERM or SIGINT, and stops the watcher, which may be NULL. 0, or an exit code after
+ * logging why. */
+int control_run(const struct config *config, const struct features *features, struct listener *l,
+                struct damon_watcher *watcher);
 
 #endif

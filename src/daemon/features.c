@@ -144,7 +144,7 @@ static const char *remote_text(const struct features *f)
     }
 }
 
-void features_print(const struct features *f)
+void features_print(const struct features *f, const char *heat, const char *heat_reason)
 {
     printf("kernel %s\n", f->release);
     print_one("4 KiB pages", f->has_page_size, "");
@@ -164,13 +164,18 @@ void features_print(const struct features *f)
     print_one("swap space", f->has_swap, "only for --evict-by pageout");
     printf("remote process_madvise(DONTNEED)   %s\n", remote_text(f));
     const char *missing = features_missing(f);
-    printf("%s\n", missing ? missing : "clients can work: heat source scan, eviction by UFFDIO_MOVE");
+    if (missing)
+        printf("%s\n", missing);
+    else
+        printf("source of heat                     %s: %s\n"
+               "clients can work: heat source %s, eviction by UFFDIO_MOVE\n",
+               heat, heat_reason, heat);
 }
 
 void features_log(const struct features *f)
 {
     log_info("event=features kernel=%s uffd=0x%llx device=%d pagemap_scan=%d procmap_query=%d "
-             "heat=scan swap=%d remote_dontneed=\"%s\"",
+             "swap=%d remote_dontneed=\"%s\"",
              f->release, (unsigned long long)f->uffd, f->has_device, f->has_pagemap_scan,
              f->has_procmap_query, f->has_swap, remote_text(f));
 }

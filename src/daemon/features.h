@@ -23,7 +23,7 @@ const char *features_missing(const struct features *f);
 /* 69 or 77, when features_missing() is not NULL. */
 int features_exit_code(const struct features *f);
 /* The report of --check, to stdout. */
-void features_print(const struct features *f);
+void features_print(const struct features *f, const char *heat, const char *heat_reason);
 void features_log(const struct features *f);
 
 #endif

@@ -11,6 +11,8 @@
 #include "daemon/features.h"
 #include "daemon/listen.h"
 #include "daemon/report.h"
+#include "daemon/source.h"
+#include "heat/damon.h"
 
 static void log_settings(const struct config *c, const struct listener *l)
 {
@@ -21,6 +23,15 @@ static void log_settings(const struct config *c, const struct listener *l)
              size_text(c->store_cap_bytes, cap, sizeof cap),
              size_text(c->reclaim_rate, rate, sizeof rate), config_evict_by_name(c),
              c->is_dry_run ? " dry_run=yes" : "");
+}
+
+/* Only trying shows whether a kdamond can be had: it is put back at once. */
+static void print_check(const struct config *config, const struct features *features)
+{
+    struct source source;
+    source_choose(config, &source);
+    features_print(features, source_name(&source), source.reason);
+    damon_watcher_stop(source.watcher);
 }
 
 int main(int argc, char **argv)
@@ -45,7 +56,7 @@ int main(int argc, char **argv)
     features_find(&features);
     const char *missing = features_missing(&features);
     if (config.is_check)
-        features_print(&features);
+        print_check(&config, &features);
     if (missing) {
         if (!config.is_check)
             fprintf(stderr, "process-pagerd: %s\n", missing);
@@ -66,12 +77,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "process-pagerd: %s\n", error);
         return code;
     }
+    struct source source;
+    source_choose(&config, &source);
     features_log(&features);
     log_settings(&config, &listener);
+    source_log(&source, &config);
     if (config.evict_by == EVICT_BY_PAGEOUT && !features.has_swap)
         log_warning("event=no_swap; --evict-by pageout needs swap space and this machine has none: "
                     "continuing, but no page will leave until swapon(8)");
-    code = control_run(&config, &features, &listener);
+    code = control_run(&config, &features, &listener, source.watcher);
     listener_close(&listener);
     return code;
 }

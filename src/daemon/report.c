@@ -69,8 +69,9 @@ static cJSON *session_json(const struct session *s)
     add(o, "uid", s->uid);
     add(o, "wall_ms", monotonic_ms() - s->born_ms);
     add(o, "daemon_cpu_ns", cpu_ns(s));
-    add(o, "pages_watched", heat_scan_ops.nr_pages(s->heat));
-    add(o, "pages_cold", heat_scan_ops.nr_ready(s->heat));
+    cJSON_AddStringToObject(o, "heat", s->heat_ops->name);
+    add(o, "pages_watched", s->heat_ops->nr_pages(s->heat));
+    add(o, "pages_cold", s->heat_ops->nr_ready(s->heat));
     add(o, "pages_offered", s->nr_offered);
     add(o, "pages_returned", s->nr_returned);
     add(o, "allowed_pages_per_s", s->choose.allowed_rate);
@@ -79,7 +80,7 @@ static cJSON *session_json(const struct session *s)
     add(o, "store_payload_bytes", atomic_load(&s->payload_bytes));
     add(o, "store_blobs", atomic_load(&s->nr_blobs));
     add(o, "bookkeeping_bytes",
-        atomic_load(&s->bookkeeping_bytes) + heat_scan_ops.bookkeeping_bytes(s->heat));
+        atomic_load(&s->bookkeeping_bytes) + s->heat_ops->bookkeeping_bytes(s->heat));
     add(o, "bad_drops", atomic_load(&s->nr_bad_drops));
     struct stats_block sum;
     report_sum(s, &sum);
@@ -88,7 +89,7 @@ static cJSON *session_json(const struct session *s)
     return o;
 }
 
-char *report_json(const struct session *sessions, const struct config *config)
+char *report_json(const struct session *sessions, const struct config *config, const char *heat)
 {
     cJSON *root = cJSON_CreateObject();
     cJSON *list = cJSON_CreateArray();
@@ -100,7 +101,7 @@ char *report_json(const struct session *sessions, const struct config *config)
     add(root, "schema", 1);
     cJSON_AddStringToObject(root, "version", PP_VERSION);
     add(root, "pid", (uint64_t)getpid());
-    cJSON_AddStringToObject(root, "heat", heat_scan_ops.name);
+    cJSON_AddStringToObject(root, "heat", heat);
     cJSON_AddStringToObject(root, "evict_by", config_evict_by_name(config));
     add(root, "cold_age_ms", config->cold_age_ms);
     add(root, "store_cap_bytes", config->store_cap_bytes);

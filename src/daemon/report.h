@@ -11,7 +11,7 @@ void report_sum(const struct session *s, struct stats_block *ret_sum);
 int report_csv(const char *path, const struct session *s, int remote_dontneed);
 /* Can rows be written there? Makes the file. 0 or negative errno. */
 int report_csv_check(const char *path);
-/* All sessions as JSON, schema 1; to be freed; NULL: no memory. */
-char *report_json(const struct session *sessions, const struct config *config);
+/* All sessions as JSON, schema 1, heat being the source's name; to be freed; NULL: no memory. */
+char *report_json(const struct session *sessions, const struct config *config, const char *heat);
 
 #endif

@@ -70,8 +70,40 @@ static void copy_name(struct session *s, const char *name)
     s->name[i] = 0;
 }
 
+/* A client in another pid namespace has no pid that DAMON could be told. */
+static int new_heat(struct session *s, const struct config *config, struct damon_watcher *watcher,
+                    int pagemap_fd)
+{
+    struct heat_client client = { .pagemap_fd = pagemap_fd, .pid = s->pid,
+                                  .cold_age_ms = config->cold_age_ms, .watcher = watcher };
+    const struct heat_ops *ops = watcher && s->pid > 0 ? &heat_damon_ops : &heat_scan_ops;
+    int r = ops->create(&client, &s->heat);
+    if (r == 0)
+        s->heat_ops = ops;
+    return r;
+}
+
+int session_fall_back(struct session *s, const struct config *config)
+{
+    const struct heat_ops *old_ops = s->heat_ops;
+    struct heat *old = s->heat;
+    int r = new_heat(s, config, NULL, s->pagemap_fd);
+    if (r)
+        return r;
+    r = heat_hand_over(old, s->heat_ops, s->heat);
+    if (r == 0) {
+        old_ops->destroy(old);
+        return 0;
+    }
+    s->heat_ops->destroy(s->heat);
+    s->heat = old;
+    s->heat_ops = old_ops;
+    return r;
+}
+
 int session_join(struct session *s, const struct config *config, const struct msg_hello *hello,
-                 int pagemap_fd, struct msg_welcome *ret_welcome, struct msg_fds *ret_fds)
+                 struct damon_watcher *watcher, int pagemap_fd, struct msg_welcome *ret_welcome,
+                 struct msg_fds *ret_fds)
 {
     uint64_t file_bytes = config->store_cap_bytes * FILE_BYTES_PER_CAP;
     if (file_bytes > LOCATOR_STORE_BYTES_MAX)
@@ -81,7 +113,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
     if (r == 0)
         r = memfd_share("process-pager-session", SESSION_MEMORY_BYTES, &memory_fd, (void **)&s->memory);
     if (r == 0)
-        r = heat_scan_ops.create(pagemap_fd, config->cold_age_ms, &s->heat);
+        r = new_heat(s, config, watcher, pagemap_fd);
     if (r)
         goto failed;
     s->daemon_bell = new_bell();
@@ -132,7 +164,8 @@ struct session *session_free(struct session *s)
 {
     if (!s)
         return NULL;
-    heat_scan_ops.destroy(s->heat);
+    if (s->heat_ops)
+        s->heat_ops->destroy(s->heat);
     store_writer_free(s->store);
     if (s->memory)
         munmap(s->memory, SESSION_MEMORY_BYTES);

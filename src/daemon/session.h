@@ -34,6 +34,7 @@ struct session {
     bool is_joined, is_leaving;
     const char *end_reason;
     struct ring candidates, feedback;
+    const struct heat_ops *heat_ops;
     struct heat *heat;
     struct choose choose;
     uint64_t nr_offered, nr_returned;
@@ -69,9 +70,13 @@ struct session {
 /* A connection that has said nothing yet. NULL: no memory. */
 struct session *session_new(int socket, uint32_t id);
 /* Makes what the client gets and puts it into welcome and fds (theirs to close after sending, but
- * for the bells, which stay ours too). 0 or negative errno. */
+ * for the bells, which stay ours too). Its heat comes from the watcher, if there is one. 0 or
+ * negative errno. */
 int session_join(struct session *s, const struct config *config, const struct msg_hello *hello,
-                 int pagemap_fd, struct msg_welcome *ret_welcome, struct msg_fds *ret_fds);
+                 struct damon_watcher *watcher, int pagemap_fd, struct msg_welcome *ret_welcome,
+                 struct msg_fds *ret_fds);
+/* Heat from the scan from now on, as if it had just joined. -ENOMEM: nothing changed. */
+int session_fall_back(struct session *s, const struct config *config);
 /* Frees everything; not while the compress thread has it. NULL is fine; returns NULL. */
 struct session *session_free(struct session *s);
 

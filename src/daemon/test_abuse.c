@@ -489,7 +489,7 @@ static int run_daemon(void)
         fprintf(stderr, "%s\n", error);
         return code;
     }
-    code = control_run(&config, &features, &listener);
+    code = control_run(&config, &features, &listener, NULL);
     listener_close(&listener);
     return code;
 }

@@ -72,6 +72,7 @@ static void nothing_said_means_the_defaults(void **state)
     assert_int_equal(config.store_cap_bytes, 4096 * MIB);
     assert_int_equal(config.reclaim_rate, 500 * MIB);
     assert_int_equal(config.evict_by, EVICT_BY_MOVE);
+    assert_int_equal(config.heat, HEAT_AUTO);
     assert_null(config.socket_path);
     assert_null(config.csv_path);
     assert_false(config.is_dry_run || config.is_verbose || config.is_check);
@@ -94,6 +95,26 @@ static void the_command_line_decides_over_the_file(void **state)
     assert_string_equal(config.socket_path, "/word");
     assert_int_equal(READ("--config", path, "--cold-age", "5s"), 0); /* also when it is the default */
     assert_int_equal(config.cold_age_ms, 5000);
+}
+
+static void damon_in_disorder_is_refused(void **state)
+{
+    (void)state;
+    write_file("heat = scan\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.heat, HEAT_SCAN);
+    assert_int_equal(READ("--config", path, "--heat", "damon"), 0);
+    assert_int_equal(config.heat, HEAT_DAMON);
+    assert_int_equal(READ("--config", path, "--heat", "magic"), EX_USAGE);
+    assert_non_null(strstr(said, "auto|damon|scan"));
+    assert_int_equal(READ("--config", path, "--damon-sample", "200ms"), EX_USAGE);
+    assert_non_null(strstr(said, "--damon-aggregation"));
+    assert_int_equal(READ("--config", path, "--damon-aggregation", "2s"), EX_USAGE);
+    assert_non_null(strstr(said, "--damon-update"));
+    assert_int_equal(READ("--config", path, "--damon-aggregation", "2s", "--damon-update", "2s"), 0);
+    assert_int_equal(READ("--config", path, "--damon-regions-min", "2000"), EX_USAGE);
+    assert_non_null(strstr(said, "--damon-regions-max"));
+    assert_int_equal(READ("--config", path, "--damon-regions-min", "2"), EX_USAGE);
 }
 
 static void how_to_evict_is_one_of_two_words(void **state)
@@ -165,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
         cmocka_unit_test(the_command_line_decides_over_the_file),
+        cmocka_unit_test(damon_in_disorder_is_refused),
         cmocka_unit_test(how_to_evict_is_one_of_two_words),
         cmocka_unit_test(a_bad_file_is_78_and_names_its_line),
         cmocka_unit_test(a_bad_word_is_64_whatever_the_file_says),

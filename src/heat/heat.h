@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/pagesize.h"
 #include "wire/session_memory.h"
@@ -18,13 +19,23 @@ struct heat;
 struct heat_run {
     page_number first;
     uint32_t nr_pages; /* 1..512 */
-    uint64_t idle_ms;  /* at least so long since the last write, of the youngest page in it */
+    uint64_t idle_ms;  /* at least so long since the last touch, of the youngest page in it */
+};
+
+struct damon_watcher;
+
+struct heat_client {
+    int pagemap_fd;
+    pid_t pid;            /* damon */
+    uint64_t cold_age_ms; /* only scales how finely time is told apart */
+    struct damon_watcher *watcher; /* damon */
 };
 
 struct heat_ops {
     const char *name;
-    /* For one client. cold_age_ms only scales how finely time is told apart. -ENOMEM. */
-    int (*create)(int pagemap_fd, uint64_t cold_age_ms, struct heat **ret);
+    bool knows_writes; /* what it offers was write-protected: the client can see a write since then */
+    /* For one client. -ENOMEM. */
+    int (*create)(const struct heat_client *client, struct heat **ret);
     struct heat *(*destroy)(struct heat *h); /* takes NULL, returns NULL; does not close pagemap_fd */
     /* The client watches, or no longer watches, an interval. Adding what is there changes nothing.
      * -ENOMEM, and -ENOSPC: in more pieces than an honest client has; a part may have been added. */
@@ -44,6 +55,10 @@ struct heat_ops {
     uint64_t (*bookkeeping_bytes)(const struct heat *h); /* heap memory of this one */
 };
 
-extern const struct heat_ops heat_scan_ops;
+/* Gives another source what one watches. -ENOMEM, -ENOSPC: as add(). */
+int heat_hand_over(const struct heat *from, const struct heat_ops *to_ops, struct heat *to);
+
+extern const struct heat_ops heat_scan_ops;  /* what was written, by PAGEMAP_SCAN */
+extern const struct heat_ops heat_damon_ops; /* what was touched, by DAMON; damon.h for the watcher */
 
 #endif

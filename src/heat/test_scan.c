@@ -46,7 +46,8 @@ static struct area area_new(size_t nr, uint64_t cold_ms)
     a.first = (page_of((uintptr_t)memory) / CHUNK + 1) * CHUNK;
     a.memory = memory + (page_address(a.first) - (uintptr_t)memory);
     assert_int_equal(uffd_register(uffd, (uintptr_t)a.memory, pages_to_bytes(nr), UFFD_WATCH), 0);
-    assert_int_equal(heat_scan_ops.create(pagemap_fd, cold_ms, &a.heat), 0);
+    struct heat_client client = { .pagemap_fd = pagemap_fd, .cold_age_ms = cold_ms };
+    assert_int_equal(heat_scan_ops.create(&client, &a.heat), 0);
     assert_int_equal(heat_scan_ops.add(a.heat, a.first, a.first + nr), 0);
     return a;
 }

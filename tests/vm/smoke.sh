@@ -1,4 +1,5 @@
-# smoke - does it work at all on this kernel: --check, and verified passes as root and as a user.
+# smoke - does it work at all on this kernel: --check, and verified passes as root and as a user, with
+# the source of heat that every kernel has (damon.sh has the other).
 . /vm/support.sh
 
 check process-pagerd --check
@@ -9,7 +10,7 @@ pass()
 {
     note "random_touch_heap as $1"
     rm -f /tmp/pager.csv
-    start_daemon --cold-age 1s
+    start_daemon --heat scan --cold-age 1s
     chmod 666 /run/pager.sock # else only a group's, which the guest does not have
     check as "$1" random_touch_heap --region 16M --hot-fraction 0.5 --hot-probability 1 \
         --ops-per-sec 20000 --duration-sec 6 --use-process-pager --socket /run/pager.sock \

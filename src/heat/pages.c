@@ -1,0 +1,382 @@
+/* pages.c - see pages.h. */
+#include "heat/pages.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Two bytes a page. */
+#define PAGE_AGE 0x03ffu            /* how long idle, in eighths of the cold age */
+#define PAGE_LEVEL_SHIFT 10         /* three bits: wanted back too soon, so often */
+#define PAGE_LEVEL_MAX 6u           /* waits for 64 times the cold age: 513 of 1023 units */
+#define PAGE_INCOMPRESSIBLE 0x2000u /* not offered until touched */
+#define PAGE_OFFERED 0x4000u        /* since then not seen touched; the age counts from the offer */
+#define PAGE_THERE 0x8000u          /* present and untouched at the last look, not offered since */
+
+#define UNITS_PER_COLD_AGE 8u
+#define SOON_UNITS (16 * UNITS_PER_COLD_AGE) /* wanted back within 16 cold ages is too soon */
+/* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
+ * mappings: what an honest client can need, and 36 MiB at most. */
+#define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
+
+static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+void pages_init(struct heat *h, const struct heat_client *client, size_t own_bytes)
+{
+    h->pagemap_fd = client->pagemap_fd;
+    h->cold_age_ms = client->cold_age_ms;
+    h->unit_ms = clamp(client->cold_age_ms / UNITS_PER_COLD_AGE, 1, UINT32_MAX);
+    h->own_bytes = own_bytes;
+}
+
+void pages_free(struct heat *h)
+{
+    for (size_t i = 0; i < h->nr; i++)
+        free(h->chunks[i].pages);
+    free(h->chunks);
+}
+
+/* ---- which pages: the list of chunks */
+
+/* Index of the first chunk that ends after the page. */
+static size_t chunk_from(const struct heat *h, page_number page)
+{
+    size_t low = 0, high = h->nr;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (chunk_end(&h->chunks[middle]) <= page)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Makes room for nr_more chunks at an index; they are zeroed. */
+static int open_gap(struct heat *h, size_t at, size_t nr_more)
+{
+    if (h->nr + nr_more > CHUNKS_MAX)
+        return -ENOSPC;
+    if (h->nr + nr_more > h->capacity) {
+        size_t capacity = h->nr + nr_more + h->capacity / 2;
+        struct chunk *chunks = realloc(h->chunks, capacity * sizeof *chunks);
+        if (!chunks)
+            return -ENOMEM;
+        h->chunks = chunks;
+        h->capacity = capacity;
+    }
+    memmove(&h->chunks[at + nr_more], &h->chunks[at], (h->nr - at) * sizeof *h->chunks);
+    memset(&h->chunks[at], 0, nr_more * sizeof *h->chunks);
+    h->nr += nr_more;
+    return 0;
+}
+
+static void free_pages(struct heat *h, struct chunk *c)
+{
+    if (c->pages)
+        h->page_bytes -= CHUNK_PAGES * sizeof *c->pages;
+    free(c->pages);
+    c->pages = NULL;
+}
+
+static void drop_chunks(struct heat *h, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        h->nr_pages -= h->chunks[i].nr;
+        h->nr_ready -= h->chunks[i].nr_ready;
+        free_pages(h, &h->chunks[i]);
+    }
+    memmove(&h->chunks[from], &h->chunks[to], (h->nr - to) * sizeof *h->chunks);
+    h->nr -= to - from;
+}
+
+/* A chunk that has become smaller: what was counted is counted anew at the next look, soon. */
+static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_number end)
+{
+    h->nr_pages -= c->nr - (end - first);
+    h->nr_ready -= c->nr_ready;
+    if (c->pages)
+        memmove(c->pages, c->pages + (first - c->first), (end - first) * sizeof *c->pages);
+    c->first = first;
+    c->nr = (uint16_t)(end - first);
+    c->nr_ready = c->nr_written = 0;
+    c->looked_ms = 0;
+    for (uint32_t i = 0; c->pages && i < c->nr; i++)
+        c->pages[i] &= (uint16_t)~PAGE_THERE;
+}
+
+/* Takes the middle out of a chunk. Without room for the part behind, that is forgotten, too. */
+static void chunk_split(struct heat *h, size_t i, page_number first, page_number end)
+{
+    struct chunk behind = h->chunks[i];
+    behind.pages = NULL;
+    if (h->chunks[i].pages) {
+        behind.pages = malloc(CHUNK_PAGES * sizeof *behind.pages);
+        if (behind.pages) {
+            memcpy(behind.pages, h->chunks[i].pages, behind.nr * sizeof *behind.pages);
+            h->page_bytes += CHUNK_PAGES * sizeof *behind.pages;
+        }
+    }
+    page_number behind_end = chunk_end(&behind);
+    chunk_cut(h, &h->chunks[i], h->chunks[i].first, first);
+    if (open_gap(h, i + 1, 1)) {
+        free_pages(h, &behind);
+        return;
+    }
+    h->nr_pages += behind.nr;
+    h->nr_ready += behind.nr_ready;
+    h->chunks[i + 1] = behind;
+    chunk_cut(h, &h->chunks[i + 1], end, behind_end);
+}
+
+void pages_remove(struct heat *h, page_number first, page_number end)
+{
+    size_t i = chunk_from(h, first);
+    if (i < h->nr && h->chunks[i].first < first) {
+        if (chunk_end(&h->chunks[i]) > end) {
+            chunk_split(h, i, first, end);
+            return;
+        }
+        chunk_cut(h, &h->chunks[i], h->chunks[i].first, first);
+        i++;
+    }
+    size_t to = i;
+    while (to < h->nr && chunk_end(&h->chunks[to]) <= end)
+        to++;
+    if (to > i)
+        drop_chunks(h, i, to);
+    if (i < h->nr && h->chunks[i].first < end)
+        chunk_cut(h, &h->chunks[i], end, chunk_end(&h->chunks[i]));
+}
+
+/* [first, end) is free of chunks; they are cut where a multiple of 512 pages is, as page tables are. */
+static int add_gap(struct heat *h, size_t at, page_number first, page_number end)
+{
+    size_t nr = (end - 1) / CHUNK_PAGES - first / CHUNK_PAGES + 1;
+    int r = open_gap(h, at, nr);
+    if (r)
+        return r;
+    for (size_t i = at; i < at + nr; i++) {
+        struct chunk *c = &h->chunks[i];
+        page_number stop = (first / CHUNK_PAGES + 1) * CHUNK_PAGES;
+        c->first = first;
+        c->nr = (uint16_t)((stop < end ? stop : end) - first);
+        h->nr_pages += c->nr;
+        first = stop;
+    }
+    return 0;
+}
+
+int pages_add(struct heat *h, page_number first, page_number end)
+{
+    while (first < end) {
+        size_t i = chunk_from(h, first);
+        if (i < h->nr && h->chunks[i].first <= first) {
+            first = chunk_end(&h->chunks[i]);
+            continue;
+        }
+        page_number stop = i < h->nr && h->chunks[i].first < end ? h->chunks[i].first : end;
+        int r = add_gap(h, i, first, stop);
+        if (r)
+            return r;
+        first = stop;
+    }
+    return 0;
+}
+
+int heat_hand_over(const struct heat *from, const struct heat_ops *to_ops, struct heat *to)
+{
+    int r = 0;
+    for (size_t i = 0; i < from->nr && r == 0; i++)
+        r = to_ops->add(to, from->chunks[i].first, chunk_end(&from->chunks[i]));
+    return r;
+}
+
+/* ---- looking */
+
+static unsigned level_of(uint16_t page)
+{
+    return page >> PAGE_LEVEL_SHIFT & 7u;
+}
+
+static uint16_t with_level(uint16_t page, unsigned level)
+{
+    level = level < PAGE_LEVEL_MAX ? level : PAGE_LEVEL_MAX;
+    return (uint16_t)((page & ~(7u << PAGE_LEVEL_SHIFT)) | level << PAGE_LEVEL_SHIFT);
+}
+
+/* One unit more than the time itself: the write was within the unit that age 0 stands for. */
+static uint64_t units_needed(const struct heat *h, uint16_t page)
+{
+    if (page & PAGE_OFFERED) /* and still there: the client could not just then */
+        return clamp(h->cold_age_ms / 4, 10, UINT32_MAX) / h->unit_ms + 1;
+    uint64_t idle_ms = h->cold_age_ms << level_of(page);
+    return clamp((idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE);
+}
+
+static bool is_ready(const struct heat *h, uint16_t page)
+{
+    return page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) &&
+           (page & PAGE_AGE) >= units_needed(h, page);
+}
+
+static void grow_old(struct heat *h, struct chunk *c, uint64_t now_ms)
+{
+    uint64_t units = c->age_ms ? (now_ms - c->age_ms) / h->unit_ms : 0;
+    c->age_ms = c->age_ms ? c->age_ms + units * h->unit_ms : now_ms;
+    if (!c->pages)
+        return;
+    units = units < PAGE_AGE ? units : PAGE_AGE;
+    for (uint32_t i = 0; i < c->nr; i++) {
+        uint64_t age = (c->pages[i] & PAGE_AGE) + units;
+        c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) |
+                                 (age < PAGE_AGE ? age : PAGE_AGE));
+    }
+}
+
+void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms)
+{
+    c->looked_ms = now_ms;
+    grow_old(h, c, now_ms);
+    h->nr_ready -= c->nr_ready;
+    c->nr_ready = 0;
+}
+
+void pages_look_end(struct heat *h, struct chunk *c)
+{
+    h->nr_ready += c->nr_ready;
+}
+
+bool pages_has_room(struct heat *h, struct chunk *c)
+{
+    if (!c->pages) {
+        c->pages = calloc(CHUNK_PAGES, sizeof *c->pages);
+        h->page_bytes += c->pages ? CHUNK_PAGES * sizeof *c->pages : 0;
+    }
+    return c->pages;
+}
+
+void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, bool is_touched)
+{
+    for (uint32_t i = from; i < to; i++) {
+        if (is_touched) {
+            c->pages[i] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED | PAGE_INCOMPRESSIBLE);
+            continue;
+        }
+        c->pages[i] |= PAGE_THERE;
+        c->nr_ready += is_ready(h, c->pages[i]);
+    }
+}
+
+void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms)
+{
+    uint64_t units = idle_ms / h->unit_ms;
+    for (uint32_t i = from; i < to; i++)
+        if ((c->pages[i] & PAGE_AGE) > units)
+            c->pages[i] = (uint16_t)((c->pages[i] & ~PAGE_AGE) | units);
+}
+
+/* ---- what becomes of it */
+
+/* The page came back and was out: `age` units after it had been offered. */
+static uint16_t after_return(uint16_t page)
+{
+    unsigned level = level_of(page);
+    if (!(page & PAGE_OFFERED)) /* a look has seen it touched before we heard of its return */
+        level = level ? level : 1;
+    else if ((page & PAGE_AGE) <= SOON_UNITS)
+        level++;
+    else if (level)
+        level--;
+    return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level);
+}
+
+void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
+{
+    size_t i = chunk_from(h, page);
+    if (i == h->nr || h->chunks[i].first > page || !h->chunks[i].pages)
+        return;
+    struct chunk *c = &h->chunks[i];
+    uint16_t *p = &c->pages[page - c->first];
+    bool was_ready = is_ready(h, *p);
+    switch (kind) {
+    case FEEDBACK_REFAULT:
+        *p = after_return(*p);
+        break;
+    case FEEDBACK_INCOMPRESSIBLE:
+        *p = (uint16_t)((*p | PAGE_INCOMPRESSIBLE) & ~PAGE_OFFERED);
+        break;
+    case FEEDBACK_BUSY:
+        *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
+        break;
+    case FEEDBACK_KIND_NR:
+        return;
+    }
+    if (was_ready && !is_ready(h, *p)) {
+        c->nr_ready--;
+        h->nr_ready--;
+    }
+}
+
+/* Takes runs out of one chunk. Those taken are offered: they count anew from now on. */
+static size_t pick_chunk(struct heat *h, struct chunk *c, size_t pages_max, struct heat_run *ret_runs,
+                         size_t nr_max)
+{
+    size_t nr = 0;
+    for (uint32_t i = 0; i < c->nr && c->nr_ready && pages_max; i++) {
+        if (!is_ready(h, c->pages[i]))
+            continue;
+        if (nr == nr_max)
+            break;
+        struct heat_run run = { .first = c->first + i, .idle_ms = UINT64_MAX };
+        for (; i < c->nr && pages_max && is_ready(h, c->pages[i]); i++) {
+            uint64_t idle_ms = ((c->pages[i] & PAGE_AGE) - 1u) * h->unit_ms;
+            run.idle_ms = idle_ms < run.idle_ms ? idle_ms : run.idle_ms;
+            c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+            run.nr_pages++;
+            pages_max--;
+        }
+        c->nr_ready -= (uint16_t)run.nr_pages;
+        h->nr_ready -= run.nr_pages;
+        ret_runs[nr++] = run;
+    }
+    return nr;
+}
+
+size_t pages_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
+                        size_t nr_max)
+{
+    (void)now_ms;
+    size_t nr = 0;
+    for (size_t seen = 0; seen < h->nr && h->nr_ready && nr < nr_max && pages_max; seen++) {
+        if (h->pick_cursor >= h->nr)
+            h->pick_cursor = 0;
+        struct chunk *c = &h->chunks[h->pick_cursor];
+        size_t got = pick_chunk(h, c, pages_max, ret_runs + nr, nr_max - nr);
+        for (size_t i = 0; i < got; i++)
+            pages_max -= ret_runs[nr + i].nr_pages;
+        nr += got;
+        if (c->nr_ready)
+            break; /* goes on here */
+        h->pick_cursor++;
+    }
+    return nr;
+}
+
+uint64_t pages_nr(const struct heat *h)
+{
+    return h->nr_pages;
+}
+
+uint64_t pages_nr_ready(const struct heat *h)
+{
+    return h->nr_ready;
+}
+
+uint64_t pages_bookkeeping_bytes(const struct heat *h)
+{
+    return h->own_bytes + h->capacity * sizeof *h->chunks + h->page_bytes;
+}

@@ -1,0 +1,68 @@
+/* pages.h - what the heat sources share: which pages are watched, how long each has been idle as far as
+ * the source could tell, how often it was wanted back, and which of them are ready to leave. A source
+ * looks at a chunk: it lets its pages grow old, says which are there, and which were touched.
+ *
+ * Memory is kept in chunks of at most 512 pages, cut where page tables are; two bytes a page where there
+ * ever was one. Contract: as in heat.h. For the sources only. */
+#ifndef HEAT_PAGES_H
+#define HEAT_PAGES_H
+
+#include "heat/heat.h"
+
+#define CHUNK_PAGES 512u
+
+struct chunk {
+    page_number first;
+    uint16_t nr;         /* pages, 1..512 */
+    uint16_t nr_written; /* scan: at the last look, and not protected since */
+    uint16_t nr_ready;   /* cold ones that can be picked */
+    uint16_t nr_to_pay;  /* scan: of nr_written, those that will be written again, as far as we know */
+    uint8_t hot_shift;           /* scan */
+    bool is_probed, is_looked_at; /* scan */
+    bool is_dull; /* scan: nothing there, or all of it written and not protected: no page can grow old */
+    uint8_t reserved[4];
+    uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
+    uint64_t looked_ms;    /* 0: look as soon as possible */
+    uint64_t protected_ms; /* scan */
+    uint16_t *pages;       /* NULL: nothing was ever there */
+};
+
+/* Begins each source's own struct, which has it as its first member. */
+struct heat {
+    int pagemap_fd;
+    uint64_t cold_age_ms, unit_ms;
+    struct chunk *chunks; /* sorted, not overlapping */
+    size_t nr, capacity;
+    size_t pick_cursor;
+    uint64_t nr_pages, nr_ready, page_bytes;
+    uint64_t own_bytes; /* of the source's struct */
+};
+
+static inline page_number chunk_end(const struct chunk *c)
+{
+    return c->first + c->nr;
+}
+
+void pages_init(struct heat *h, const struct heat_client *client, size_t own_bytes);
+void pages_free(struct heat *h); /* all but the struct itself */
+
+/* A look at a chunk: begin, then for each run that is there note(), before it cap_age() where the source
+ * knows that it was touched less long ago than we thought; then end. from and to are counted from the
+ * chunk's first page. */
+void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms);
+bool pages_has_room(struct heat *h, struct chunk *c); /* false: no memory for its pages */
+void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, bool is_touched);
+void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms);
+void pages_look_end(struct heat *h, struct chunk *c);
+
+/* These are functions of struct heat_ops as they stand. */
+int pages_add(struct heat *h, page_number first, page_number end);
+void pages_remove(struct heat *h, page_number first, page_number end);
+void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind);
+size_t pages_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
+                  size_t nr_max);
+uint64_t pages_nr(const struct heat *h);
+uint64_t pages_nr_ready(const struct heat *h);
+uint64_t pages_bookkeeping_bytes(const struct heat *h);
+
+#endif
