@@ -50,6 +50,8 @@ int main(void)
     for (new_version = 2; new_version < 2 + ROUNDS; new_version++) {
         rogue_offer_only(r, a.pages.memory, NR);
         WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == 0); /* also: armed again */
+        if (new_version % 2) /* from the store in half of the rounds, from staging in the others */
+            test_nap_us(5000);
         actor_do(&unmapper, touch_and_unmap, NULL);
         actor_wait(&unmapper);
         actor_wait(&mapper);
