@@ -115,7 +115,6 @@ struct agent {
         last_limits_ns;
     unsigned nr_spins;
     struct porter *porter; /* set at birth */
-    bool is_deep;          /* reading the userfaultfd blocks: sleep.c */
     unsigned nr_faults_in_a_row; /* since anything else was heard of */
     uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
     uint32_t copies_rung; /* ... and up to which generation of staging */

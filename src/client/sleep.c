@@ -81,7 +81,7 @@ static void set_blocking(struct agent *a, bool is_blocking)
 {
     if (fcntl(a->pg.uffd, F_SETFL, is_blocking ? 0 : O_NONBLOCK))
         invariant_broken("the userfaultfd's flags can't be set");
-    a->is_deep = a->pg.is_read_blocking = is_blocking;
+    a->pg.is_read_blocking = is_blocking;
 }
 
 /* The announcements stay: whoever has something for us rings the bells, and the porter hears them. */
@@ -95,7 +95,7 @@ static void sleep_deeply(struct agent *a, struct porter *porter)
 void sleep_lightly(struct agent *a)
 {
     a->nr_faults_in_a_row = 0;
-    if (!a->is_deep)
+    if (!a->pg.is_read_blocking)
         return;
     atomic_store_explicit(&a->porter->listens_for_agent, false, memory_order_relaxed);
     set_blocking(a, false);
@@ -109,16 +109,16 @@ void sleep_lightly(struct agent *a)
  * 8 us in a guest (p50 of a touch 26 us with it, 17 without). */
 void sleep_until_needed(struct agent *a, struct pp_pager *pp)
 {
-    if (!a->is_deep)
+    if (!a->pg.is_read_blocking)
         announce(a);
     if (has_work_in_rings(a, pp)) {
-        if (a->is_deep)
+        if (a->pg.is_read_blocking)
             sleep_lightly(a);
         else
             take_back(a);
         return;
     }
-    if (a->is_deep)
+    if (a->pg.is_read_blocking)
         return;
     if (a->nr_faults_in_a_row >= NR_FAULTS_DEEP) {
         sleep_deeply(a, pp->porter);

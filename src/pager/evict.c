@@ -373,15 +373,9 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     return moved;
 }
 
-/* How much of [first, first + nr) is one interval that may be evicted from, armed; 0: none at first. */
-static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
+unsigned pager_clip(const struct interval *managed, const struct interval *watched,
+                    page_number first, unsigned nr)
 {
-    struct interval *managed = intervals_find(&pg->managed, first);
-    struct interval *watched = intervals_find(&pg->watched, first);
-    if (!managed || !watched ||
-        intervals_overlap(&pg->unmapped, first, first + nr) || !arm(pg, watched))
-        return 0;
-    watched = intervals_find(&pg->watched, first);
     page_number end = first + nr;
     page_number leaf_end = (first / LEAF_PAGES + 1) * LEAF_PAGES;
     if (end > leaf_end)
@@ -391,6 +385,17 @@ static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
     if (end > watched->end)
         end = watched->end;
     return (unsigned)(end - first);
+}
+
+/* How much of [first, first + nr) is one interval that may be evicted from, armed; 0: none at first. */
+static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
+{
+    struct interval *managed = intervals_find(&pg->managed, first);
+    struct interval *watched = intervals_find(&pg->watched, first);
+    if (!managed || !watched ||
+        intervals_overlap(&pg->unmapped, first, first + nr) || !arm(pg, watched))
+        return 0;
+    return pager_clip(managed, intervals_find(&pg->watched, first), first, nr);
 }
 
 enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, bool if_unwritten,

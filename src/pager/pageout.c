@@ -34,15 +34,7 @@ static unsigned clip(struct pager *pg, page_number first, unsigned nr)
     if (!managed || !watched || watch_state_of(watched) >= WATCH_CHURNING ||
         intervals_overlap(&pg->unmapped, first, first + nr))
         return 0;
-    page_number end = first + nr;
-    page_number leaf_end = (first / LEAF_PAGES + 1) * LEAF_PAGES;
-    if (end > leaf_end)
-        end = leaf_end;
-    if (end > managed->end)
-        end = managed->end;
-    if (end > watched->end)
-        end = watched->end;
-    return (unsigned)(end - first);
+    return pager_clip(managed, watched, first, nr);
 }
 
 /* What was paged out and is not any more. */

@@ -206,6 +206,10 @@ void pager_bars_over(struct pager *pg, uint64_t bars);
 
 /* ---- helpers between these files */
 
+/* How many of `nr` pages from `first` on lie in both intervals and in one leaf. */
+unsigned pager_clip(const struct interval *managed, const struct interval *watched,
+                    page_number first, unsigned nr);
+
 /* Before (-1) and after (+1) a page changes its state: keeps the sums of pages by state. */
 void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p, int change);
 
