@@ -534,6 +534,15 @@ static bool returns_piece(struct agent *a)
     return false;
 }
 
+/* True: it wants to go on at once. */
+static bool find_piece(struct agent *a, struct pp_pager *pp)
+{
+    if (!pp->find || a->is_frozen || now_ns() < a->next_find_ns)
+        return false;
+    pp->find(pp);
+    return !a->next_find_ns;
+}
+
 /* ---- the loop */
 
 /* Faults first. */
@@ -590,6 +599,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
             session_try_leave(a, pp);
         is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= returns_piece(a);
+        is_busy |= find_piece(a, pp);
         is_busy |= evict_piece(a, pp);
         tell_given_up(a);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;

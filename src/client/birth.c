@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/sched.h"
@@ -267,7 +268,7 @@ static int boot(struct pp_pager *pp)
     int r = own_descriptors(a, pp->porter);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "cannot open /proc/self or an eventfd (%s)",
-                       strerror(-r));
+                       error_text(r));
         return r;
     }
     r = session_begin(a, pp, pp->error, sizeof pp->error);
@@ -280,7 +281,8 @@ static int boot(struct pp_pager *pp)
     return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
 }
 
-/* It may be ringing for us just now, and that ends when we read it. */
+/* It may be ringing for us just now, and that ends when we read it. Joined it has let go of its memory, but
+ * may count as a thread still: who stops us may be about to make a call that only a single thread may. */
 static void join_porter(struct agent *a, struct porter *porter)
 {
     struct timespec until;
@@ -293,35 +295,48 @@ static void join_porter(struct agent *a, struct porter *porter)
             until.tv_nsec -= 1000000000;
         }
     } while (pthread_timedjoin_np(porter->thread, NULL, &until) == ETIMEDOUT);
+    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), porter->tid, 0) == 0; i++)
+        usleep(50);
+}
+
+/* The agent's first steps, in its thread. */
+static int wake_up(struct pp_pager *pp)
+{
+    (void)prctl(PR_SET_NAME, "pp-agent");
+    sched_remember();
+    int r = boot(pp);
+    if (r) {
+        session_close(pp->agent);
+        close_descriptors(pp->agent, pp->porter);
+    }
+    return r;
+}
+
+void agent_run_here(struct pp_pager *pp)
+{
+    struct agent *a = pp->agent;
+    struct porter *porter = pp->porter;
+    agent_loop(a, pp);
+    atomic_store(&porter->must_end, true);
+    doorbell_ring(&porter->bell, porter->bell_fd);
+    (void)eventfd_write(porter->bell_fd, 1);
+    join_porter(a, porter);
+    agent_publish_stats(a, pp);
+    int result = a->command_result;
+    session_close(a);
+    close_descriptors(a, porter);
+    pp->command.result = result;
+    atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
+    futex_wake_all(&pp->command.state);
 }
 
 static void *agent_main(void *argument)
 {
     struct pp_pager *pp = argument;
-    struct agent *a = pp->agent;
-    struct porter *porter = pp->porter;
-    (void)prctl(PR_SET_NAME, "pp-agent");
-    sched_remember();
-    int r = boot(pp);
-    if (r == 0) {
-        boot_done(pp, 0);
-        agent_loop(a, pp);
-        atomic_store(&porter->must_end, true);
-        doorbell_ring(&porter->bell, porter->bell_fd);
-        (void)eventfd_write(porter->bell_fd, 1);
-        join_porter(a, porter);
-        agent_publish_stats(a, pp);
-    }
-    int result = a->command_result;
-    session_close(a);
-    close_descriptors(a, porter);
-    if (r) {
-        boot_done(pp, r);
-        return NULL;
-    }
-    pp->command.result = result;
-    atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
-    futex_wake_all(&pp->command.state);
+    int r = wake_up(pp);
+    boot_done(pp, r);
+    if (r == 0)
+        agent_run_here(pp);
     return NULL;
 }
 
@@ -333,17 +348,40 @@ static void free_region(struct pp_pager *pp)
     pp->porter = NULL;
 }
 
-int agent_start(struct pp_pager *pp)
+static int make_region(struct pp_pager *pp, void **ret_agent_stack)
 {
     size_t table_bytes;
-    void *agent_stack, *porter_stack;
+    void *porter_stack;
     int r = reserve_region(pp, &table_bytes);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "no address space for the page table: raise "
                        "RLIMIT_AS (ulimit -v)");
         return r;
     }
-    lay_out(pp, table_bytes, &agent_stack, &porter_stack);
+    lay_out(pp, table_bytes, ret_agent_stack, &porter_stack);
+    return 0;
+}
+
+/* The stack is the thread's own; the one in the region stays unused address space. */
+int agent_boot_here(struct pp_pager *pp)
+{
+    void *unused_stack;
+    int r = make_region(pp, &unused_stack);
+    if (r)
+        return r;
+    pp->agent_thread = pthread_self();
+    r = wake_up(pp);
+    if (r)
+        free_region(pp);
+    return r;
+}
+
+int agent_start(struct pp_pager *pp)
+{
+    void *agent_stack;
+    int r = make_region(pp, &agent_stack);
+    if (r)
+        return r;
     atomic_store(&pp->boot_state, 0);
 
     sigset_t all, old; /* both threads inherit: no signal of the application's is ours */
@@ -352,7 +390,7 @@ int agent_start(struct pp_pager *pp)
     r = start_thread(&pp->agent_thread, agent_stack, agent_main, pp);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r) {
-        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", strerror(-r));
+        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", error_text(r));
         free_region(pp);
         return r;
     }
