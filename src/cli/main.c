@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
+#include "cli/run.h"
 #include "wire/msg.h"
 
 struct settings {
@@ -39,6 +40,7 @@ static void print_help(const struct option_spec *table)
 {
     printf("usage: process-pager status [options]\n\nSays what the daemon keeps, for whom.\n\n");
     options_print_help(table);
+    printf("\nprocess-pager run --help: to run a program with its cold memory kept compressed.\n");
     printf("\nExit codes: 64 usage, 69 no daemon, 71 system call, 77 no right.\n");
 }
 
@@ -135,6 +137,8 @@ static int status(const struct settings *s)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "run"))
+        return run_main(argc - 1, argv + 1);
     struct settings settings = { 0 };
     struct option_spec table[5];
     char error[300];

@@ -212,7 +212,7 @@ void life_retire(void)
 __attribute__((constructor)) static void begin(void)
 {
     const char *text = secure_getenv(SETTINGS_VARIABLE);
-    if (!text || !settings_read(text, program_invocation_short_name, &settings))
+    if (!text || !strncmp(program_invocation_short_name, "process-pager", 13) || !settings_read(text, program_invocation_short_name, &settings))
         return;
     fork_list_tell(on_child);
     begin_thread();
