@@ -149,7 +149,8 @@ static int own_descriptors(struct agent *a, struct porter *porter)
         if (fd >= 2)
             break;
     }
-    a->pg.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    /* Of this thread: a first thread that has called pthread_exit() has no memory any more. */
+    a->pg.pagemap_fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     if (a->pg.pagemap_fd < 0)
         return -errno;
     a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

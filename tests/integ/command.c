@@ -111,9 +111,21 @@ static bool is_among(pid_t pid, const pid_t *pids, unsigned nr)
     return false;
 }
 
+unsigned command_orphans_ms;
+
 /* The program's orphans are ours: command_run has made us their reaper. A zombie has ended in time. */
 static bool end_orphans(const pid_t *own, unsigned nr_own)
 {
+    for (uint64_t until = test_now_ms() + command_orphans_ms; test_now_ms() < until;) {
+        pid_t now[CHILDREN_MAX];
+        unsigned nr_now = read_children(now), nr_orphans = 0;
+        for (unsigned i = 0; i < nr_now; i++)
+            if (!is_among(now[i], own, nr_own) && waitpid(now[i], NULL, WNOHANG) == 0)
+                nr_orphans++;
+        if (!nr_orphans)
+            break;
+        test_nap_us(2000);
+    }
     bool has_any = false;
     pid_t pids[CHILDREN_MAX];
     unsigned nr = read_children(pids);
