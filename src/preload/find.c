@@ -99,7 +99,7 @@ static void exclude_control_block(const struct control_block *b, const struct ma
         first = page_of(vma->start);
     if (end > page_of(vma->end))
         end = page_of(vma->end);
-    (void)intervals_set(&f.excluded, first, end, EXCLUDED_STACK);
+    (void)intervals_set(&f.excluded, first, end, b->is_of_caller ? EXCLUDED_OURS : EXCLUDED_STACK);
 }
 
 static bool begin_pass(void)
@@ -112,7 +112,8 @@ static bool begin_pass(void)
     for (uint32_t i = 0; i < f.threads.nr_blocks; i++) {
         const struct control_block *b = &f.threads.blocks[i];
         struct maps_vma vma;
-        if (maps_find(&f.pp->agent->pg.maps, page_address(b->page), &vma) == 0 &&
+        if (!intervals_find(&f.fixed, b->page) && /* the porter's */
+            maps_find(&f.pp->agent->pg.maps, page_address(b->page), &vma) == 0 &&
             page_of(vma.start) <= b->page)
             exclude_control_block(b, &vma);
     }

@@ -159,6 +159,16 @@ static void begin_thread(void)
     pthread_attr_destroy(&attributes);
 }
 
+/* The child's ranges are found anew, and its numbers are not its parent's. */
+static void begin_anew(struct pp_pager *pp)
+{
+    pp->ranges.nr = 0;
+    memset(&pp->agent_stats, 0, sizeof pp->agent_stats);
+    memset(&pp->porter_stats, 0, sizeof pp->porter_stats);
+    atomic_store(&pp->nr_range_add, 0);
+    atomic_store(&pp->nr_range_del, 0);
+}
+
 static void on_child(void)
 {
     struct pp_pager *pager = life.pager;
@@ -168,7 +178,7 @@ static void on_child(void)
     life.pager = pager;
     life.is_retired = is_retired;
     if (pager)
-        pager->ranges.nr = 0; /* found anew */
+        begin_anew(pager);
     if (!is_retired)
         begin_thread();
 }

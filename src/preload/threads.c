@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int add(struct threads *t, pid_t tid)
+static int add(struct threads *t, pid_t tid, pid_t self)
 {
     struct robust_list_head *head = NULL;
     size_t bytes;
@@ -20,7 +20,8 @@ static int add(struct threads *t, pid_t tid)
     if (t->nr_blocks == CONTROL_BLOCKS_MAX)
         return -E2BIG;
     t->blocks[t->nr_blocks++] = (struct control_block){ .page = page_of((uintptr_t)head),
-                                                        .is_of_main = tid == getpid() };
+                                                        .is_of_main = tid == getpid(),
+                                                        .is_of_caller = tid == self };
     return 0;
 }
 
@@ -30,6 +31,7 @@ int threads_list(struct threads *ret)
     if (fd < 0)
         return -errno;
     ret->nr = ret->nr_blocks = 0;
+    pid_t self = (pid_t)syscall(SYS_gettid);
     _Alignas(8) char buffer[2048];
     long n = 0;
     int r = 0;
@@ -39,7 +41,7 @@ int threads_list(struct threads *ret)
             at += entry->d_reclen;
             pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
             if (tid > 0)
-                r = add(ret, tid);
+                r = add(ret, tid, self);
         }
     if (n < 0)
         r = -errno;

@@ -15,6 +15,7 @@
 struct control_block {
     page_number page;
     bool is_of_main; /* its stack is elsewhere: [stack] */
+    bool is_of_caller;
 };
 
 struct threads {
