@@ -57,6 +57,14 @@ static bool is_privileged(const char *path)
            (geteuid() != 0 && getxattr(path, "security.capability", NULL, 0) > 0);
 }
 
+static bool is_our_loader(const unsigned char *head, size_t bytes, const Elf64_Phdr *p)
+{
+    static const char name[] = "/ld-linux-x86-64.so.2";
+    if (p->p_filesz < sizeof name || p->p_offset > bytes || p->p_filesz > bytes - p->p_offset)
+        return p->p_filesz >= sizeof name; /* its name is somewhere else: nothing is known against it */
+    return memcmp(head + p->p_offset + p->p_filesz - sizeof name, name, sizeof name) == 0;
+}
+
 /* Static programs have no interpreter; a static one that moves has none either. */
 static enum program_kind kind_of_elf(const unsigned char *head, size_t bytes)
 {
@@ -73,7 +81,7 @@ static enum program_kind kind_of_elf(const unsigned char *head, size_t bytes)
             return PROGRAM_DYNAMIC; /* a table somewhere else: nothing is known against it */
         memcpy(&p, head + at, sizeof p);
         if (p.p_type == PT_INTERP)
-            return PROGRAM_DYNAMIC;
+            return is_our_loader(head, bytes, &p) ? PROGRAM_DYNAMIC : PROGRAM_OTHER_LIBC;
     }
     return PROGRAM_STATIC;
 }
@@ -118,6 +126,7 @@ const char *program_obstacle(enum program_kind kind)
     case PROGRAM_STATIC:     return "is statically linked";
     case PROGRAM_PRIVILEGED: return "is set-user-id, set-group-id or has file capabilities";
     case PROGRAM_FOREIGN:    return "is no x86-64 program";
+    case PROGRAM_OTHER_LIBC: return "has another C library than we";
     }
     return NULL;
 }

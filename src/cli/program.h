@@ -8,7 +8,8 @@ enum program_kind {
     PROGRAM_DYNAMIC,    /* the loader brings our library in; scripts count as their interpreter */
     PROGRAM_STATIC,     /* there is no loader */
     PROGRAM_PRIVILEGED, /* set-user-id, set-group-id or with capabilities: the loader does not listen to us */
-    PROGRAM_FOREIGN,    /* of another architecture than our library */
+    PROGRAM_FOREIGN,    /* of another architecture than our library: the loader says so and goes on */
+    PROGRAM_OTHER_LIBC, /* its loader would try ours, and fail */
     PROGRAM_UNREADABLE, /* may be run but not looked at */
 };
 

@@ -236,13 +236,18 @@ static int run_command(const struct run_settings *s, char **argv)
         fprintf(stderr, "process-pager run: %s: %s\n", argv[0], strerror(-r));
         return r == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUNNABLE;
     }
-    const char *obstacle = program_obstacle(program_kind_of(path));
+    enum program_kind kind = program_kind_of(path);
+    const char *obstacle = program_obstacle(kind);
     if (obstacle) {
         (void)snprintf(text, sizeof text, "%s %s: %s", path, obstacle,
-                       s->is_strict ? "it can't be paged" : "it runs as it is, only its children are paged");
+                       s->is_strict                  ? "it can't be paged"
+                       : kind == PROGRAM_OTHER_LIBC ? "it runs as it is"
+                                                     : "it runs as it is, only its children are paged");
         (void)complain(text, EXIT_OURS);
         if (s->is_strict)
             return EXIT_OURS;
+        if (kind == PROGRAM_OTHER_LIBC)
+            return exec_command(argv);
     }
     bool has_daemon = !s->is_private && find_daemon(s, socket_path, sizeof socket_path) == 0;
     const char *wrong = find_contradiction(s, has_daemon, socket_path, text, sizeof text);

@@ -34,12 +34,15 @@ static const char *file(const char *name, const void *bytes, size_t nr, mode_t m
 struct elf {
     Elf64_Ehdr h;
     Elf64_Phdr p[2];
+    char loader[28];
 };
 
 static struct elf elf_of(uint32_t type)
 {
     struct elf e = { .h = { .e_machine = EM_X86_64, .e_phoff = sizeof(Elf64_Ehdr), .e_phnum = 2 },
-                     .p = { { .p_type = PT_LOAD }, { .p_type = type } } };
+                     .p = { { .p_type = PT_LOAD },
+                            { .p_type = type, .p_offset = offsetof(struct elf, loader), .p_filesz = 28 } },
+                     .loader = "/lib64/ld-linux-x86-64.so.2" };
     memcpy(e.h.e_ident, ELFMAG, SELFMAG);
     e.h.e_ident[EI_CLASS] = ELFCLASS64;
     return e;
@@ -54,6 +57,10 @@ static void programs_are_told_apart(void **state)
     assert_int_equal(program_kind_of(file("static", &without, sizeof without, 0755)), PROGRAM_STATIC);
     assert_int_equal(program_kind_of(file("32", &small, sizeof small, 0755)), PROGRAM_FOREIGN);
     assert_int_equal(program_kind_of(file("cut", &with, 20, 0755)), PROGRAM_FOREIGN);
+    struct elf musl = with;
+    memcpy(musl.loader, "/lib/ld-musl-x86_64.so.1\0\0\0", 28);
+    assert_int_equal(program_kind_of(file("musl", &musl, sizeof musl, 0755)), PROGRAM_OTHER_LIBC);
+    assert_int_equal(program_kind_of(file("cut2", &with, offsetof(struct elf, loader), 0755)), PROGRAM_DYNAMIC);
     with.h.e_phoff = (Elf64_Off)-8;
     assert_int_equal(program_kind_of(file("far", &with, sizeof with, 0755)), PROGRAM_DYNAMIC);
     assert_int_equal(program_kind_of(file("empty", "", 0, 0755)), PROGRAM_DYNAMIC);

@@ -7,9 +7,13 @@
  *                                         the middle of a fault. libc has no function for it, so who
  *                                         wants it uses syscall(2).
  *
+ *   mlockall                              would populate and lock what we have reserved, a gigabyte and
+ *                                         all of the store, and wants the very opposite of us
+ *
  * A program that makes these calls without libc is a documented limit. */
 #include <sched.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,11 +29,11 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* Called by the code below; the numbers are these. */
-_Static_assert(SYS_unshare == 272 && SYS_setns == 308 && SYS_seccomp == 317, "x86-64");
+_Static_assert(SYS_unshare == 272 && SYS_setns == 308 && SYS_seccomp == 317 && SYS_mlockall == 151, "x86-64");
 __attribute__((used)) void interpose_before(long number, unsigned long first, unsigned long second);
 void interpose_before(long number, unsigned long first, unsigned long second)
 {
-    if ((number == SYS_unshare && (first & ALONE_FLAGS)) || number == SYS_setns ||
+    if ((number == SYS_unshare && (first & ALONE_FLAGS)) || number == SYS_setns || number == SYS_mlockall ||
         (number == SYS_seccomp && first == SECCOMP_FILTER_OP && (second & SECCOMP_TSYNC_FLAG)))
         life_retire();
 }
@@ -44,7 +48,12 @@ EXPORT int setns(int fd, int type)
     return (int)syscall(SYS_setns, (long)fd, (long)type);
 }
 
-/* libc's syscall(), with a look at three numbers before it. In assembly, as libc's: a C function would have
+EXPORT int mlockall(int flags)
+{
+    return (int)syscall(SYS_mlockall, (long)flags);
+}
+
+/* libc's syscall(), with a look at four numbers before it. In assembly, as libc's: a C function would have
  * a frame, and some of the calls made this way come back on another stack, or twice. */
 __asm__(".text\n"
         ".globl syscall\n"
@@ -57,6 +66,8 @@ __asm__(".text\n"
         "    cmpq $308, %rdi\n"
         "    je 2f\n"
         "    cmpq $317, %rdi\n"
+        "    je 2f\n"
+        "    cmpq $151, %rdi\n"
         "    je 2f\n"
         "1:  movq %rdi, %rax\n"
         "    movq %rsi, %rdi\n"

@@ -144,6 +144,11 @@ static void says_what_came_of_it(void)
     CHECK_EQ(c.code, 0);
     SAID("process-pager: run_victim[");
     SAID("faults brought pages back");
+    RUN("--private", "--cold-age", "50ms", "--start-after", "0ms", "--min-range", "64K", "--stats-on-exit", "--",
+        getenv("PP_VICTIM"), "left_out");
+    CHECK_EQ(c.code, 0);
+    SAID("4.0 MiB locked");
+    SAID("MiB stacks");
 }
 
 static void leaves_excluded_programs_alone(void)

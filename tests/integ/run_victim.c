@@ -322,6 +322,15 @@ static void new_mounts(void)
     check(0, NR);
 }
 
+static void locks_all(void)
+{
+    await_out();
+    if (mlockall(MCL_CURRENT | MCL_FUTURE)) /* not allowed, or too much: our memory is not in it */
+        NEED(errno == EPERM || errno == ENOMEM);
+    NEED(nr_threads() == 1);
+    check(0, NR);
+}
+
 static void filtered(void)
 {
     /* No ioctl, by anybody: what our agent lives on. */
@@ -456,6 +465,24 @@ static void locked(void)
     check(0, NR);
 }
 
+static void *sleeps(void *unused)
+{
+    nap_ms(60000);
+    return unused;
+}
+
+/* Ends while half of it is locked and four threads have their stacks. */
+static void left_out(void)
+{
+    pthread_t t;
+    for (int i = 0; i < 4; i++)
+        NEED(pthread_create(&t, NULL, sleeps, NULL) == 0);
+    NEED(mlock(memory, NR / 2 * PAGE) == 0);
+    await_out_of(memory + NR / 2 * PAGE, NR / 2);
+    nap_ms(500);
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -465,9 +492,9 @@ int main(int argc, char **argv)
         { "idle", idle }, { "heap", heap }, { "signals", signals }, { "protect", protect },
         { "map_fixed", map_fixed }, { "close_all", close_all }, { "other_root", other_root },
         { "privileges", privileges }, { "not_dumpable", not_dumpable }, { "new_user", new_user },
-        { "new_mounts", new_mounts }, { "filtered", filtered }, { "forks", forks },
+        { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all }, { "forks", forks },
         { "first_thread_leaves", first_thread_leaves }, { "many_threads", many_threads },
-        { "locked", locked },
+        { "locked", locked }, { "left_out", left_out },
     };
     const char *name = argc > 1 ? argv[1] : "";
     pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
