@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,8 +31,8 @@
 #define LOOK_MS_MAX 1000     /* ... and ever more rarely */
 
 struct place {
-    char folder[80];
-    char socket[96], log[96], csv[96];
+    char folder[80], inner[100]; /* inner: "", or a folder whose name nobody can list */
+    char socket[108], log[96], csv[96];
 };
 
 struct keeper {
@@ -44,6 +45,17 @@ struct keeper {
 
 /* ---- the folder */
 
+/* What root runs may become another user's, and wants its daemon still. Whoever knows the socket may use it,
+ * and only who can read the program's environment does. */
+static int open_to_who_knows(struct place *p)
+{
+    uint64_t number;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        return -EAGAIN;
+    (void)snprintf(p->inner, sizeof p->inner, "%s/%016llx", p->folder, (unsigned long long)number);
+    return chmod(p->folder, 0711) || mkdir(p->inner, 0711) ? -errno : 0;
+}
+
 static int make_place(struct place *p)
 {
     const char *const bases[] = { getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp" };
@@ -53,7 +65,12 @@ static int make_place(struct place *p)
                 sizeof p->folder ||
             !mkdtemp(p->folder))
             continue;
-        (void)snprintf(p->socket, sizeof p->socket, "%s/socket", p->folder);
+        int r = geteuid() == 0 ? open_to_who_knows(p) : 0;
+        (void)snprintf(p->socket, sizeof p->socket, "%s/socket", *p->inner ? p->inner : p->folder);
+        if (r) {
+            (void)rmdir(p->folder);
+            return r;
+        }
         (void)snprintf(p->log, sizeof p->log, "%s/log", p->folder);
         (void)snprintf(p->csv, sizeof p->csv, "%s/sessions", p->folder);
         return 0;
@@ -66,6 +83,8 @@ static void remove_place(const struct place *p)
     (void)unlink(p->socket);
     (void)unlink(p->log);
     (void)unlink(p->csv);
+    if (*p->inner)
+        (void)rmdir(p->inner);
     (void)rmdir(p->folder);
 }
 
@@ -270,6 +289,8 @@ _Noreturn static void be_keeper(struct keeper *k)
     if (k->daemon == 0)
         become_daemon(k);
     await_daemon(k, text, sizeof text);
+    if (*k->place.inner)
+        (void)chmod(k->place.socket, 0666);
     (void)!write(k->report, text, strlen(text) + 1);
     close(k->report);
     if (*text == 0) {

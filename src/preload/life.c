@@ -25,6 +25,7 @@
 #define CLOSE_RANGE_UNSHARE_FLAG 2u
 
 #define PAUSE_MAX_NS (10 * NS_PER_S) /* a process that stays small is looked at so often */
+#define PAUSES_MAX 4u /* a process that changes its rights all the time is left alone */
 #define STACK_BYTES ((size_t)1 << 20) /* address space: the agent touches 20-30 KiB of it */
 
 static struct settings settings;
@@ -35,6 +36,7 @@ static struct {
     bool has_thread, is_retired;
     pthread_t thread;
     pid_t tid; /* its own, written before it looks at must_end */
+    unsigned nr_pauses; /* of an agent: each brings everything back */
     struct pp_pager *pager;   /* NULL: none yet; inherited by children */
     _Atomic uint32_t must_end; /* futex */
 } life = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -192,27 +194,63 @@ static void wait_until_gone(pid_t tid)
         usleep(50);
 }
 
-static void stop_thread(void)
+/* True: it was the agent already. */
+static bool stop_thread(void)
 {
     atomic_store(&life.must_end, 1);
     futex_wake_all(&life.must_end);
     struct pp_pager *pp = life.pager;
     pthread_mutex_unlock(&life.lock); /* it may want it; it sees must_end then */
-    if (!pp || pp_stop(pp) == -EALREADY) /* which joins it */
+    bool was_agent = pp && pp_stop(pp) != -EALREADY; /* which joins it */
+    if (!was_agent)
         pthread_join(life.thread, NULL);
     wait_until_gone(life.tid);
     pthread_mutex_lock(&life.lock);
+    return was_agent;
+}
+
+enum end_how { END_FOR_GOOD, END_FOR_NOW, END_IF_WAITING };
+
+/* True: there was a thread. */
+static bool end_thread(enum end_how how)
+{
+    int error = errno;
+    pthread_mutex_lock(&life.lock);
+    bool has_thread = life.has_thread && !pthread_equal(life.thread, pthread_self());
+    if (how == END_IF_WAITING && life.pager && atomic_load(&life.pager->is_started))
+        has_thread = false;
+    life.has_thread &= !has_thread;
+    life.is_retired |= how == END_FOR_GOOD;
+    if (has_thread && stop_thread() && ++life.nr_pauses == PAUSES_MAX)
+        life.is_retired = true;
+    pthread_mutex_unlock(&life.lock);
+    errno = error;
+    return has_thread;
 }
 
 void life_retire(void)
 {
+    (void)end_thread(END_FOR_GOOD);
+}
+
+bool life_pause(void)
+{
+    return end_thread(END_FOR_NOW);
+}
+
+bool life_pause_waiting(void)
+{
+    return end_thread(END_IF_WAITING);
+}
+
+void life_resume(void)
+{
     int error = errno;
     pthread_mutex_lock(&life.lock);
-    bool has_thread = life.has_thread;
-    life.has_thread = false;
-    life.is_retired = true;
-    if (has_thread && !pthread_equal(life.thread, pthread_self()))
-        stop_thread();
+    if (!life.has_thread && !life.is_retired) {
+        atomic_store(&life.must_end, 0);
+        begin_thread();
+    }
     pthread_mutex_unlock(&life.lock);
     errno = error;
 }

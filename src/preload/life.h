@@ -8,8 +8,15 @@
 #ifndef PRELOAD_LIFE_H
 #define PRELOAD_LIFE_H
 
+#include <stdbool.h>
+
 /* The caller is about to do what can't be done beside other threads, or what they would not survive: all
  * that is out comes back, our threads end and are not begun again. Any thread. errno stays. */
 void life_retire(void);
+/* The same for a call that concerns the calling thread's rights only: what comes after it begins anew, with
+ * the rights that the thread has then. False: nothing was there to end. */
+bool life_pause(void);
+bool life_pause_waiting(void); /* an agent goes on: false */
+void life_resume(void);
 
 #endif

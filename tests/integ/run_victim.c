@@ -1,8 +1,10 @@
 /* run_victim CASE - a program that has never heard of a pager. Each case fills memory, waits until most of
  * it has left (as /proc/self/pagemap says; that touches nothing), does what programs do, and checks
  * every byte. Exit 0, or 1 with a line on stderr, or 77. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -265,6 +267,32 @@ static void other_root(void)
     NEED(rmdir("/") || true);
 }
 
+/* Every thread of this process is nobody, and may nothing. */
+static void check_rights(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    NEED(tasks);
+    for (struct dirent *e; (e = readdir(tasks));) {
+        char path[64], line[256];
+        unsigned real, effective, saved, files, nr = 0;
+        unsigned long long rights;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%.20s/status", e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "re");
+        while (f && fgets(line, sizeof line, f)) {
+            if (sscanf(line, "Uid: %u %u %u %u", &real, &effective, &saved, &files) == 4) {
+                NEED(real == 65534 && effective == 65534 && saved == 65534 && files == 65534);
+                nr++;
+            }
+            if (sscanf(line, "CapPrm: %llx", &rights) == 1)
+                NEED(rights == 0);
+        }
+        NEED(!f || nr == 1);
+        if (f)
+            fclose(f);
+    }
+    closedir(tasks);
+}
+
 static void privileges(void)
 {
     if (geteuid() != 0)
@@ -272,22 +300,33 @@ static void privileges(void)
     await_out();
     NEED(nr_threads() == 3);
     NEED(setgid(65534) == 0 && setuid(65534) == 0);
-    for (int tid = getpid(), nr = 0; nr < 3 && tid < getpid() + 100000; tid++) {
-        char path[64], line[256];
-        unsigned real, effective, saved, files;
-        (void)snprintf(path, sizeof path, "/proc/self/task/%d/status", tid);
-        FILE *f = fopen(path, "re");
-        if (!f)
-            continue;
-        while (fgets(line, sizeof line, f))
-            if (sscanf(line, "Uid: %u %u %u %u", &real, &effective, &saved, &files) == 4) {
-                NEED(real == 65534 && effective == 65534 && saved == 65534 && files == 65534);
-                nr++;
-            }
-        fclose(f);
-    }
+    check_rights();
     check(0, NR);
     await_out();
+    NEED(nr_threads() == 3);
+    check_rights();
+    check(0, NR);
+}
+
+/* As setpriv(1) and what stands on libcap-ng do it: capabilities of this thread, and then setuid, which libc
+ * would make our threads do with others. */
+static void capabilities(void)
+{
+    if (geteuid() != 0)
+        _exit(77);
+    await_out();
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[2] = { { 0 } };
+    data[0].effective = data[0].permitted = 1 << CAP_SETUID | 1 << CAP_SETGID;
+    NEED(prctl(PR_SET_KEEPCAPS, 1) == 0);
+    NEED(syscall(SYS_capset, &header, data) == 0);
+    NEED(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+    memset(data, 0, sizeof data);
+    NEED(syscall(SYS_capset, &header, data) == 0);
+    check_rights();
+    check(0, NR);
+    nap_ms(500);
+    check_rights();
     check(0, NR);
 }
 
@@ -491,7 +530,7 @@ int main(int argc, char **argv)
     } cases[] = {
         { "idle", idle }, { "heap", heap }, { "signals", signals }, { "protect", protect },
         { "map_fixed", map_fixed }, { "close_all", close_all }, { "other_root", other_root },
-        { "privileges", privileges }, { "not_dumpable", not_dumpable }, { "new_user", new_user },
+        { "privileges", privileges }, { "capabilities", capabilities }, { "not_dumpable", not_dumpable }, { "new_user", new_user },
         { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all }, { "forks", forks },
         { "first_thread_leaves", first_thread_leaves }, { "many_threads", many_threads },
         { "locked", locked }, { "left_out", left_out },
