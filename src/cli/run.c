@@ -103,15 +103,19 @@ static int command_at(const struct option_spec *table, int argc, char *const *ar
 
 /* ---- which daemon */
 
-/* Does one answer where `run` was told, or where clients look by themselves? Its path; -ENOENT: none. */
+/* Does one answer where `run` was told, or where clients look by themselves? Its path; -ENOENT: none;
+ * -EACCES: one that we may not use. */
 static int find_daemon(const struct run_settings *s, char *ret_path, size_t capacity)
 {
     char place[108];
+    int error = -ENOENT;
     for (unsigned i = 0;; i++) {
         const char *at = socket_path_candidate(i, s->socket_path, place, sizeof place);
         if (!at)
-            return -ENOENT;
+            return error;
         int fd = socket_connect(at);
+        if (fd == -EACCES || fd == -EPERM)
+            error = -EACCES;
         if (fd >= 0) {
             close(fd);
             (void)snprintf(ret_path, capacity, "%s", at);
@@ -249,11 +253,14 @@ static int run_command(const struct run_settings *s, char **argv)
         if (kind == PROGRAM_OTHER_LIBC)
             return exec_command(argv);
     }
-    bool has_daemon = !s->is_private && find_daemon(s, socket_path, sizeof socket_path) == 0;
+    int found = s->is_private ? -ENOENT : find_daemon(s, socket_path, sizeof socket_path);
+    bool has_daemon = found == 0;
     const char *wrong = find_contradiction(s, has_daemon, socket_path, text, sizeof text);
     if (wrong)
         return complain(wrong, EXIT_OURS);
     const char *missing = has_daemon ? NULL : missing_right();
+    if (missing && found == -EACCES)
+        missing = "no right to the daemon's socket: join the group process-pager";
     if (missing && s->is_strict)
         return complain(missing, EXIT_OURS);
     if (missing) {

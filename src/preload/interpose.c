@@ -9,6 +9,7 @@
  *                                         wants it uses syscall(2).
  *   mlockall                              would populate and lock what we have reserved, a gigabyte and
  *                                         all of the store, and wants the very opposite of us
+ *   userfaultfd                           wants to register its own memory, and one descriptor at a time may
  *
  * Around these we pause, and begin anew with the rights that the caller has then:
  *   capset, prctl on capabilities         change the calling thread only: ours would keep the rights that
@@ -64,12 +65,13 @@ static bool changes_rights(long option)
 static bool must_retire(long number, long a, long b)
 {
     return (number == SYS_unshare && (a & ALONE_FLAGS)) || number == SYS_setns || number == SYS_mlockall ||
+           number == SYS_userfaultfd ||
            (number == SYS_seccomp && a == SECCOMP_FILTER_OP && (b & SECCOMP_TSYNC_FLAG));
 }
 
 /* The calls that the code at the end of this file knows by their numbers. */
 _Static_assert(SYS_unshare == 272 && SYS_setns == 308 && SYS_seccomp == 317 && SYS_mlockall == 151 &&
-               SYS_capset == 126 && SYS_prctl == 157, "x86-64");
+               SYS_capset == 126 && SYS_prctl == 157 && SYS_userfaultfd == 323, "x86-64");
 long interpose_call(long number, long a, long b, long c, long d, long e, long f);
 __attribute__((used)) long interpose_call(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -137,8 +139,8 @@ RIGHTS_CALL(setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))
 RIGHTS_CALL(setgroups, (size_t nr, const gid_t *groups), (nr, groups))
 RIGHTS_CALL(initgroups, (const char *user, gid_t group), (user, group))
 
-/* libc's syscall(), but for six numbers. In assembly, as libc's: a C function would have a frame, and some of
- * the calls made this way come back on another stack, or twice. Those six do not. */
+/* libc's syscall(), but for seven numbers. In assembly, as libc's: a C function would have a frame, and some of
+ * the calls made this way come back on another stack, or twice. Those seven do not. */
 __asm__(".text\n"
         ".globl syscall\n"
         ".type syscall, @function\n"
@@ -156,6 +158,8 @@ __asm__(".text\n"
         "    cmpq $126, %rdi\n"
         "    je interpose_call\n"
         "    cmpq $157, %rdi\n"
+        "    je interpose_call\n"
+        "    cmpq $323, %rdi\n"
         "    je interpose_call\n"
         "    movq %rdi, %rax\n"
         "    movq %rsi, %rdi\n"

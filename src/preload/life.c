@@ -35,7 +35,7 @@ static struct {
     pthread_mutex_t lock; /* rank 3: before all of the client's. Covers what follows, but must_end */
     bool has_thread, is_retired;
     pthread_t thread;
-    pid_t tid; /* its own, written before it looks at must_end */
+    _Atomic pid_t tid; /* its own, written before it makes any call that is interposed */
     unsigned nr_pauses; /* of an agent: each brings everything back */
     struct pp_pager *pager;   /* NULL: none yet; inherited by children */
     _Atomic uint32_t must_end; /* futex */
@@ -104,7 +104,7 @@ static int be_agent(void)
 static bool may_work_later(int error)
 {
     return error == -ENOENT || error == -ECONNREFUSED || error == -EAGAIN || error == -ETIMEDOUT ||
-           error == -ENOMEM;
+           error == -ENOMEM || error == -EUSERS;
 }
 
 static bool are_orphans(void)
@@ -214,9 +214,11 @@ enum end_how { END_FOR_GOOD, END_FOR_NOW, END_IF_WAITING };
 /* True: there was a thread. */
 static bool end_thread(enum end_how how)
 {
+    if ((pid_t)syscall(SYS_gettid) == life.tid)
+        return false; /* the agent makes such calls itself */
     int error = errno;
     pthread_mutex_lock(&life.lock);
-    bool has_thread = life.has_thread && !pthread_equal(life.thread, pthread_self());
+    bool has_thread = life.has_thread;
     if (how == END_IF_WAITING && life.pager && atomic_load(&life.pager->is_started))
         has_thread = false;
     life.has_thread &= !has_thread;

@@ -25,7 +25,7 @@
 static const char *const cases[] = {
     "idle",       "heap",      "signals",    "protect", "map_fixed", "close_all",           "other_root",
     "privileges", "capabilities", "new_user",  "new_mounts", "filtered", "forks",    "first_thread_leaves", "many_threads",
-    "locked",     "not_dumpable", "locks_all", "execs",   "goes_to_the_background",
+    "locked",     "not_dumpable", "locks_all", "own_userfaultfd", "execs",   "goes_to_the_background",
 };
 #define CASES_NR (sizeof cases / sizeof *cases)
 

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -361,6 +363,20 @@ static void new_mounts(void)
     check(0, NR);
 }
 
+/* A program that wants to answer faults itself. */
+static void own_userfaultfd(void)
+{
+    await_out();
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        _exit(77);
+    struct uffdio_api api = { .api = UFFD_API };
+    struct uffdio_register all = { .range = { (uintptr_t)memory, NR * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+    NEED(ioctl(fd, UFFDIO_API, &api) == 0 && ioctl(fd, UFFDIO_REGISTER, &all) == 0);
+    NEED(nr_threads() == 1);
+    check(0, NR);
+}
+
 static void locks_all(void)
 {
     await_out();
@@ -531,7 +547,8 @@ int main(int argc, char **argv)
         { "idle", idle }, { "heap", heap }, { "signals", signals }, { "protect", protect },
         { "map_fixed", map_fixed }, { "close_all", close_all }, { "other_root", other_root },
         { "privileges", privileges }, { "capabilities", capabilities }, { "not_dumpable", not_dumpable }, { "new_user", new_user },
-        { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all }, { "forks", forks },
+        { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all },
+        { "own_userfaultfd", own_userfaultfd }, { "forks", forks },
         { "first_thread_leaves", first_thread_leaves }, { "many_threads", many_threads },
         { "locked", locked }, { "left_out", left_out },
     };
