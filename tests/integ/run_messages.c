@@ -109,6 +109,32 @@ static void with_a_daemon(void)
     RUN("--socket", d.socket_path, "--stats-on-exit", "--", "/bin/true");
     CHECK_EQ(c.code, 125);
     SAID("--stats-on-exit is for a daemon of its own");
+    (void)helper_kill(d.pid, SIGTERM);
+}
+
+/* Nothing in the program is root's: the daemon hands it what it needs. */
+static void as_another_user(void)
+{
+    static struct daemon d;
+    test_case("another user's program at root's daemon");
+    const char *victim = getenv("PP_VICTIM");
+    command_run(&c, NOBODY, (const char *const[]){ "/usr/bin/test", "-x", victim, NULL });
+    if (geteuid() != 0 || c.code != 0) {
+        printf("not shown: another user's program (not root, or the build can't be entered by others)\n");
+        return;
+    }
+    daemon_start(&d, (const char *[]){ "--cold-age", "100ms", NULL });
+    directory_open_to_all();
+    CHECK_EQ(chmod(d.socket_path, 0666), 0);
+    command_run(&c, NOBODY, (const char *const[]){ program_path("process-pager"), "run", "--strict", "--socket",
+                                                   d.socket_path, "--start-after", "0ms", "--min-range", "64K",
+                                                   "--", victim, "idle", NULL });
+    CHECK_EQ(c.code, 0);
+    SAID_NOTHING();
+    CHECK_EQ(chmod(d.socket_path, 0600), 0);
+    command_run(&c, NOBODY, (const char *const[]){ program_path("process-pager"), "run", "--strict", "--socket",
+                                                   d.socket_path, "--", "/bin/true", NULL });
+    CHECK_EQ(c.code, 125);
 }
 
 static void what_cannot_be_paged(void)
@@ -170,5 +196,6 @@ int main(void)
     says_what_came_of_it();
     leaves_excluded_programs_alone();
     with_a_daemon();
+    as_another_user();
     return test_end();
 }
