@@ -14,6 +14,8 @@ const struct meaning meanings[] = {
      "all. In % of the baseline target's Pss. Sampled twice a second in every arm; steady: the "
      "last quarter."},
     {"<arm>_memory_paid_steady_mib", "What the arm pays in memory in the steady state, as above."},
+    {"<arm>_anon_huge_pages_steady_mib",
+     "Of the target's memory, what is in transparent huge pages in the steady state."},
     {"pager_window_cpu_pct", "CPU time of all pager threads over the measured part, in percent of "
                              "one CPU. The session beside it also holds the checking of all bytes "
                              "at the end."},

@@ -81,6 +81,7 @@ static const char smaps_text[] =
     "Pss:                   5 kB\n"
     "7f0400000000-7f0420000000 rw-p 00000000 00:00 0 \n"
     "Pss:              524288 kB\n"
+    "AnonHugePages:    409600 kB\n"
     "SwapPss:               0 kB\n";
 
 static struct memory_maps sum_text(const char *text)
@@ -100,6 +101,7 @@ static void mappings_are_told_apart_by_name(void **state)
     assert_int_equal(maps.store_pss_kib, 200);
     assert_int_equal(maps.pager_pss_kib, 200 + 30);
     assert_int_equal(maps.memfd_pss_kib, 200 + 30 + 5);
+    assert_int_equal(maps.anon_huge_kib, 409600);
 }
 
 /* This process as the target: a file of 1 MiB under two descriptors and mapped is 1 MiB of blocks;
