@@ -385,6 +385,7 @@ int compare_arms(struct csv_table *table, const struct arm_result *const arms[AR
     copy_field(table, arms, "pages_checked", "pages_checked");
     copy_latency(table, arms, "touch", "touch");
     copy_latency(table, arms, "touch_over_1us", "touch_over_1us");
+    copy_latency(table, arms, "touch_out", "touch_out");
     copy_latency(table, arms, "period", "period");
     if (csv_table_get_number(table, csv_table_rows(table) - 1, "warm_up_sec", &warm_up_sec) &&
         warm_up_sec > 0)

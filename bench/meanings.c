@@ -36,6 +36,9 @@ const struct meaning meanings[] = {
      "All touches of pages, each timed by the workload itself. p99.9 only from 10,000 touches on."},
     {"<arm>_touch_over_1us_...",
      "Only the touches above 1 µs (1024 ns), which a stored page causes."},
+    {"<arm>_touch_out_...",
+     "Only the touches of pages that had been taken out: with the workloads' option --tell-out, which "
+     "looks before each touch."},
     {"<arm>_period_...", "Whole passes, bursts, batches of touches, or maps."},
     {"pager_client_evict_success", "Pages taken out of the target."},
     {"pager_compress_success", "Pages of these that were stored."},
