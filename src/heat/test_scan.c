@@ -187,7 +187,7 @@ static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
     write_pages(&a, 0, a.nr);
     tick_all(&a);
     uint64_t paid = 0, seconds = 60, found_ms = 0;
-    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr / CHUNK * 32); /* at first only the probes */
+    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr / CHUNK * 32); /* at first only the trials */
     write_pages(&a, 0, NR_HOT);
     for (uint64_t ms = 0; ms < seconds * 1000; ms += 100) {
         pass(&a, 100);
@@ -398,7 +398,7 @@ static void bookkeeping_is_two_bytes_a_page(void **state)
     assert_in_range(before, 1, nr / 2 + 16384); /* what was never touched costs hardly anything */
     write_pages(&a, 0, nr);
     tick_all(&a);
-    a.now_ms += 1000; /* what became of the probes: now all is looked at */
+    a.now_ms += 1000; /* what became of the trials: now all is looked at */
     tick_all(&a);
     uint64_t after = heat_scan_ops.bookkeeping_bytes(a.heat);
     assert_in_range(after, 2 * nr, 2 * nr + nr / 4 + 16384);

@@ -1,0 +1,468 @@
+/* probe.c - see probe.h. */
+#include "heat/probe.h"
+
+#include <string.h>
+
+#define SAMPLE_PAGES 4u
+#define SAMPLE_PAGES_HOT 2u /* where "hot" is expected */
+#define WAVE_PAGES_MIN 16u  /* k of the rule of three, at least */
+#define SHIFT_MAX 6u        /* 16 cold ages between two questions */
+#define PATIENCE_MAX 3u
+/* A wait for the sample: longer than two turns of the daemon's, which reads returns four times a second
+ * at least. */
+#define SAMPLE_MS_MAX 500u
+#define SAMPLE_MS_MIN 100u
+/* Half a per cent of one thread's time; what is not spent is kept for two seconds. */
+#define EARN_NS_PER_MS 5000
+#define PURSE_NS_MAX (2000 * EARN_NS_PER_MS)
+/* Until it is measured: a touch of a staged page took 13.8 us, on another CPU's account up to 54
+ * (docs/design.md, section 15). */
+#define RETURN_NS 30000u
+#define RETURN_NS_MIN 5000u
+#define RETURN_NS_MAX 500000u
+#define SHARE_LEAST 16u /* per mille: what never came back yet may, and all of it at once */
+/* A mistake: of what was given free more than an eighth is back. Forgiven after 16 cold ages without. */
+#define MISTAKE_SHARE 8u
+/* More of it wanted back than a quarter, as the third wave foretells: not worth it. */
+#define WORTH_SHARE 4u
+#define FORGIVE_AFTER 16u
+
+enum probe_wave { WAVE_SAMPLE, WAVE_REST, WAVE_AGAIN };
+
+/* ---- cells and pages */
+
+static uint32_t cell_pages(const struct page_set *s, unsigned cell)
+{
+    return (uint32_t)(s->words[cell / 4] >> cell % 4 * PROBE_CELL_PAGES) & 0xffffu;
+}
+
+static uint32_t cells_with(const struct page_set *s)
+{
+    uint32_t cells = 0;
+    for (unsigned i = 0; i < PROBE_CELLS; i++)
+        cells |= cell_pages(s, i) ? 1u << i : 0;
+    return cells;
+}
+
+static uint32_t nr_in_cells(const struct page_set *s, uint32_t cells)
+{
+    uint32_t nr = 0;
+    for (unsigned i = 0; i < PROBE_CELLS; i++)
+        nr += cells >> i & 1 ? (uint32_t)__builtin_popcount(cell_pages(s, i)) : 0;
+    return nr;
+}
+
+static uint32_t count(uint32_t cells)
+{
+    return (uint32_t)__builtin_popcount(cells);
+}
+
+static uint32_t nth_bit(uint32_t bits, uint32_t n)
+{
+    while (n--)
+        bits &= bits - 1;
+    return (uint32_t)__builtin_ctz(bits);
+}
+
+static uint64_t next_random(struct probe_purse *p)
+{
+    p->seed ^= p->seed << 13;
+    p->seed ^= p->seed >> 7;
+    p->seed ^= p->seed << 17;
+    return p->seed >> 11;
+}
+
+/* ---- the purse */
+
+void probe_purse_init(struct probe_purse *p, uint64_t cold_age_ms)
+{
+    *p = (struct probe_purse){ .cold_age_ms = cold_age_ms, .ns = PURSE_NS_MAX,
+                               .return_ns = RETURN_NS, .share = { 1000, 1000, 1000 },
+                               .seed = 0x9e3779b97f4a7c15 };
+}
+
+void probe_purse_earn(struct probe_purse *p, uint64_t now_ms)
+{
+    uint64_t ms = p->earned_ms && now_ms > p->earned_ms ? now_ms - p->earned_ms : 0;
+    p->earned_ms = now_ms;
+    p->ns += (int64_t)(ms < 1000000 ? ms : 1000000) * EARN_NS_PER_MS;
+    if (p->ns > PURSE_NS_MAX)
+        p->ns = PURSE_NS_MAX;
+}
+
+void probe_purse_set_return_ns(struct probe_purse *p, uint64_t ns)
+{
+    p->return_ns = ns < RETURN_NS_MIN ? RETURN_NS_MIN : ns < RETURN_NS_MAX ? ns : RETURN_NS_MAX;
+}
+
+/* Pays nr probes of a wave in advance, as many as are likely to come back: the share of such waves lately,
+ * or less where this one's forerunners say so (who has seen none of n come back expects one in n + 2). */
+static bool prepay(struct probe_region *r, struct probe_purse *p, uint32_t nr, enum probe_wave wave)
+{
+    uint32_t nr_asked = page_set_count(&r->asked), nr_back = page_set_count(&r->back);
+    uint32_t share = (nr_back + 1) * 1000 / (nr_asked + 2);
+    if (wave == WAVE_SAMPLE || share > p->share[wave])
+        share = p->share[wave];
+    int64_t ns = (int64_t)(nr * p->return_ns * share / 1000);
+    if (p->ns < ns)
+        return false;
+    p->ns -= ns;
+    r->prepaid_ns += ns;
+    return true;
+}
+
+/* The wave is over: what was paid in advance comes back (returns have been paid one by one), and what
+ * has been learnt holds for the next. */
+static void settle(struct probe_region *r, struct probe_purse *p, enum probe_wave wave)
+{
+    uint32_t nr_asked = page_set_count(&r->asked), nr_back = page_set_count(&r->back);
+    p->ns += r->prepaid_ns;
+    r->prepaid_ns = 0;
+    uint32_t nr = nr_asked > r->nr_asked_before ? nr_asked - r->nr_asked_before : 0;
+    uint32_t nr_wave_back = nr_back > r->nr_back_before ? nr_back - r->nr_back_before : 0;
+    if (nr) {
+        uint32_t *share = &p->share[wave];
+        uint32_t now = nr_wave_back < nr ? nr_wave_back * 1000 / nr : 1000;
+        *share = (*share * 7 + now) / 8;
+        *share = *share < SHARE_LEAST ? SHARE_LEAST : *share;
+    }
+    r->nr_asked_before = (uint16_t)nr_asked;
+    r->nr_back_before = (uint16_t)nr_back;
+}
+
+/* ---- waves */
+
+static uint64_t sample_ms(const struct probe_purse *p)
+{
+    uint64_t ms = p->cold_age_ms / 10;
+    return ms < SAMPLE_MS_MIN ? SAMPLE_MS_MIN : ms < SAMPLE_MS_MAX ? ms : SAMPLE_MS_MAX;
+}
+
+static uint64_t watch_ms(const struct probe_region *r, const struct probe_purse *p)
+{
+    return (p->cold_age_ms / 2) << r->patience;
+}
+
+/* How long the answer to this wave is waited for: the first and the third want to know what is hot, which
+ * comes back as soon as it did before; the second what is cold. */
+static uint64_t wait_ms(const struct probe_region *r, const struct probe_purse *p)
+{
+    return r->state == PROBE_ASKS || r->is_slow ? watch_ms(r, p) : sample_ms(p);
+}
+
+/* Idle pages of a cell into the wave, until `wanted` of it have been asked or there are no more. */
+static void choose_in_cell(struct probe_region *r, struct probe_purse *p, struct page_set *wave,
+                           const struct page_set *idle, unsigned cell, uint32_t wanted)
+{
+    uint32_t asked = cell_pages(&r->asked, cell), left = cell_pages(idle, cell) & ~asked;
+    for (uint32_t nr = count(asked); nr < wanted && left; nr++) {
+        uint32_t bit = nth_bit(left, (uint32_t)(next_random(p) % count(left)));
+        left &= ~(1u << bit);
+        page_set_add(wave, cell * PROBE_CELL_PAGES + bit);
+    }
+}
+
+/* Each of these cells gets pages asked until there are per_cell, or 16 in all of them together. `more`:
+ * beside those that have been asked. */
+static void choose(struct probe_region *r, struct probe_purse *p, struct page_set *wave,
+                   const struct page_set *idle, uint32_t cells, uint32_t more)
+{
+    uint32_t nr = count(cells), per_cell = nr ? (WAVE_PAGES_MIN + nr - 1) / nr : 0;
+    for (unsigned i = 0; i < PROBE_CELLS; i++)
+        if (cells >> i & 1)
+            choose_in_cell(r, p, wave, idle, i, per_cell + more * count(cell_pages(&r->asked, i)));
+}
+
+static void send(struct probe_region *r, const struct page_set *wave, uint64_t now_ms)
+{
+    r->to_send = *wave;
+    r->sent_ms = now_ms;
+}
+
+static bool is_sent(const struct probe_region *r)
+{
+    return page_set_count(&r->to_send) == 0;
+}
+
+/* A few cells, evenly apart. */
+static void begin(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                  uint64_t now_ms)
+{
+    uint32_t cells = r->in_question, nr = count(cells);
+    uint32_t nr_wanted = r->hot ? SAMPLE_PAGES_HOT : SAMPLE_PAGES;
+    nr_wanted = nr_wanted < nr ? nr_wanted : nr;
+    if (!prepay(r, p, nr_wanted, WAVE_SAMPLE))
+        return;
+    struct page_set wave = { { 0 } };
+    uint32_t from = (uint32_t)(next_random(p) % nr);
+    for (uint32_t i = 0; i < nr_wanted; i++)
+        choose_in_cell(r, p, &wave, &s->idle, nth_bit(cells, (from + i * nr / nr_wanted) % nr), 1);
+    r->nr_asked_before = r->nr_back_before = 0;
+    r->state = PROBE_SAMPLES;
+    send(r, &wave, now_ms);
+}
+
+/* ---- answers */
+
+static void bar(struct probe_region *r, const struct probe_purse *p, uint64_t now_ms)
+{
+    r->bar_ms = now_ms + ((p->cold_age_ms / 2) << (r->shift ? r->shift - 1u : 0));
+}
+
+static void set_hot(struct probe_region *r, const struct probe_purse *p, uint32_t cells,
+                    uint64_t now_ms)
+{
+    r->hot |= cells;
+    r->open &= ~cells;
+    r->hot_ms = now_ms;
+    r->shift = (uint8_t)(r->shift < SHIFT_MAX ? r->shift + 1u : SHIFT_MAX);
+    bar(r, p, now_ms);
+}
+
+static void rest(struct probe_region *r)
+{
+    for (unsigned i = 0; i < PROBE_CELLS; i++)
+        if (r->hot >> i & 1)
+            r->late.words[i / 4] |= (uint64_t)(cell_pages(&r->asked, i) & ~cell_pages(&r->back, i))
+                                    << i % 4 * PROBE_CELL_PAGES;
+    r->state = PROBE_RESTS;
+    r->due_ms = 0;
+    memset(&r->to_send, 0, sizeof r->to_send);
+    memset(&r->asked, 0, sizeof r->asked);
+    memset(&r->back, 0, sizeof r->back);
+}
+
+/* What was in question is read: the whole sample is back; or, where that takes its time, some of it. */
+static void answer_hot(struct probe_region *r, struct probe_purse *p, uint64_t now_ms)
+{
+    settle(r, p, WAVE_SAMPLE);
+    set_hot(r, p, r->in_question, now_ms);
+    r->closed |= r->in_question;
+    rest(r);
+}
+
+static void forgive(struct probe_region *r, const struct probe_purse *p, uint64_t now_ms)
+{
+    if (!r->patience || now_ms < r->mistaken_ms + FORGIVE_AFTER * p->cold_age_ms)
+        return;
+    r->patience--;
+    r->mistaken_ms = now_ms;
+}
+
+/* All that could be waited for has been. False: the returns of what would be opened can't be paid yet. */
+static bool answer(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                   uint64_t now_ms)
+{
+    uint32_t hot = cells_with(&r->back), quiet = 0;
+    for (unsigned i = 0; i < PROBE_CELLS; i++)
+        if (cell_pages(&r->asked, i) & cell_pages(&s->out, i))
+            quiet |= 1u << i;
+    quiet &= ~hot;
+    uint32_t nr_open = nr_in_cells(&s->idle, quiet);
+    if (r->state == PROBE_CONFIRMS && nr_open) {
+        uint32_t nr_asked = page_set_count(&r->asked) - r->nr_asked_before;
+        uint32_t nr_back = page_set_count(&r->back) - r->nr_back_before;
+        uint64_t ns = nr_asked ? p->return_ns * nr_open * nr_back / nr_asked : 0;
+        bool is_worth_it = nr_back * WORTH_SHARE <= nr_asked;
+        if (is_worth_it && ns && p->ns < (int64_t)(ns < PURSE_NS_MAX / 2 ? ns : PURSE_NS_MAX / 2))
+            return false;
+        if (is_worth_it)
+            p->ns -= (int64_t)ns;
+        hot |= is_worth_it ? 0 : quiet;
+        quiet &= ~hot;
+    }
+    settle(r, p, r->state == PROBE_CONFIRMS ? WAVE_AGAIN : WAVE_REST);
+    r->hot &= ~quiet;
+    if (hot)
+        set_hot(r, p, hot, now_ms);
+    else if (!r->hot)
+        r->shift = r->is_slow = 0;
+    if (!hot && !quiet) /* none of them has left: no answer */
+        bar(r, p, now_ms);
+    if (quiet && !hot)
+        forgive(r, p, now_ms);
+    r->open |= quiet;
+    r->open_until_ms = now_ms + p->cold_age_ms;
+    r->nr_open = (uint16_t)nr_open;
+    r->nr_open_back = 0;
+    rest(r);
+    return true;
+}
+
+/* ---- what a look means */
+
+/* Somebody has touched a probe and we have not been told, or before we are. */
+static void see_returns(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                        uint64_t now_ms)
+{
+    for (unsigned w = 0; w < 8; w++) {
+        r->late.words[w] &= s->out.words[w];
+        uint64_t back = r->asked.words[w] & ~r->back.words[w] & ~s->out.words[w] & ~s->stays.words[w];
+        for (; back; back &= back - 1)
+            (void)probe_on_return(r, p, w * 64 + (uint32_t)__builtin_ctzll(back), now_ms);
+    }
+}
+
+static void look_at_rest(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                         uint64_t now_ms)
+{
+    if (now_ms >= r->open_until_ms)
+        r->open = 0;
+    uint32_t cells = cells_with(&s->idle) & ~r->open;
+    if (nr_in_cells(&s->idle, cells) < PROBE_FROM_PAGES) {
+        if (now_ms >= r->bar_ms)
+            r->hot = 0;
+        r->closed = r->hot;
+        return;
+    }
+    r->closed = ~r->open;
+    uint64_t again_ms = r->hot_ms + p->cold_age_ms / 2;
+    r->due_ms = r->hot_ms && again_ms > now_ms ? again_ms : 0;
+    bool is_early = r->hot_ms && now_ms >= again_ms && p->ns >= PURSE_NS_MAX / 2;
+    if (now_ms < r->bar_ms && !is_early)
+        return;
+    r->in_question = cells;
+    begin(r, p, s, now_ms);
+}
+
+/* Not all of the sample is back: a page of every cell that is in question. */
+static void look_at_sample(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                           uint64_t now_ms)
+{
+    struct page_set wave = { { 0 } };
+    settle(r, p, WAVE_SAMPLE);
+    if (r->is_slow && r->hot && page_set_count(&r->back)) {
+        answer_hot(r, p, now_ms);
+        return;
+    }
+    r->due_ms = now_ms + sample_ms(p);
+    choose(r, p, &wave, &s->idle, r->in_question, 0);
+    uint32_t nr = page_set_count(&wave);
+    if (!prepay(r, p, nr, WAVE_REST))
+        return;
+    r->state = PROBE_ASKS;
+    if (nr)
+        send(r, &wave, now_ms);
+    r->due_ms = r->sent_ms + wait_ms(r, p);
+}
+
+/* The answer; or another page of each quiet cell first, where others were not. */
+static void look_at_answers(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                            uint64_t now_ms)
+{
+    uint32_t hot = cells_with(&r->back);
+    if (r->state == PROBE_ASKS && hot) {
+        struct page_set wave = { { 0 } };
+        settle(r, p, WAVE_REST);
+        choose(r, p, &wave, &s->idle, cells_with(&r->asked) & ~hot, 1);
+        uint32_t nr = page_set_count(&wave);
+        r->due_ms = now_ms + sample_ms(p);
+        if (!prepay(r, p, nr, WAVE_AGAIN))
+            return;
+        r->state = PROBE_CONFIRMS;
+        if (nr) {
+            send(r, &wave, now_ms);
+            r->due_ms = r->sent_ms + wait_ms(r, p);
+            return;
+        }
+    }
+    if (!answer(r, p, s, now_ms))
+        r->due_ms = now_ms + sample_ms(p);
+}
+
+void probe_look(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
+                uint64_t now_ms)
+{
+    see_returns(r, p, s, now_ms);
+    bool is_due = is_sent(r) && now_ms >= r->due_ms;
+    switch ((enum probe_state)r->state) {
+    case PROBE_RESTS:
+        break;
+    case PROBE_SAMPLES:
+        if (is_due)
+            look_at_sample(r, p, s, now_ms);
+        break;
+    case PROBE_ASKS:
+    case PROBE_CONFIRMS:
+        if (is_due)
+            look_at_answers(r, p, s, now_ms);
+        break;
+    }
+    if (r->state == PROBE_RESTS)
+        look_at_rest(r, p, s, now_ms);
+}
+
+int probe_next(struct probe_region *r, const struct probe_purse *p, uint64_t now_ms)
+{
+    for (unsigned w = 0; w < 8; w++) {
+        if (!r->to_send.words[w])
+            continue;
+        uint32_t page = w * 64 + (uint32_t)__builtin_ctzll(r->to_send.words[w]);
+        page_set_remove(&r->to_send, page);
+        page_set_add(&r->asked, page);
+        r->sent_ms = now_ms;
+        r->due_ms = now_ms + wait_ms(r, p);
+        return (int)page;
+    }
+    return -1;
+}
+
+/* ---- returns */
+
+/* A page that was given free is back soon: what of its cell has not left yet stays. */
+static void on_ordinary_return(struct probe_region *r, const struct probe_purse *p, uint32_t page,
+                               uint64_t now_ms)
+{
+    uint32_t cell = 1u << page / PROBE_CELL_PAGES;
+    if (!r->nr_open || now_ms >= r->open_until_ms + p->cold_age_ms)
+        return;
+    r->hot |= cell;
+    r->open &= ~cell;
+    r->closed |= cell;
+    r->hot_ms = now_ms;
+    if (now_ms >= r->bar_ms)
+        bar(r, p, now_ms);
+    if (++r->nr_open_back * MISTAKE_SHARE <= r->nr_open)
+        return;
+    set_hot(r, p, r->open, now_ms);
+    r->closed |= r->hot;
+    r->patience = (uint8_t)(r->patience < PATIENCE_MAX ? r->patience + 1u : PATIENCE_MAX);
+    r->mistaken_ms = now_ms;
+    r->nr_open = 0;
+}
+
+static void pay(struct probe_purse *p)
+{
+    p->ns -= (int64_t)p->return_ns;
+    p->spent_ns += p->return_ns;
+    p->nr_returns++;
+}
+
+bool probe_on_return(struct probe_region *r, struct probe_purse *p, uint32_t page, uint64_t now_ms)
+{
+    bool is_late = page_set_has(&r->late, page);
+    if (!page_set_has(&r->asked, page) && !is_late) {
+        on_ordinary_return(r, p, page, now_ms);
+        return false;
+    }
+    if (page_set_has(&r->back, page))
+        return true;
+    pay(p);
+    if (is_late) {
+        page_set_remove(&r->late, page);
+        return true;
+    }
+    page_set_add(&r->back, page);
+    r->hot_ms = now_ms;
+    r->is_slow |= now_ms > r->sent_ms + sample_ms(p);
+    if (r->state == PROBE_SAMPLES && is_sent(r) &&
+        page_set_count(&r->back) == page_set_count(&r->asked))
+        answer_hot(r, p, now_ms);
+    return true;
+}
+
+void probe_on_refused(struct probe_region *r, uint32_t page)
+{
+    page_set_remove(&r->asked, page);
+    page_set_remove(&r->back, page);
+}
