@@ -12,8 +12,8 @@
  * at least. */
 #define SAMPLE_MS_MAX 500u
 #define SAMPLE_MS_MIN 100u
-/* Half a per cent of one thread's time; what is not spent is kept for two seconds. */
-#define EARN_NS_PER_MS 5000
+/* Of one thread's time; what is not spent is kept for two seconds: 0.48 % of any ten. */
+#define EARN_NS_PER_MS 4000
 #define PURSE_NS_MAX (2000 * EARN_NS_PER_MS)
 /* Until it is measured: a touch of a staged page took 13.8 us, on another CPU's account up to 54
  * (docs/design.md, section 15). */
@@ -198,6 +198,7 @@ static void begin(struct probe_region *r, struct probe_purse *p, const struct pr
     for (uint32_t i = 0; i < nr_wanted; i++)
         choose_in_cell(r, p, &wave, &s->idle, nth_bit(cells, (from + i * nr / nr_wanted) % nr), 1);
     r->nr_asked_before = r->nr_back_before = 0;
+    r->is_joined = false;
     r->state = PROBE_SAMPLES;
     send(r, &wave, now_ms);
 }
@@ -306,6 +307,7 @@ static void see_returns(struct probe_region *r, struct probe_purse *p, const str
 static void look_at_rest(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
                          uint64_t now_ms)
 {
+    r->due_ms = 0;
     if (now_ms >= r->open_until_ms)
         r->open = 0;
     uint32_t cells = cells_with(&s->idle) & ~r->open;
@@ -346,6 +348,23 @@ static void look_at_sample(struct probe_region *r, struct probe_purse *p, const 
     r->due_ms = r->sent_ms + wait_ms(r, p);
 }
 
+/* Cells that have become idle since join a question while its second wave is waited for, once, and all wait
+ * anew: else those pages of a chunk that were written until now wait until the others have been answered for. */
+static bool join(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s, uint64_t now_ms)
+{
+    uint32_t cells = cells_with(&s->idle) & ~r->open & ~r->in_question;
+    if (r->is_joined || nr_in_cells(&s->idle, cells) < PROBE_FROM_PAGES)
+        return false;
+    struct page_set wave = { { 0 } };
+    choose(r, p, &wave, &s->idle, cells, 0);
+    if (!prepay(r, p, page_set_count(&wave), WAVE_REST))
+        return false;
+    r->in_question |= cells;
+    r->is_joined = true;
+    send(r, &wave, now_ms);
+    return true;
+}
+
 /* The answer; or another page of each quiet cell first, where others were not. */
 static void look_at_answers(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
                             uint64_t now_ms)
@@ -383,6 +402,9 @@ void probe_look(struct probe_region *r, struct probe_purse *p, const struct prob
             look_at_sample(r, p, s, now_ms);
         break;
     case PROBE_ASKS:
+        if (is_sent(r) && !join(r, p, s, now_ms) && is_due)
+            look_at_answers(r, p, s, now_ms);
+        break;
     case PROBE_CONFIRMS:
         if (is_due)
             look_at_answers(r, p, s, now_ms);

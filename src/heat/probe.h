@@ -28,8 +28,8 @@
  * t, slips through with 1 - t/T. That is seen when it returns: if more than an eighth of what a chunk gave
  * away is wanted back soon, it waits twice as long the next time, up to eight times.
  *
- * The purse bounds the price: 0.5 % of the time goes in, two seconds of that at most; each return of a
- * probe takes out what it costs the client. Questions are paid in advance for the share that came back
+ * The purse bounds the price: 0.4 % of the time goes in, two seconds of that at most, so that in any ten
+ * seconds 0.5 % can't be exceeded; each return of a probe takes out what it costs the client. Questions are paid in advance for the share that came back
  * lately, and refunded. Where a mixed chunk is opened the returns that the third wave foretells are paid,
  * too. So a large memory is asked slowly, and one that is hot more and more rarely.
  *
@@ -95,11 +95,12 @@ struct probe_region {
     uint8_t state;    /* enum probe_state */
     uint8_t shift;    /* times that it was found hot in a row */
     uint8_t patience; /* waits 2^patience times as long for an answer */
+    bool is_joined;   /* cells have joined this question */
     bool is_slow;     /* what is hot came back later than a sample is waited for */
     uint32_t closed;  /* cells of which nothing may be offered now */
     uint32_t open;    /* cells that may leave as a whole */
     uint32_t hot;     /* cells that were found hot */
-    uint32_t in_question;
+    uint32_t in_question; /* cells */
     uint64_t due_ms;  /* look then; 0: whenever */
     uint64_t sent_ms; /* the last probe of this wave */
     uint64_t hot_ms;  /* last seen wanted back */
