@@ -8,9 +8,8 @@
 #define WAVE_PAGES_MIN 16u  /* k of the rule of three, at least */
 #define SHIFT_MAX 6u        /* 16 cold ages between two questions */
 #define PATIENCE_MAX 3u
-/* A wait for the sample: longer than two turns of the daemon's, which reads returns four times a second
- * at least. */
-#define SAMPLE_MS_MAX 500u
+/* A wait for the sample: the daemon reads returns four times a second at least. */
+#define SAMPLE_MS_MAX 250u
 #define SAMPLE_MS_MIN 100u
 /* Of one thread's time; what is not spent is kept for two seconds: 0.48 % of any ten. */
 #define EARN_NS_PER_MS 4000
@@ -111,13 +110,18 @@ static bool prepay(struct probe_region *r, struct probe_purse *p, uint32_t nr, e
     return true;
 }
 
-/* The wave is over: what was paid in advance comes back (returns have been paid one by one), and what
- * has been learnt holds for the next. */
+/* Returns have been paid one by one, so what was paid in advance comes back. */
+static void refund(struct probe_region *r, struct probe_purse *p)
+{
+    p->ns += r->prepaid_ns;
+    r->prepaid_ns = 0;
+}
+
+/* The wave is over: what has been learnt holds for the next. */
 static void settle(struct probe_region *r, struct probe_purse *p, enum probe_wave wave)
 {
     uint32_t nr_asked = page_set_count(&r->asked), nr_back = page_set_count(&r->back);
-    p->ns += r->prepaid_ns;
-    r->prepaid_ns = 0;
+    refund(r, p);
     uint32_t nr = nr_asked > r->nr_asked_before ? nr_asked - r->nr_asked_before : 0;
     uint32_t nr_wave_back = nr_back > r->nr_back_before ? nr_back - r->nr_back_before : 0;
     if (nr) {
@@ -134,7 +138,7 @@ static void settle(struct probe_region *r, struct probe_purse *p, enum probe_wav
 
 static uint64_t sample_ms(const struct probe_purse *p)
 {
-    uint64_t ms = p->cold_age_ms / 10;
+    uint64_t ms = p->cold_age_ms / 20;
     return ms < SAMPLE_MS_MIN ? SAMPLE_MS_MIN : ms < SAMPLE_MS_MAX ? ms : SAMPLE_MS_MAX;
 }
 
@@ -184,7 +188,7 @@ static bool is_sent(const struct probe_region *r)
     return page_set_count(&r->to_send) == 0;
 }
 
-/* A few cells, evenly apart. */
+/* A few cells, one out of each of so many equal parts; which, is left to chance: stripes have a habit, too. */
 static void begin(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
                   uint64_t now_ms)
 {
@@ -194,9 +198,11 @@ static void begin(struct probe_region *r, struct probe_purse *p, const struct pr
     if (!prepay(r, p, nr_wanted, WAVE_SAMPLE))
         return;
     struct page_set wave = { { 0 } };
-    uint32_t from = (uint32_t)(next_random(p) % nr);
-    for (uint32_t i = 0; i < nr_wanted; i++)
-        choose_in_cell(r, p, &wave, &s->idle, nth_bit(cells, (from + i * nr / nr_wanted) % nr), 1);
+    for (uint32_t i = 0; i < nr_wanted; i++) {
+        uint32_t first = i * nr / nr_wanted, end = (i + 1) * nr / nr_wanted;
+        uint32_t n = first + (uint32_t)(next_random(p) % (end - first));
+        choose_in_cell(r, p, &wave, &s->idle, nth_bit(cells, n), 1);
+    }
     r->nr_asked_before = r->nr_back_before = 0;
     r->is_joined = false;
     r->state = PROBE_SAMPLES;
@@ -345,7 +351,6 @@ static void look_at_sample(struct probe_region *r, struct probe_purse *p, const 
     r->state = PROBE_ASKS;
     if (nr)
         send(r, &wave, now_ms);
-    r->due_ms = r->sent_ms + wait_ms(r, p);
 }
 
 /* Cells that have become idle since join a question while its second wave is waited for, once, and all wait
@@ -381,7 +386,6 @@ static void look_at_answers(struct probe_region *r, struct probe_purse *p, const
         r->state = PROBE_CONFIRMS;
         if (nr) {
             send(r, &wave, now_ms);
-            r->due_ms = r->sent_ms + wait_ms(r, p);
             return;
         }
     }
@@ -389,24 +393,37 @@ static void look_at_answers(struct probe_region *r, struct probe_purse *p, const
         r->due_ms = now_ms + sample_ms(p);
 }
 
+/* What would come back at once has: the rest of what was paid for this wave is free for others. True: nothing
+ * more is to be waited for. */
+static bool is_over(struct probe_region *r, struct probe_purse *p, uint64_t now_ms)
+{
+    if (!is_sent(r) || now_ms < r->due_ms)
+        return false;
+    if (!r->is_slow)
+        refund(r, p);
+    if (now_ms >= r->sent_ms + wait_ms(r, p))
+        return true;
+    r->due_ms = r->sent_ms + wait_ms(r, p);
+    return false;
+}
+
 void probe_look(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
                 uint64_t now_ms)
 {
     see_returns(r, p, s, now_ms);
-    bool is_due = is_sent(r) && now_ms >= r->due_ms;
     switch ((enum probe_state)r->state) {
     case PROBE_RESTS:
         break;
     case PROBE_SAMPLES:
-        if (is_due)
+        if (is_over(r, p, now_ms))
             look_at_sample(r, p, s, now_ms);
         break;
     case PROBE_ASKS:
-        if (is_sent(r) && !join(r, p, s, now_ms) && is_due)
+        if (is_sent(r) && !join(r, p, s, now_ms) && is_over(r, p, now_ms))
             look_at_answers(r, p, s, now_ms);
         break;
     case PROBE_CONFIRMS:
-        if (is_due)
+        if (is_over(r, p, now_ms))
             look_at_answers(r, p, s, now_ms);
         break;
     }
@@ -423,7 +440,7 @@ int probe_next(struct probe_region *r, const struct probe_purse *p, uint64_t now
         page_set_remove(&r->to_send, page);
         page_set_add(&r->asked, page);
         r->sent_ms = now_ms;
-        r->due_ms = now_ms + wait_ms(r, p);
+        r->due_ms = now_ms + sample_ms(p);
         return (int)page;
     }
     return -1;

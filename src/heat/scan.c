@@ -184,6 +184,9 @@ static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t no
     if (c->is_tried && !c->is_looked_at && pause_ms > TRIAL_MS)
         pause_ms = TRIAL_MS;
     bool is_awaited = c->probe && c->probe->due_ms && now_ms >= c->probe->due_ms;
+    /* What was protected then may be asked from now on. */
+    uint64_t half_ms = c->protected_ms + s->heat.cold_age_ms / 2;
+    is_awaited |= s->is_probing && c->looked_ms < half_ms && now_ms >= half_ms;
     return !c->looked_ms || now_ms >= c->looked_ms + pause_ms || is_awaited;
 }
 

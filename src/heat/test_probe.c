@@ -218,7 +218,7 @@ static void what_is_read_stays(void **state)
         pass(15000);
         print_message("every %u ms, ", every_ms);
         say("hot");
-        assert_in_range(offered(true), 1, every_ms > 200 ? 160 : 60);
+        assert_in_range(offered(true), 1, every_ms > 50 ? 80 : 30);
         assert_price();
     }
 }
