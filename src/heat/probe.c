@@ -6,8 +6,8 @@
 #define SAMPLE_PAGES 4u
 #define SAMPLE_PAGES_HOT 2u /* where "hot" is expected */
 #define WAVE_PAGES_MIN 16u  /* k of the rule of three, at least */
+#define SLOW 2u             /* prompt answers in a row that end it */
 #define SHIFT_MAX 6u        /* 16 cold ages between two questions */
-#define PATIENCE_MAX 3u
 /* A wait for the sample: the daemon reads returns four times a second at least. */
 #define SAMPLE_MS_MAX 250u
 #define SAMPLE_MS_MIN 100u
@@ -20,11 +20,6 @@
 #define RETURN_NS_MIN 5000u
 #define RETURN_NS_MAX 500000u
 #define SHARE_LEAST 16u /* per mille: what never came back yet may, and all of it at once */
-/* A mistake: of what was given free more than an eighth is back. Forgiven after 16 cold ages without. */
-#define MISTAKE_SHARE 8u
-/* More of it wanted back than a quarter, as the third wave foretells: not worth it. */
-#define WORTH_SHARE 4u
-#define FORGIVE_AFTER 16u
 
 enum probe_wave { WAVE_SAMPLE, WAVE_REST, WAVE_AGAIN };
 
@@ -117,21 +112,32 @@ static void refund(struct probe_region *r, struct probe_purse *p)
     r->prepaid_ns = 0;
 }
 
+struct wave_sum {
+    uint32_t nr_asked, nr_back; /* nr_back <= nr_asked: some of it may be an earlier wave's */
+};
+
+static struct wave_sum wave_sum(const struct probe_region *r)
+{
+    uint32_t nr_asked = page_set_count(&r->asked), nr_back = page_set_count(&r->back);
+    struct wave_sum sum = {
+        .nr_asked = nr_asked > r->nr_asked_before ? nr_asked - r->nr_asked_before : 0,
+        .nr_back = nr_back > r->nr_back_before ? nr_back - r->nr_back_before : 0,
+    };
+    sum.nr_back = sum.nr_back < sum.nr_asked ? sum.nr_back : sum.nr_asked;
+    return sum;
+}
+
 /* The wave is over: what has been learnt holds for the next. */
 static void settle(struct probe_region *r, struct probe_purse *p, enum probe_wave wave)
 {
-    uint32_t nr_asked = page_set_count(&r->asked), nr_back = page_set_count(&r->back);
+    struct wave_sum sum = wave_sum(r);
     refund(r, p);
-    uint32_t nr = nr_asked > r->nr_asked_before ? nr_asked - r->nr_asked_before : 0;
-    uint32_t nr_wave_back = nr_back > r->nr_back_before ? nr_back - r->nr_back_before : 0;
-    if (nr) {
-        uint32_t *share = &p->share[wave];
-        uint32_t now = nr_wave_back < nr ? nr_wave_back * 1000 / nr : 1000;
-        *share = (*share * 7 + now) / 8;
-        *share = *share < SHARE_LEAST ? SHARE_LEAST : *share;
+    if (sum.nr_asked) {
+        uint32_t share = (p->share[wave] * 7 + sum.nr_back * 1000 / sum.nr_asked) / 8;
+        p->share[wave] = share < SHARE_LEAST ? SHARE_LEAST : share;
     }
-    r->nr_asked_before = (uint16_t)nr_asked;
-    r->nr_back_before = (uint16_t)nr_back;
+    r->nr_asked_before = (uint16_t)page_set_count(&r->asked);
+    r->nr_back_before = (uint16_t)page_set_count(&r->back);
 }
 
 /* ---- waves */
@@ -142,16 +148,16 @@ static uint64_t sample_ms(const struct probe_purse *p)
     return ms < SAMPLE_MS_MIN ? SAMPLE_MS_MIN : ms < SAMPLE_MS_MAX ? ms : SAMPLE_MS_MAX;
 }
 
-static uint64_t watch_ms(const struct probe_region *r, const struct probe_purse *p)
+static uint64_t watch_ms(const struct probe_purse *p)
 {
-    return (p->cold_age_ms / 2) << r->patience;
+    return p->cold_age_ms / 2;
 }
 
 /* How long the answer to this wave is waited for: the first and the third want to know what is hot, which
  * comes back as soon as it did before; the second what is cold. */
 static uint64_t wait_ms(const struct probe_region *r, const struct probe_purse *p)
 {
-    return r->state == PROBE_ASKS || r->is_slow ? watch_ms(r, p) : sample_ms(p);
+    return r->state == PROBE_ASKS || r->slow ? watch_ms(p) : sample_ms(p);
 }
 
 /* Idle pages of a cell into the wave, until `wanted` of it have been asked or there are no more. */
@@ -243,20 +249,27 @@ static void rest(struct probe_region *r)
 static void answer_hot(struct probe_region *r, struct probe_purse *p, uint64_t now_ms)
 {
     settle(r, p, WAVE_SAMPLE);
+    if (r->slow && now_ms <= r->sent_ms + sample_ms(p))
+        r->slow--;
     set_hot(r, p, r->in_question, now_ms);
     r->closed |= r->in_question;
     rest(r);
 }
 
-static void forgive(struct probe_region *r, const struct probe_purse *p, uint64_t now_ms)
+/* What the third wave foretells of nr pages. False: the returns can't be paid yet. */
+static bool pay_ahead(const struct probe_region *r, struct probe_purse *p, uint32_t nr)
 {
-    if (!r->patience || now_ms < r->mistaken_ms + FORGIVE_AFTER * p->cold_age_ms)
-        return;
-    r->patience--;
-    r->mistaken_ms = now_ms;
+    struct wave_sum sum = wave_sum(r);
+    if (!sum.nr_back)
+        return true;
+    int64_t ns = (int64_t)(p->return_ns * nr * sum.nr_back / sum.nr_asked);
+    if (p->ns < (ns < PURSE_NS_MAX / 2 ? ns : PURSE_NS_MAX / 2)) /* else it might never be enough */
+        return false;
+    p->ns -= ns;
+    return true;
 }
 
-/* All that could be waited for has been. False: the returns of what would be opened can't be paid yet. */
+/* All that could be waited for has been. False: at another time. */
 static bool answer(struct probe_region *r, struct probe_purse *p, const struct probe_sight *s,
                    uint64_t now_ms)
 {
@@ -265,33 +278,18 @@ static bool answer(struct probe_region *r, struct probe_purse *p, const struct p
         if (cell_pages(&r->asked, i) & cell_pages(&s->out, i))
             quiet |= 1u << i;
     quiet &= ~hot;
-    uint32_t nr_open = nr_in_cells(&s->idle, quiet);
-    if (r->state == PROBE_CONFIRMS && nr_open) {
-        uint32_t nr_asked = page_set_count(&r->asked) - r->nr_asked_before;
-        uint32_t nr_back = page_set_count(&r->back) - r->nr_back_before;
-        uint64_t ns = nr_asked ? p->return_ns * nr_open * nr_back / nr_asked : 0;
-        bool is_worth_it = nr_back * WORTH_SHARE <= nr_asked;
-        if (is_worth_it && ns && p->ns < (int64_t)(ns < PURSE_NS_MAX / 2 ? ns : PURSE_NS_MAX / 2))
-            return false;
-        if (is_worth_it)
-            p->ns -= (int64_t)ns;
-        hot |= is_worth_it ? 0 : quiet;
-        quiet &= ~hot;
-    }
+    if (r->state == PROBE_CONFIRMS && !pay_ahead(r, p, nr_in_cells(&s->idle, quiet)))
+        return false;
     settle(r, p, r->state == PROBE_CONFIRMS ? WAVE_AGAIN : WAVE_REST);
     r->hot &= ~quiet;
     if (hot)
         set_hot(r, p, hot, now_ms);
     else if (!r->hot)
-        r->shift = r->is_slow = 0;
+        r->shift = r->slow = 0;
     if (!hot && !quiet) /* none of them has left: no answer */
         bar(r, p, now_ms);
-    if (quiet && !hot)
-        forgive(r, p, now_ms);
     r->open |= quiet;
     r->open_until_ms = now_ms + p->cold_age_ms;
-    r->nr_open = (uint16_t)nr_open;
-    r->nr_open_back = 0;
     rest(r);
     return true;
 }
@@ -314,8 +312,6 @@ static void look_at_rest(struct probe_region *r, struct probe_purse *p, const st
                          uint64_t now_ms)
 {
     r->due_ms = 0;
-    if (now_ms >= r->open_until_ms)
-        r->open = 0;
     uint32_t cells = cells_with(&s->idle) & ~r->open;
     if (nr_in_cells(&s->idle, cells) < PROBE_FROM_PAGES) {
         if (now_ms >= r->bar_ms)
@@ -339,7 +335,7 @@ static void look_at_sample(struct probe_region *r, struct probe_purse *p, const 
 {
     struct page_set wave = { { 0 } };
     settle(r, p, WAVE_SAMPLE);
-    if (r->is_slow && r->hot && page_set_count(&r->back)) {
+    if (r->slow && r->hot && page_set_count(&r->back)) {
         answer_hot(r, p, now_ms);
         return;
     }
@@ -399,7 +395,7 @@ static bool is_over(struct probe_region *r, struct probe_purse *p, uint64_t now_
 {
     if (!is_sent(r) || now_ms < r->due_ms)
         return false;
-    if (!r->is_slow)
+    if (!r->slow)
         refund(r, p);
     if (now_ms >= r->sent_ms + wait_ms(r, p))
         return true;
@@ -411,6 +407,9 @@ void probe_look(struct probe_region *r, struct probe_purse *p, const struct prob
                 uint64_t now_ms)
 {
     see_returns(r, p, s, now_ms);
+    if (now_ms >= r->open_until_ms)
+        r->open = 0;
+    r->closed = ~r->open;
     switch ((enum probe_state)r->state) {
     case PROBE_RESTS:
         break;
@@ -453,21 +452,15 @@ static void on_ordinary_return(struct probe_region *r, const struct probe_purse 
                                uint64_t now_ms)
 {
     uint32_t cell = 1u << page / PROBE_CELL_PAGES;
-    if (!r->nr_open || now_ms >= r->open_until_ms + p->cold_age_ms)
+    if (now_ms >= r->open_until_ms + p->cold_age_ms)
         return;
     r->hot |= cell;
     r->open &= ~cell;
     r->closed |= cell;
     r->hot_ms = now_ms;
+    r->slow = SLOW;
     if (now_ms >= r->bar_ms)
         bar(r, p, now_ms);
-    if (++r->nr_open_back * MISTAKE_SHARE <= r->nr_open)
-        return;
-    set_hot(r, p, r->open, now_ms);
-    r->closed |= r->hot;
-    r->patience = (uint8_t)(r->patience < PATIENCE_MAX ? r->patience + 1u : PATIENCE_MAX);
-    r->mistaken_ms = now_ms;
-    r->nr_open = 0;
 }
 
 static void pay(struct probe_purse *p)
@@ -493,7 +486,8 @@ bool probe_on_return(struct probe_region *r, struct probe_purse *p, uint32_t pag
     }
     page_set_add(&r->back, page);
     r->hot_ms = now_ms;
-    r->is_slow |= now_ms > r->sent_ms + sample_ms(p);
+    if (now_ms > r->sent_ms + sample_ms(p))
+        r->slow = SLOW;
     if (r->state == PROBE_SAMPLES && is_sent(r) &&
         page_set_count(&r->back) == page_set_count(&r->asked))
         answer_hot(r, p, now_ms);

@@ -25,8 +25,9 @@
  * 1 - m/16, by two with about its square. And in time: a page that is read at random, r times a second on
  * average, stays out for t seconds with exp(-r t); k of them with exp(-r t k): at 5 s cold age (t 2.5 s) 32
  * pages find 95 % of what is read every 27 s. What is read all at once every T seconds, longer than
- * t, slips through with 1 - t/T. That is seen when it returns: if more than an eighth of what a chunk gave
- * away is wanted back soon, it waits twice as long the next time, up to eight times.
+ * t, slips through with 1 - t/T. That is seen when it returns: its cell is hot, and the chunk is slow. So is
+ * one of which probes came back later than the sample was waited for. The sample of a slow chunk is waited
+ * for as long as the rest: a cold age in all, and what comes back of it means "all of it is read".
  *
  * The purse bounds the price: 0.4 % of the time goes in, two seconds of that at most, so that in any ten
  * seconds 0.5 % can't be exceeded; each return of a probe takes out what it costs the client. Questions are paid in advance for the share that came back
@@ -94,9 +95,8 @@ enum probe_state { PROBE_RESTS, PROBE_SAMPLES, PROBE_ASKS, PROBE_CONFIRMS };
 struct probe_region {
     uint8_t state;    /* enum probe_state */
     uint8_t shift;    /* times that it was found hot in a row */
-    uint8_t patience; /* waits 2^patience times as long for an answer */
     bool is_joined;   /* cells have joined this question */
-    bool is_slow;     /* what is hot came back later than a sample is waited for */
+    uint8_t slow;     /* what is hot came back later than a sample is waited for; two that did not end it */
     uint32_t closed;  /* cells of which nothing may be offered now */
     uint32_t open;    /* cells that may leave as a whole */
     uint32_t hot;     /* cells that were found hot */
@@ -105,12 +105,11 @@ struct probe_region {
     uint64_t sent_ms; /* the last probe of this wave */
     uint64_t hot_ms;  /* last seen wanted back */
     uint64_t bar_ms;  /* no question before */
-    uint64_t open_until_ms, mistaken_ms;
+    uint64_t open_until_ms;
     struct page_set to_send, asked, back; /* asked: they have been taken; back: of them, wanted back */
     struct page_set late; /* probes that were out when the answer was "hot" without them */
     int64_t prepaid_ns;
     uint16_t nr_asked_before, nr_back_before; /* this wave */
-    uint16_t nr_open, nr_open_back;           /* pages given free; of them wanted back */
 };
 
 void probe_purse_init(struct probe_purse *p, uint64_t cold_age_ms);

@@ -243,6 +243,7 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     uint64_t elapsed_ms = s->now_ms ? now_ms - s->now_ms : 1;
     s->now_ms = now_ms;
     s->tokens = clamp(s->tokens + clamp(elapsed_ms, 0, 1000) * TOKENS_PER_S, 0, TOKENS_PER_S * 1000u);
+    s->purse.cold_age_ms = h->cold_age_ms;
     probe_purse_earn(&s->purse, now_ms);
     uint64_t own_ns = s->is_rationed ? OWN_NS_PER_MS : UNRATIONED_NS_PER_MS;
     uint64_t until_ns =

@@ -310,8 +310,8 @@ static void who_becomes_idle_later_need_not_wait_for_the_others(void **state)
         }
     }
     forget_offers();
-    pass(8500);
-    say("half read, half written, then idle for 8.5 s");
+    pass(7000); /* asked one after the other: six in ten by then */
+    say("half read, half written, then idle for 7 s");
     assert_in_range(offered(false), 900, 1000);
 }
 
@@ -347,10 +347,11 @@ static void a_sweep_is_learnt(void **state)
     pass(30000);
     say("all at once every 4 s, 30 s");
     uint64_t nr_before = sim.nr_ordinary_returns;
+    assert_in_range(nr_before, 1, NR * PAGES / 2); /* some slip through, once */
     forget_offers();
     pass(120000);
     say("2 minutes later");
-    assert_in_range(sim.nr_ordinary_returns - nr_before, 0, NR * PAGES / 4);
+    assert_in_range(sim.nr_ordinary_returns - nr_before, 0, NR * PAGES / 16);
     assert_price();
 }
 
@@ -406,6 +407,7 @@ static void a_return_that_nobody_told_is_seen(void **state)
         sim.nr_back = 0;
         assert_int_equal(sim.regions[0].open, 0);
     }
+    assert_true(sim.regions[0].hot != 0 && sim.purse.nr_returns > 0);
 }
 
 static void a_few_pages_are_not_asked(void **state)
