@@ -9,6 +9,9 @@
 /* Where heat comes from; by the order of --heat's words. */
 enum heat_source { HEAT_AUTO, HEAT_DAMON, HEAT_SCAN };
 
+/* By the order of --probe's words. */
+enum probing { PROBE_ON, PROBE_OFF };
+
 /* How clients take pages out; by the order of --evict-by's words. */
 enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
 
@@ -21,6 +24,7 @@ struct config {
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
+    unsigned probe;    /* enum probing */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;

@@ -13,6 +13,7 @@ void report_sum(const struct session *s, struct stats_block *ret_sum)
     memset(ret_sum, 0, sizeof *ret_sum);
     stats_merge(ret_sum, &s->memory->agent_stats);
     stats_merge(ret_sum, &s->memory->porter_stats);
+    stats_merge(ret_sum, &s->stats);
 }
 
 static uint64_t cpu_ns(const struct session *s)

@@ -75,7 +75,8 @@ static int new_heat(struct session *s, const struct config *config, struct damon
                     int pagemap_fd)
 {
     struct heat_client client = { .pagemap_fd = pagemap_fd, .pid = s->pid,
-                                  .cold_age_ms = config->cold_age_ms, .watcher = watcher };
+                                  .cold_age_ms = config->cold_age_ms, .watcher = watcher,
+                                  .is_probing = config->probe == PROBE_ON && !config->is_dry_run };
     const struct heat_ops *ops = watcher && s->pid > 0 ? &heat_damon_ops : &heat_scan_ops;
     int r = ops->create(&client, &s->heat);
     if (r == 0)

@@ -37,7 +37,8 @@ struct session {
     const struct heat_ops *heat_ops;
     struct heat *heat;
     struct choose choose;
-    uint64_t nr_offered, nr_returned;
+    uint64_t nr_offered, nr_returned; /* without probes */
+    struct stats_block stats;         /* what we count of it ourselves */
     uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */
     uint32_t nr_candidates_read;                 /* ... and taken out of it */
     uint64_t pages_ahead;                        /* in the entries between the two */

@@ -67,5 +67,6 @@ void source_log(const struct source *s, const struct config *config)
     if (config->heat == HEAT_DAMON && !s->watcher)
         log_warning("event=heat source=scan reason=\"%s\"; falling back to scan", s->reason);
     else
-        log_info("event=heat source=%s reason=\"%s\"", source_name(s), s->reason);
+        log_info("event=heat source=%s reason=\"%s\"%s", source_name(s), s->reason,
+                 s->watcher || config->probe == PROBE_OFF ? "" : " probe=on");
 }

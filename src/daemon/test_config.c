@@ -73,6 +73,7 @@ static void nothing_said_means_the_defaults(void **state)
     assert_int_equal(config.reclaim_rate, 500 * MIB);
     assert_int_equal(config.evict_by, EVICT_BY_MOVE);
     assert_int_equal(config.heat, HEAT_AUTO);
+    assert_int_equal(config.probe, PROBE_ON);
     assert_null(config.socket_path);
     assert_null(config.csv_path);
     assert_false(config.is_dry_run || config.is_verbose || config.is_check);
@@ -105,6 +106,8 @@ static void damon_in_disorder_is_refused(void **state)
     assert_int_equal(config.heat, HEAT_SCAN);
     assert_int_equal(READ("--config", path, "--heat", "damon"), 0);
     assert_int_equal(config.heat, HEAT_DAMON);
+    assert_int_equal(READ("--config", path, "--probe", "off"), 0);
+    assert_int_equal(config.probe, PROBE_OFF);
     assert_int_equal(READ("--config", path, "--heat", "magic"), EX_USAGE);
     assert_non_null(strstr(said, "auto|damon|scan"));
     assert_int_equal(READ("--config", path, "--damon-sample", "200ms"), EX_USAGE);

@@ -34,8 +34,10 @@ void pages_init(struct heat *h, const struct heat_client *client, size_t own_byt
 
 void pages_free(struct heat *h)
 {
-    for (size_t i = 0; i < h->nr; i++)
+    for (size_t i = 0; i < h->nr; i++) {
         free(h->chunks[i].pages);
+        free(h->chunks[i].probe);
+    }
     free(h->chunks);
 }
 
@@ -82,12 +84,22 @@ static void free_pages(struct heat *h, struct chunk *c)
     c->pages = NULL;
 }
 
+static void free_probe(struct heat *h, struct chunk *c)
+{
+    if (c->probe)
+        h->page_bytes -= sizeof *c->probe;
+    free(c->probe);
+    c->probe = NULL;
+    c->closed = 0;
+}
+
 static void drop_chunks(struct heat *h, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         h->nr_pages -= h->chunks[i].nr;
         h->nr_ready -= h->chunks[i].nr_ready;
         free_pages(h, &h->chunks[i]);
+        free_probe(h, &h->chunks[i]);
     }
     memmove(&h->chunks[from], &h->chunks[to], (h->nr - to) * sizeof *h->chunks);
     h->nr -= to - from;
@@ -104,6 +116,7 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
     c->nr = (uint16_t)(end - first);
     c->nr_ready = c->nr_written = 0;
     c->looked_ms = 0;
+    free_probe(h, c); /* cells count from the first page */
     for (uint32_t i = 0; c->pages && i < c->nr; i++)
         c->pages[i] &= (uint16_t)~PAGE_THERE;
 }
@@ -113,6 +126,8 @@ static void chunk_split(struct heat *h, size_t i, page_number first, page_number
 {
     struct chunk behind = h->chunks[i];
     behind.pages = NULL;
+    behind.probe = NULL;
+    behind.closed = 0;
     if (h->chunks[i].pages) {
         behind.pages = malloc(CHUNK_PAGES * sizeof *behind.pages);
         if (behind.pages) {
@@ -217,10 +232,11 @@ static uint64_t units_needed(const struct heat *h, uint16_t page)
     return clamp((idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE);
 }
 
-static bool is_ready(const struct heat *h, uint16_t page)
+static bool is_ready(const struct heat *h, const struct chunk *c, uint32_t i)
 {
+    uint16_t page = c->pages[i];
     return page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) &&
-           (page & PAGE_AGE) >= units_needed(h, page);
+           (page & PAGE_AGE) >= units_needed(h, page) && !(c->closed >> i / PROBE_CELL_PAGES & 1);
 }
 
 static void grow_old(struct heat *h, struct chunk *c, uint64_t now_ms)
@@ -267,7 +283,7 @@ void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, boo
             continue;
         }
         c->pages[i] |= PAGE_THERE;
-        c->nr_ready += is_ready(h, c->pages[i]);
+        c->nr_ready += is_ready(h, c, i);
     }
 }
 
@@ -277,6 +293,67 @@ void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, 
     for (uint32_t i = from; i < to; i++)
         if ((c->pages[i] & PAGE_AGE) > units)
             c->pages[i] = (uint16_t)((c->pages[i] & ~PAGE_AGE) | units);
+}
+
+/* ---- probes */
+
+void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *ret_sight)
+{
+    *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
+    for (uint32_t i = 0; c->pages && i < c->nr; i++) {
+        uint16_t page = c->pages[i];
+        uint64_t units = units_needed(h, page);
+        if (page & PAGE_OFFERED)
+            page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
+        else
+            units /= 2;
+        if (page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) && (page & PAGE_AGE) >= units)
+            page_set_add(&ret_sight->idle, i);
+    }
+}
+
+struct probe_region *pages_probe(struct heat *h, struct chunk *c)
+{
+    if (!c->probe) {
+        c->probe = calloc(1, sizeof *c->probe);
+        h->page_bytes += c->probe ? sizeof *c->probe : 0;
+    }
+    return c->probe;
+}
+
+static void count_ready(struct heat *h, struct chunk *c)
+{
+    h->nr_ready -= c->nr_ready;
+    c->nr_ready = 0;
+    for (uint32_t i = 0; c->pages && i < c->nr; i++)
+        c->nr_ready += is_ready(h, c, i);
+    h->nr_ready += c->nr_ready;
+}
+
+void pages_set_closed(struct heat *h, struct chunk *c, uint32_t closed)
+{
+    if (c->closed == closed)
+        return;
+    c->closed = closed;
+    count_ready(h, c);
+}
+
+void pages_offer_probe(struct heat *h, struct chunk *c, uint32_t index)
+{
+    c->pages[index] = (uint16_t)((c->pages[index] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+    count_ready(h, c);
+}
+
+void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index)
+{
+    c->pages[index] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED);
+    count_ready(h, c);
+}
+
+struct chunk *pages_chunk(const struct heat *h, page_number page)
+{
+    size_t i = chunk_from(h, page);
+    return i < h->nr && h->chunks[i].first <= page ? &h->chunks[i] : NULL;
 }
 
 /* ---- what becomes of it */
@@ -294,14 +371,14 @@ static uint16_t after_return(uint16_t page)
     return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level);
 }
 
-void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
+bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
 {
-    size_t i = chunk_from(h, page);
-    if (i == h->nr || h->chunks[i].first > page || !h->chunks[i].pages)
-        return;
-    struct chunk *c = &h->chunks[i];
-    uint16_t *p = &c->pages[page - c->first];
-    bool was_ready = is_ready(h, *p);
+    struct chunk *c = pages_chunk(h, page);
+    if (!c || !c->pages)
+        return false;
+    uint32_t index = (uint32_t)(page - c->first);
+    uint16_t *p = &c->pages[index];
+    bool was_ready = is_ready(h, c, index);
     switch (kind) {
     case FEEDBACK_REFAULT:
         *p = after_return(*p);
@@ -313,12 +390,13 @@ void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
         *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
         break;
     case FEEDBACK_KIND_NR:
-        return;
+        break;
     }
-    if (was_ready && !is_ready(h, *p)) {
+    if (was_ready && !is_ready(h, c, index)) {
         c->nr_ready--;
         h->nr_ready--;
     }
+    return false;
 }
 
 /* Takes runs out of one chunk. Those taken are offered: they count anew from now on. */
@@ -327,12 +405,12 @@ static size_t pick_chunk(struct heat *h, struct chunk *c, size_t pages_max, stru
 {
     size_t nr = 0;
     for (uint32_t i = 0; i < c->nr && c->nr_ready && pages_max; i++) {
-        if (!is_ready(h, c->pages[i]))
+        if (!is_ready(h, c, i))
             continue;
         if (nr == nr_max)
             break;
         struct heat_run run = { .first = c->first + i, .idle_ms = UINT64_MAX };
-        for (; i < c->nr && pages_max && is_ready(h, c->pages[i]); i++) {
+        for (; i < c->nr && pages_max && is_ready(h, c, i); i++) {
             uint64_t idle_ms = ((c->pages[i] & PAGE_AGE) - 1u) * h->unit_ms;
             run.idle_ms = idle_ms < run.idle_ms ? idle_ms : run.idle_ms;
             c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
