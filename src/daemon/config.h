@@ -12,6 +12,9 @@ enum heat_source { HEAT_AUTO, HEAT_DAMON, HEAT_SCAN };
 /* How clients take pages out; by the order of --evict-by's words. */
 enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
 
+/* Do clients bring pages back ahead of touches? By the order of --prefetch's words. */
+enum prefetch_choice { PREFETCH_ON, PREFETCH_OFF };
+
 struct config {
     const char *socket_path; /* NULL: the place for this user */
     const char *csv_path;    /* NULL: none */
@@ -21,6 +24,7 @@ struct config {
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
+    unsigned prefetch; /* enum prefetch_choice */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;
