@@ -129,6 +129,7 @@ static void begin_pager(void)
     static struct pin pins[PINS_MAX];
     static struct pending_fault faults[PENDING_FAULTS_MAX];
     static locator give_up[GIVE_UP_MAX];
+    static _Alignas(4096) unsigned char buffers[AHEAD_SLOTS * PAGE_BYTES];
 
     if (pager.table.leaves)
         clear_table();
@@ -149,6 +150,7 @@ static void begin_pager(void)
     pager.pins.items = pins;
     pager.faults = faults;
     pager.give_up = give_up;
+    pager.ahead.buffers = buffers;
     page_table_init(&pager.table, table_memory, table_bytes);
     staging_init(&pager.staging, slots, WORLD_SLOTS);
     ring_init(&pager.to_porter, &shared[0], orders, PORTER_ORDERS_NR, sizeof *orders);
@@ -202,6 +204,7 @@ static void begin_walk(uint64_t seed)
     world.has_readers = !world.has_ageing && one_in(3); /* a zero page hides an uncounted move */
     world.is_slow = one_in(3);
     world.has_bursts = one_in(2);
+    world.has_prefetch = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
     world.has_pageout = has_pageout;
@@ -271,6 +274,23 @@ static void evict_piece(void)
         (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
 }
 
+/* A window of a few pages, a little of each kind of work. */
+static void ahead_piece(void)
+{
+    page_number page = WORLD_FIRST + choose(WORLD_PAGES);
+    for (uint64_t nr = choose(8); nr && page < WORLD_END && !pager.needs_events; nr--, page++)
+        if (pager_ahead(&pager, page) >= AHEAD_FULL)
+            break;
+    for (uint64_t nr = choose(6); nr && pager_ahead_decode(&pager); nr--)
+        ;
+    if (!pager.needs_events && one_in(2))
+        (void)pager_ahead_install(&pager, one_in(2));
+    if (!pager.needs_events && one_in(30))
+        (void)pager_ahead_skip(&pager);
+    if (one_in(50))
+        pager_ahead_drop(&pager);
+}
+
 static void drain_piece(void)
 {
     page_number cursor = WORLD_FIRST + choose(WORLD_PAGES);
@@ -336,7 +356,7 @@ static void try_join(void)
     if (pager_unstage(&pager, 4))
         return;
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
-        if (pager.stores[i].bytes && !pager.store_pages[i]) {
+        if (pager.stores[i].bytes && !pager.store_pages[i] && !pager_ahead_reads(&pager, pager.stores[i].bytes)) {
             pager.stores[i] = (struct store_map){ 0 };
             memset(world.stores[i].bytes, 0xa5, sizeof world.stores[i].bytes);
         }
@@ -375,9 +395,12 @@ static void agent_round(void)
         if (one_in(4))
             rewatch();
         calm();
+        if (world.has_prefetch)
+            ahead_piece();
         if (one_in(2))
             evict_piece();
     }
+    pager.nr_answered = 0;
     if (pager.nr_paged_out && one_in(2))
         (void)pager_find_returns(&pager, &world.returns_cursor);
     if (one_in(2))
@@ -585,7 +608,7 @@ static const enum mutant caught[] = {
     MUTANT_RETRY_WITHOUT_EVENTS, MUTANT_BELIEVE_MOVE_ERROR,    MUTANT_MOVE_ON_SECOND_UFFD,
     MUTANT_DISCARD_KEEPS_STORE, MUTANT_UNMAP_AT_ONCE,          MUTANT_ZEROS_ON_BAD_CHECKSUM,
     MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,       MUTANT_BELIEVE_PAGEOUT,
-    MUTANT_MISS_RETURNS,
+    MUTANT_MISS_RETURNS,        MUTANT_PREFETCH_GIVES_UP_EARLY,
 };
 
 static bool is_of_pageout(enum mutant m)
