@@ -230,13 +230,12 @@ void *porter_main(void *argument)
             atomic_store_explicit(&p->abandoned_ack, over, memory_order_release);
         bool is_checking = bars_check_step(&bars, &p->bars_wanted, &p->bars_checked);
         stats_set(p->stats, STAT_porter_cpu_ns, thread_cpu_ns());
-        if (has_helped)
-            continue;
         if (done) {
             last_work_ns = now_ns();
             is_trimmed = false;
-            continue;
         }
+        if (done || has_helped)
+            continue;
         if (!is_trimmed && now_ns() - last_work_ns > IDLE_TRIM_NS) {
             trim_raw(p, session);
             is_trimmed = true;

@@ -106,12 +106,20 @@ void prefetch_forget(struct agent *a)
 static void sweep(struct agent *a, uint64_t now)
 {
     struct prefetcher *f = &a->prefetch;
-    for (unsigned i = 0; i < PREFETCH_STREAMS; i++)
-        if (f->streams[i].nr && now - f->streams[i].last_ns > STREAM_ENDS_NS) {
-            drop_stream(a, &f->streams[i]);
-            prefetch_end(&f->policy, i);
-        }
+    bool is_any_left = false;
+    for (unsigned i = 0; i < PREFETCH_STREAMS; i++) {
+        struct stream_windows *s = &f->streams[i];
+        if (!s->nr)
+            continue;
+        is_any_left |= now - s->last_ns <= STREAM_ENDS_NS;
+        if (now - s->last_ns <= STREAM_ENDS_NS)
+            continue;
+        drop_stream(a, s);
+        prefetch_end(&f->policy, i);
+    }
     f->next_sweep_ns = now + STREAM_ENDS_NS;
+    if (!is_any_left)
+        pager_ahead_trim(&a->pg);
 }
 
 /* ---- a piece */
@@ -167,7 +175,7 @@ static int work(struct agent *a, struct pp_pager *pp, bool *ret_has_more)
     struct pager *pg = &a->pg;
     uint32_t head = pg->ahead.head, nr_decoded = 0;
     int r = 0;
-    if (a->prefetch.is_waited_for)
+    for (unsigned i = 0; r == 0 && a->prefetch.is_waited_for && i < AHEAD_SLOTS / AHEAD_RUN; i++)
         r = pager_ahead_install(pg, true);
     a->prefetch.is_waited_for = false;
     int taken = r ? r : take_on(a, pp);
@@ -176,7 +184,7 @@ static int work(struct agent *a, struct pp_pager *pp, bool *ret_has_more)
     while (nr_decoded < DECODE_PER_PIECE && pager_ahead_decode(pg))
         nr_decoded++;
     r = pager_ahead_install(pg, !taken && nr_decoded < DECODE_PER_PIECE);
-    *ret_has_more = taken || ahead_nr(&pg->ahead);
+    *ret_has_more = taken || ahead_nr(&pg->ahead) || a->prefetch.rhythms.is_looking;
     bool is_idle = head == pg->ahead.head && !nr_decoded;
     if (!is_idle || !ahead_nr(&pg->ahead))
         a->prefetch.nr_waits = 0;

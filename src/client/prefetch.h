@@ -38,10 +38,10 @@ struct rhythms {
     struct zone *zones;   /* set at birth */
     uint32_t at;          /* where the look at all zones stands; its number: not looking */
     uint32_t working;     /* zone + 1 whose window has work; 0: none */
-    uint32_t next_ms;     /* when to look again; 0: no zone has a rhythm */
-    uint32_t earliest_ms, nr_soon; /* found by the look under way */
+    uint32_t next_ms;     /* when to look again; 0: not before a burst begins */
+    uint32_t earliest_ms, nr_soon, nr_expected; /* found by the look under way */
     uint32_t lead_ms;     /* how much earlier to begin, for what all zones need */
-    bool is_looking, has_any;
+    bool is_looking;
 };
 
 struct prefetcher {

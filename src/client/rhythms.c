@@ -12,7 +12,7 @@
 #include "client/client.h"
 
 #define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
-#define LOOK_EVERY_MS 250u  /* while there is any rhythm: burst that are learned late wait for this */
+#define LOOK_EVERY_MS 250u  /* after a burst has begun, or while one is late */
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
 #define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
 #define PAUSE_MIN_MS 20u
@@ -47,6 +47,13 @@ static bool was_wanted(const struct zone *z)
     return 2u * z->nr_back >= z->nr_out;
 }
 
+static void look_within(struct rhythms *r, uint32_t in_ms)
+{
+    uint32_t at_ms = rhythms_now_ms() + in_ms;
+    if (!r->next_ms || (int32_t)(at_ms - r->next_ms) < 0)
+        r->next_ms = at_ms ? at_ms : 1;
+}
+
 /* ---- what faults tell */
 
 bool rhythms_on_fault(struct agent *a, page_number page)
@@ -65,7 +72,7 @@ bool rhythms_on_fault(struct agent *a, page_number page)
     if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
         z->nr_out = count_up((uint16_t)leaf->nr_out, 1 + nr_used);
         z->nr_back = 0;
-        a->prefetch.rhythms.has_any = true;
+        look_within(&a->prefetch.rhythms, LOOK_EVERY_MS);
     }
     z->nr_back = count_up(z->nr_back, 1 + nr_used);
     return was_expected;
@@ -107,7 +114,7 @@ static void give_up_waiting(struct agent *a, struct zone *z)
 static void note_soon(struct rhythms *r, uint32_t ready_ms, uint32_t now_ms, unsigned nr_pages)
 {
     if (!r->earliest_ms || (int32_t)(ready_ms - r->earliest_ms) < 0)
-        r->earliest_ms = ready_ms;
+        r->earliest_ms = ready_ms ? ready_ms : 1;
     if ((int32_t)(ready_ms - now_ms) < (int32_t)SOON_MS)
         r->nr_soon += nr_pages;
 }
@@ -117,6 +124,7 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
 {
     struct rhythms *r = &a->prefetch.rhythms;
     if (z->is_expected) {
+        r->nr_expected++;
         if ((int32_t)(now_ms - z->expected_ms - z->margin_ms) > (int32_t)PAUSE_MIN_MS)
             give_up_waiting(a, z);
         return false;
@@ -143,19 +151,23 @@ static void end_look(struct rhythms *r, uint32_t now_ms)
 {
     uint64_t lead_ms = (uint64_t)r->nr_soon * PAGE_COST_US / 1000;
     r->lead_ms = lead_ms < SOON_MS ? (uint32_t)lead_ms : SOON_MS;
-    uint32_t in_ms = LOOK_EVERY_MS;
-    if (r->earliest_ms) {
-        int32_t left = (int32_t)(r->earliest_ms - r->lead_ms - now_ms);
-        in_ms = left < 1 ? 1 : (uint32_t)left < LOOK_EVERY_MS ? (uint32_t)left : LOOK_EVERY_MS;
-    }
-    r->next_ms = now_ms + in_ms ? now_ms + in_ms : 1;
     r->is_looking = false;
+    r->next_ms = 0; /* nothing is expected: when the next burst begins */
+    if (r->nr_expected)
+        look_within(r, LOOK_EVERY_MS);
+    if (!r->earliest_ms)
+        return;
+    int32_t left = (int32_t)(r->earliest_ms - now_ms), lead = (int32_t)r->lead_ms;
+    if (left > (int32_t)SOON_MS)
+        look_within(r, (uint32_t)left - SOON_MS); /* how much will be due is not known yet */
+    else
+        look_within(r, left > lead ? (uint32_t)(left - lead) : 1);
 }
 
 static void begin_look(struct rhythms *r)
 {
     r->is_looking = true;
-    r->at = r->earliest_ms = r->nr_soon = 0;
+    r->at = r->earliest_ms = r->nr_soon = r->nr_expected = 0;
 }
 
 struct window *rhythms_window(struct agent *a)
@@ -164,11 +176,11 @@ struct window *rhythms_window(struct agent *a)
     if (r->working && window_has_work(&r->zones[r->working - 1].window))
         return &r->zones[r->working - 1].window;
     r->working = 0;
-    if (!r->has_any)
+    if (!r->next_ms)
         return NULL;
     uint32_t now_ms = rhythms_now_ms();
     if (!r->is_looking) {
-        if (r->next_ms && (int32_t)(now_ms - r->next_ms) < 0)
+        if ((int32_t)(now_ms - r->next_ms) < 0)
             return NULL;
         begin_look(r);
     }

@@ -3,6 +3,7 @@
 #include "pager/ahead.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "base/mutant.h"
 #include "pager/pager.h"
@@ -19,7 +20,9 @@ static bool decode_next(struct ahead *h, uint32_t *at, struct store_scratch *scr
                                                      memory_order_acquire, memory_order_relaxed))
             continue;
         int r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, *at));
-        atomic_store_explicit(&slot->state, r ? AHEAD_BAD : AHEAD_READY, memory_order_release);
+        atomic_store_explicit(&slot->state, r ? AHEAD_BAD : AHEAD_READY,
+                              mutant_is(MUTANT_AHEAD_RELAXED_READY) ? memory_order_relaxed
+                                                                    : memory_order_release);
         return true;
     }
     return false;
@@ -90,6 +93,8 @@ static struct page *page_of_slot(struct pager *pg, const struct ahead_slot *slot
                                  struct page_leaf **ret_leaf)
 {
     struct page *p = pager_page(pg, slot->page, ret_leaf);
+    if (mutant_is(MUTANT_PREFETCH_INSTALLS_STALE))
+        return p;
     bool is_same = p && p->state == PAGE_STORED && p->where == slot->where && p->store == slot->store &&
                    (*ret_leaf)->checksums[slot->page % LEAF_PAGES] == slot->checksum &&
                    !intervals_overlap(&pg->unmapped, slot->page, slot->page + 1);
@@ -217,6 +222,18 @@ int pager_ahead_skip(struct pager *pg)
     (void)let_go(slot); /* claimed: as above */
     h->head++;
     return 0;
+}
+
+void pager_ahead_trim(struct pager *pg)
+{
+    struct ahead *h = &pg->ahead;
+    bool may_go = h->tail != h->trimmed && h->head == h->tail;
+    for (unsigned i = 0; i < AHEAD_SLOTS; i++)
+        may_go &= atomic_load_explicit(&h->slots[i].state, memory_order_acquire) != AHEAD_CLAIMED;
+    if (!may_go)
+        return;
+    (void)madvise(h->buffers, pages_to_bytes(AHEAD_SLOTS), MADV_DONTNEED); /* ours: no event */
+    h->trimmed = h->tail;
 }
 
 bool pager_ahead_reads(const struct pager *pg, const unsigned char *store)

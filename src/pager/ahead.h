@@ -43,6 +43,7 @@ struct ahead {
     unsigned char *buffers; /* set at birth: AHEAD_SLOTS pages */
     struct ahead_slot slots[AHEAD_SLOTS];
     uint32_t head, tail; /* the agent's: slots head .. tail - 1, modulo, are taken, oldest first */
+    uint32_t trimmed;    /* the tail when the buffers' memory was last given back */
     _Alignas(64) uint32_t helper_at; /* the helper's, as the next */
     struct store_scratch helper_scratch;
 };

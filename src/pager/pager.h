@@ -172,6 +172,8 @@ int pager_ahead_install(struct pager *pg, bool is_all);
 int pager_ahead_skip(struct pager *pg);
 /* Forgets what is not yet installed. */
 void pager_ahead_drop(struct pager *pg);
+/* Gives the buffers' memory back, when none is in use. */
+void pager_ahead_trim(struct pager *pg);
 /* Is anybody still decoding from this store? */
 bool pager_ahead_reads(const struct pager *pg, const unsigned char *store);
 /* The newest bytes of a STORED page, if they are decoded already; else NULL. */
