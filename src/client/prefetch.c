@@ -40,7 +40,9 @@ static void add_window(struct agent *a, struct stream_windows *s, const struct p
         window_wasted(a, &s->windows[0]);
         remove_window(s, 0);
     }
-    window_begin(&s->windows[s->nr++], w->first, w->stride, w->nr, w->nr / 2);
+    struct window *window = &s->windows[s->nr++];
+    window_begin(window, w->first, w->stride, w->nr);
+    window->leave_from = w->nr / 2;
     stats_add(a->pg.stats, STAT_prefetch_windows, 1);
 }
 

@@ -1,8 +1,9 @@
 /* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A zone is
  * a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst before say how much
- * of what was out was wanted, and only a zone of which half was wanted comes back as a whole. Its first page
- * that is out is left out, and its fault tells that the burst has come; if it does not come, the zone's
- * pages count as wasted, and the rhythm has to be learned again.
+ * of what was out was wanted, and only a zone of which more than half was comes back as a whole. The first page
+ * that is out is left out, in both halves: the fault of one tells that the burst has come, and if not both
+ * fault, the next burst is left to demand, to learn anew what it wants. If none comes, the zone's pages count as
+ * wasted, and the rhythm has to be learned again.
  *
  * How much earlier to begin: the rhythm's own spread (policy/rhythm.h), and the time that all zones which are
  * due soon need together. Zones are looked at a few at a time, and only when the first of them is due. */
@@ -44,7 +45,7 @@ static uint16_t count_up(uint16_t count, unsigned by)
 
 static bool was_wanted(const struct zone *z)
 {
-    return 2u * z->nr_back >= z->nr_out;
+    return 2u * z->nr_back > z->nr_out;
 }
 
 static void look_within(struct rhythms *r, uint32_t in_ms)
@@ -63,18 +64,19 @@ bool rhythms_on_fault(struct agent *a, page_number page)
     if (!z)
         return false;
     bool was_expected = z->is_expected;
-    unsigned nr_used = 0;
     if (was_expected) {
+        uint32_t at = z->window.at;
         z->is_expected = false;
-        nr_used = window_passed(a, &z->window, z->window.nr);
+        (void)window_passed(a, &z->window, z->window.nr);
+        z->window.at = at; /* it came early: what is still to come back goes on, and is not told of */
         rhythm_on_hit(&z->rhythm);
     }
     if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
-        z->nr_out = count_up((uint16_t)leaf->nr_out, 1 + nr_used);
+        z->nr_out = was_expected ? (uint16_t)z->window.nr_left_out : count_up((uint16_t)leaf->nr_out, 1);
         z->nr_back = 0;
         look_within(&a->prefetch.rhythms, LOOK_EVERY_MS);
     }
-    z->nr_back = count_up(z->nr_back, 1 + nr_used);
+    z->nr_back = count_up(z->nr_back, 1);
     return was_expected;
 }
 
@@ -141,7 +143,8 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
     z->is_expected = true;
     z->expected_ms = begin_ms;
     z->margin_ms = margin_ms;
-    window_begin(&z->window, leaf->first, 1, LEAF_PAGES, 0);
+    window_begin(&z->window, leaf->first, 1, LEAF_PAGES);
+    z->window.leave_every = LEAF_PAGES / 2;
     stats_add(a->pg.stats, STAT_prefetch_bursts, 1);
     return true;
 }

@@ -156,6 +156,8 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     s->is_dry_run = w->dry_run != 0;
     s->is_pageout = w->features & WELCOME_EVICT_BY_PAGEOUT;
     a->prefetch.is_on = w->features & WELCOME_PREFETCH && !s->is_pageout;
+    if (!a->prefetch.is_on)
+        prefetch_forget(a);
 
     int store = free_store(&a->pg);
     int r = -EPROTO;

@@ -10,11 +10,9 @@
 #define COST_BACK 4u     /* a system call of its own, 1 us */
 #define NOTHING_MAX 128u /* places with nothing out that are passed over in one go, 10 us */
 
-void window_begin(struct window *w, page_number first, int32_t stride, uint32_t nr, uint32_t leave_from)
+void window_begin(struct window *w, page_number first, int32_t stride, uint32_t nr)
 {
-    *w = (struct window){
-        .first = first, .stride = stride, .nr = nr, .leave_from = leave_from, .left_out = nr
-    };
+    *w = (struct window){ .first = first, .stride = stride, .nr = nr, .leave_every = nr };
 }
 
 /* The i-th place that is taken on. */
@@ -49,8 +47,9 @@ int window_take(struct agent *a, struct window *w, unsigned *budget)
         struct page_leaf *leaf;
         const struct page *p = pager_page(&a->pg, page, &leaf);
         bool is_out = p && p->state != PAGE_RESIDENT && p->state != PAGE_POISONED;
-        if (is_out && place >= w->leave_from && w->left_out == w->nr) {
-            w->left_out = place;
+        if (is_out && place >= w->leave_from) {
+            w->leave_from += w->leave_every;
+            w->nr_left_out++;
             continue;
         }
         unsigned cost = 0;
