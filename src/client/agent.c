@@ -42,8 +42,15 @@ void agent_on_unwatched(void *context, page_number first, page_number end)
 bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
 {
     struct agent *a = context;
-    struct feedback_entry entry = { .word = page << 8 | kind };
+    struct feedback_entry entry = feedback_make(kind, page, 1);
     return !a->is_joined || ring_put(&a->session.feedback, &entry) == 0;
+}
+
+void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr)
+{
+    struct feedback_entry entry = feedback_make(kind, first, nr);
+    if (a->is_joined)
+        (void)ring_put(&a->session.feedback, &entry);
 }
 
 /* ---- one piece of each kind of work; true: there was some */
@@ -483,6 +490,9 @@ static void tick(struct agent *a, struct pp_pager *pp)
         a->tick_ns = a->is_joined ? TICK_MAX_NS : JOIN_TICK_NS;
     a->next_tick_ns = now + a->tick_ns;
     uint64_t alarm_ns = a->pg.nr_paged_out ? returns_pause_ns(a) : a->tick_ns;
+    uint64_t pause_ns = prefetch_pause_ns(a);
+    if (pause_ns < alarm_ns)
+        alarm_ns = pause_ns;
     if (a->is_joined && a->next_old_store_ns != UINT64_MAX)
         alarm_ns = NS_PER_MS;
     if (alarm_ns != a->alarm_ns)
@@ -552,11 +562,15 @@ static void serve(struct agent *a)
     unsigned nr_left = pager_answer(&a->pg);
     if (nr_left)
         sleep_lightly(a);
+    a->last_fault_ns = now_ns();
+    bool is_pass = a->pg.nr_answered && prefetch_learn(a);
     if (a->pg.last_fault_thread && !nr_left) {
-        follow_fault(a->pg.stats, a->pg.last_fault_thread);
+        if (is_pass)
+            follow_nobody(); /* beside it, not in its way */
+        else
+            follow_fault(a->pg.stats, a->pg.last_fault_thread);
         a->pg.last_fault_thread = 0;
     }
-    a->last_fault_ns = now_ns();
     a->fault_ns += a->last_fault_ns - begin_ns;
     if (!nr_left) {
         a->nr_spins = 0;
@@ -590,6 +604,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
             session_try_leave(a, pp);
         is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= returns_piece(a);
+        is_busy |= prefetch_piece(a, pp);
         is_busy |= evict_piece(a, pp);
         tell_given_up(a);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/intervals.h"
+#include "client/prefetch.h"
 #include "pager/pager.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
@@ -89,6 +90,7 @@ struct porter {
     uint32_t raw_free_stack[RAW_SLOTS_MAX];
     uint32_t nr_raw_free, nr_raw_lent; /* porter only, as the next */
     unsigned nr_unrung_copies, nr_unrung_frees; /* since the bell of who wants them was last rung */
+    struct ahead *ahead; /* set at birth: what it helps the agent to decode */
 };
 
 /* Everything the agent works on; in memory that is never managed and that no child gets. */
@@ -119,6 +121,7 @@ struct agent {
     uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
     uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
+    struct prefetcher prefetch;
     char error[160];
 };
 
@@ -172,6 +175,8 @@ bool agent_may_evict(const struct agent *a);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
 void agent_on_unwatched(void *agent, page_number first, page_number end);
 bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
+/* The same of nr neighbours; a hint that may be lost. */
+void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr);
 void agent_publish_stats(struct agent *a, struct pp_pager *pp);
 
 /* session.c; the agent's */

@@ -155,6 +155,9 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     s->cold_age_ns = w->cold_age_ms * NS_PER_MS;
     s->is_dry_run = w->dry_run != 0;
     s->is_pageout = w->features & WELCOME_EVICT_BY_PAGEOUT;
+    a->prefetch.is_on = w->features & WELCOME_PREFETCH && !s->is_pageout;
+    if (!a->prefetch.is_on)
+        prefetch_forget(a);
 
     int store = free_store(&a->pg);
     int r = -EPROTO;
@@ -333,7 +336,8 @@ static void unmap_drained_stores(struct agent *a)
 {
     for (int i = 0; i < PAGE_STORES_NR; i++) {
         struct store_map *map = &a->pg.stores[i];
-        if (map->bytes && i != a->pg.store_now && !a->pg.store_pages[i]) {
+        if (map->bytes && i != a->pg.store_now && !a->pg.store_pages[i] &&
+            !pager_ahead_reads(&a->pg, map->bytes)) {
             munmap((void *)(uintptr_t)map->bytes, map->nr_bytes);
             *map = (struct store_map){ 0 };
         }

@@ -8,29 +8,32 @@
  * staging slot and every place in the store must be free again. Walks differ in what takes part: a
  * daemon that dies, is slow, lets bytes rot, or overwrites what is given up at once; ageing (moves
  * that are not counted); write scans; readers of our memory from outside (not beside ageing: a
- * zero page they leave hides an uncounted move). A third as many walks again join daemons that say
+ * zero page they leave hides an uncounted move); pages that are brought back ahead of touches, and a
+ * helper that decodes them. A third as many walks again join daemons that say
  * pageout, in turns with others: what is said to have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
- *   FREE_STAGED_EARLY         999  an invariant is broken
- *   GIVE_UP_BEFORE_INSTALL    887  place 47 is given up that holds nothing
- *   PREVIOUS_VERSION          973  page 4 is lost
- *   FAULT_BEFORE_EVENTS         6  page 15 reads as 96, should be 0
- *   DROP_FAILED_FAULT         760  a thread hangs
- *   NO_BAR                    136  page 10 would read as 99, should be 0
- *   BAR_LIFTED_ON_RUNNING      49  page 1 would read as 112, should be 0
- *   IGNORE_GENERATION          21  page 7 would read as 9, should be 25
- *   REMAP_FORGETS             105  page 8 would read as 0, should be 123
- *   RETRY_WITHOUT_EVENTS     1000  the agent spins
- *   BELIEVE_MOVE_ERROR        283  page 6 is staged in a slot that is empty
- *   MOVE_ON_SECOND_UFFD        49  page 0 reads as 0, should be 133
- *   DISCARD_KEEPS_STORE       294  page 10 would read as 11, should be 0
- *   UNMAP_AT_ONCE              95  page 13 would read as 0, should be 56
- *   ZEROS_ON_BAD_CHECKSUM      77  page 9 reads as 0, should be 176
- *   BELIEVE_STORE              77  page 9 reads as 1099511627952, should be 176
- *   LATE_UNMAP_STAYS            1  page 11 would read as 80, should be 0
- *   BELIEVE_PAGEOUT           489  page 5 is said to have come back, and was never away
- *   MISS_RETURNS              396  2 pages are there again, and nobody says so
+ *   FREE_STAGED_EARLY         998  an invariant is broken
+ *   GIVE_UP_BEFORE_INSTALL    863  place 47 is given up that holds nothing
+ *   PREVIOUS_VERSION          976  page 9 is lost
+ *   FAULT_BEFORE_EVENTS         8  page 4 reads as 71, should be 0
+ *   DROP_FAILED_FAULT         729  a thread hangs
+ *   NO_BAR                    114  page 12 would read as 9, should be 0
+ *   BAR_LIFTED_ON_RUNNING      52  page 12 would read as 9, should be 0
+ *   IGNORE_GENERATION          20  page 7 would read as 9, should be 25
+ *   REMAP_FORGETS              93  page 10 would read as 0, should be 19
+ *   RETRY_WITHOUT_EVENTS      999  the agent spins
+ *   BELIEVE_MOVE_ERROR        298  page 13 would read as 0, should be 23
+ *   MOVE_ON_SECOND_UFFD        54  page 2 would read as 0, should be 92
+ *   DISCARD_KEEPS_STORE       248  page 5 would read as 5, should be 0
+ *   UNMAP_AT_ONCE              92  page 15 would read as 0, should be 6
+ *   ZEROS_ON_BAD_CHECKSUM      68  page 9 would read as 0, should be 48
+ *   BELIEVE_STORE              70  page 9 would read as 1099511627824, should be 48
+ *   LATE_UNMAP_STAYS            1  page 11 would read as 52, should be 0
+ *   BELIEVE_PAGEOUT           429  page 9 is said to have come back, and was never away
+ *   MISS_RETURNS              354  1 pages are there again, and nobody says so
+ *   PREFETCH_GIVES_UP_EARLY   113  page 6 would read as 0, should be 112
+ *   PREFETCH_INSTALLS_STALE    30  page 0 would read as 5, should be 0
  *
  * Not walked, unless asked for with --gaps, because the pager is known not to hold there:
  *   a MAP_FIXED that fails while another call is under way: its UNMAP lifts bars, or what is out is
@@ -129,6 +132,7 @@ static void begin_pager(void)
     static struct pin pins[PINS_MAX];
     static struct pending_fault faults[PENDING_FAULTS_MAX];
     static locator give_up[GIVE_UP_MAX];
+    static _Alignas(4096) unsigned char buffers[AHEAD_SLOTS * PAGE_BYTES];
 
     if (pager.table.leaves)
         clear_table();
@@ -149,6 +153,7 @@ static void begin_pager(void)
     pager.pins.items = pins;
     pager.faults = faults;
     pager.give_up = give_up;
+    pager.ahead.buffers = buffers;
     page_table_init(&pager.table, table_memory, table_bytes);
     staging_init(&pager.staging, slots, WORLD_SLOTS);
     ring_init(&pager.to_porter, &shared[0], orders, PORTER_ORDERS_NR, sizeof *orders);
@@ -202,6 +207,7 @@ static void begin_walk(uint64_t seed)
     world.has_readers = !world.has_ageing && one_in(3); /* a zero page hides an uncounted move */
     world.is_slow = one_in(3);
     world.has_bursts = one_in(2);
+    world.has_prefetch = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
     world.has_pageout = has_pageout;
@@ -271,6 +277,23 @@ static void evict_piece(void)
         (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
 }
 
+/* A window of a few pages, a little of each kind of work. */
+static void ahead_piece(void)
+{
+    page_number page = WORLD_FIRST + choose(WORLD_PAGES);
+    for (uint64_t nr = choose(8); nr && page < WORLD_END && !pager.needs_events; nr--, page++)
+        if (pager_ahead(&pager, page) >= AHEAD_FULL)
+            break;
+    for (uint64_t nr = choose(6); nr && pager_ahead_decode(&pager); nr--)
+        ;
+    if (!pager.needs_events && one_in(2))
+        (void)pager_ahead_install(&pager, one_in(2));
+    if (!pager.needs_events && one_in(30))
+        (void)pager_ahead_skip(&pager);
+    if (one_in(50))
+        pager_ahead_drop(&pager);
+}
+
 static void drain_piece(void)
 {
     page_number cursor = WORLD_FIRST + choose(WORLD_PAGES);
@@ -336,7 +359,7 @@ static void try_join(void)
     if (pager_unstage(&pager, 4))
         return;
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
-        if (pager.stores[i].bytes && !pager.store_pages[i]) {
+        if (pager.stores[i].bytes && !pager.store_pages[i] && !pager_ahead_reads(&pager, pager.stores[i].bytes)) {
             pager.stores[i] = (struct store_map){ 0 };
             memset(world.stores[i].bytes, 0xa5, sizeof world.stores[i].bytes);
         }
@@ -375,9 +398,12 @@ static void agent_round(void)
         if (one_in(4))
             rewatch();
         calm();
+        if (world.has_prefetch)
+            ahead_piece();
         if (one_in(2))
             evict_piece();
     }
+    pager.nr_answered = 0;
     if (pager.nr_paged_out && one_in(2))
         (void)pager_find_returns(&pager, &world.returns_cursor);
     if (one_in(2))
@@ -585,7 +611,8 @@ static const enum mutant caught[] = {
     MUTANT_RETRY_WITHOUT_EVENTS, MUTANT_BELIEVE_MOVE_ERROR,    MUTANT_MOVE_ON_SECOND_UFFD,
     MUTANT_DISCARD_KEEPS_STORE, MUTANT_UNMAP_AT_ONCE,          MUTANT_ZEROS_ON_BAD_CHECKSUM,
     MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,       MUTANT_BELIEVE_PAGEOUT,
-    MUTANT_MISS_RETURNS,
+    MUTANT_MISS_RETURNS,        MUTANT_PREFETCH_GIVES_UP_EARLY,
+    MUTANT_PREFETCH_INSTALLS_STALE,
 };
 
 static bool is_of_pageout(enum mutant m)

@@ -47,6 +47,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "what tells cold pages; auto: damon where there is one for us" },
         { "probe", 0, OPTION_CHOICE, &c->probe, 0, 0, "on|off",
           "scan: takes a few pages out first, to see what is read" },
+        { "prefetch", 0, OPTION_CHOICE, &c->prefetch, 0, 0, "on|off",
+          "bring pages back ahead of a pass in order, and before a rhythm's next burst" },
         { "damon-sample", 0, OPTION_TIME, &c->damon_sample_ms, 1, 10000, "TIME",
           "DAMON looks at a page of each region so often" },
         { "damon-aggregation", 0, OPTION_TIME, &c->damon_aggregation_ms, 1, 60000, "TIME",

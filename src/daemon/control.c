@@ -322,20 +322,27 @@ static void accept_client(struct control *c)
 
 /* ---- heat and policy */
 
+/* A run says of up to 512 pages what became of them; so many are taken in one go, 0.3 ms. */
+#define FEEDBACK_PAGES_MAX (4 * RING_FEEDBACK_NR)
+
 static void take_feedback(struct control *c, struct session *s)
 {
     struct feedback_entry e;
-    int r;
+    int r = 0;
     unsigned nr = 0;
-    while (nr++ < RING_FEEDBACK_NR && (r = ring_take(&s->feedback, &e)) == 1) {
+    while (nr < FEEDBACK_PAGES_MAX && (r = ring_take(&s->feedback, &e)) == 1) {
+        nr++;
         enum feedback_kind kind = (enum feedback_kind)(e.word & 0xff);
         if (kind >= FEEDBACK_KIND_NR)
             continue;
-        if (s->heat_ops->feedback(s->heat, e.word >> 8, kind)) {
-            stats_add(&s->stats, STAT_probe_returns, 1);
-        } else if (kind == FEEDBACK_REFAULT) {
-            s->nr_returned++;
-            choose_on_returned(&s->choose, 1);
+        uint32_t nr_pages = feedback_nr(e), nr_probes = 0;
+        nr += nr_pages;
+        for (uint32_t i = 0; i < nr_pages; i++)
+            nr_probes += s->heat_ops->feedback(s->heat, feedback_first(e) + i, kind);
+        stats_add(&s->stats, STAT_probe_returns, nr_probes);
+        if (kind == FEEDBACK_REFAULT) {
+            s->nr_returned += nr_pages - nr_probes;
+            choose_on_returned(&s->choose, nr_pages - nr_probes);
         }
     }
     if (r < 0)

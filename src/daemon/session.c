@@ -76,7 +76,7 @@ static int new_heat(struct session *s, const struct config *config, struct damon
 {
     struct heat_client client = { .pagemap_fd = pagemap_fd, .pid = s->pid,
                                   .cold_age_ms = config->cold_age_ms, .watcher = watcher,
-                                  .is_probing = config->probe == PROBE_ON && !config->is_dry_run };
+                                  .is_probing = config->probe == CHOICE_ON && !config->is_dry_run };
     const struct heat_ops *ops = watcher && s->pid > 0 ? &heat_damon_ops : &heat_scan_ops;
     int r = ops->create(&client, &s->heat);
     if (r == 0)
@@ -140,7 +140,8 @@ int session_join(struct session *s, const struct config *config, const struct ms
         ret_fds->fd[ret_fds->nr++] = device;
     *ret_welcome = (struct msg_welcome){
         .version = WIRE_VERSION,
-        .features = config->evict_by == EVICT_BY_PAGEOUT ? WELCOME_EVICT_BY_PAGEOUT : 0,
+        .features = (config->evict_by == EVICT_BY_PAGEOUT ? WELCOME_EVICT_BY_PAGEOUT : 0u) |
+                    (config->prefetch == CHOICE_ON ? WELCOME_PREFETCH : 0u),
         .session_id = s->id,
         .has_device = device >= 0,
         .store_bytes = file_bytes,

@@ -68,5 +68,5 @@ void source_log(const struct source *s, const struct config *config)
         log_warning("event=heat source=scan reason=\"%s\"; falling back to scan", s->reason);
     else
         log_info("event=heat source=%s reason=\"%s\"%s", source_name(s), s->reason,
-                 s->watcher || config->probe == PROBE_OFF ? "" : " probe=on");
+                 s->watcher || config->probe == CHOICE_OFF ? "" : " probe=on");
 }

@@ -389,6 +389,9 @@ bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
     case FEEDBACK_BUSY:
         *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
         break;
+    case FEEDBACK_PREFETCHED: /* nobody wanted it: no reason to wait for longer, and none to leave at once */
+        *p &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED);
+        break;
     case FEEDBACK_KIND_NR:
         break;
     }

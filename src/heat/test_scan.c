@@ -306,6 +306,24 @@ static void what_does_not_shrink_is_left_alone_until_written(void **state)
     area_free(&a);
 }
 
+/* It came back ahead of a touch that did not come: not offered again at once, as what could not leave is,
+ * and no reason to wait for longer than others. */
+static void what_came_back_in_vain_is_young_again(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, COLD_MS);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, 8);
+    pass(&a, COLD_MS + 2500);
+    assert_int_equal(pick_all(&a, picked), 8);
+    heat_scan_ops.feedback(a.heat, a.first + 2, FEEDBACK_PREFETCHED);
+    pass(&a, COLD_MS - 1000);
+    assert_int_equal(pick_all(&a, picked), 7);
+    assert_false(picked[2]);
+    assert_in_range(wait_for(&a, 2), 500, 4500);
+    area_free(&a);
+}
+
 static void holes_get_no_markers(void **state)
 {
     (void)state;
@@ -505,6 +523,7 @@ int main(void)
         cmocka_unit_test(a_short_cold_age_is_not_rationed),
         cmocka_unit_test(who_is_wanted_back_soon_waits_twice_as_long_each_time),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
+        cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
         cmocka_unit_test(what_is_read_stays),
         cmocka_unit_test(a_chunk_may_change_while_it_is_asked),

@@ -38,6 +38,7 @@ struct msg_hello {
 
 enum welcome_feature { /* bits; a client passes over those it does not know */
     WELCOME_EVICT_BY_PAGEOUT = 1, /* evict by madvise(MADV_PAGEOUT), hand no page over */
+    WELCOME_PREFETCH = 2,         /* bring pages back before they are touched */
 };
 
 struct msg_welcome {

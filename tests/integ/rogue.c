@@ -117,6 +117,7 @@ static bool welcome(struct session *s)
     }
     make_session_memory(s);
     struct msg_welcome w = { .version = WIRE_VERSION,
+                             .features = orders->prefetches ? WELCOME_PREFETCH : 0,
                              .store_bytes = STORE_BYTES,
                              .session_bytes = SESSION_MEMORY_BYTES,
                              .cold_age_ms = orders->cold_age_ms };

@@ -37,7 +37,8 @@ struct rogue {
     _Atomic uint64_t only_page, only_nr;            /* if only_nr: just these, all the time */
     _Atomic uint32_t answer;                        /* enum rogue_answer */
     _Atomic bool spoils_store;                      /* once: every stored byte is inverted */
-    uint32_t cold_age_ms;                           /* before it is started */
+    uint32_t cold_age_ms;                           /* before it is started, as the next */
+    bool prefetches;                                /* wants clients to bring pages back ahead */
     char socket_path[108];                          /* before it is started */
 
     /* the rogue writes */
