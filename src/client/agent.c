@@ -95,7 +95,8 @@ static void tell_given_up(struct agent *a)
 
 bool agent_may_evict(const struct agent *a)
 {
-    return a->is_joined && !a->is_frozen && !a->is_staging_full && !a->session.is_dry_run;
+    return a->is_joined && !a->is_frozen && !a->is_held && !a->is_staging_full &&
+           !a->session.is_dry_run;
 }
 
 /* A run of what may leave, the way this daemon wants it. Returns how many pages have been dealt with. */
@@ -216,6 +217,26 @@ static bool adopt_ranges(struct agent *a, struct pp_pager *pp, uint64_t now)
     return is_done;
 }
 
+bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
+{
+    if (a->is_frozen || pthread_mutex_trylock(&pp->ranges_lock))
+        return false;
+    for (uint32_t i = 0; i < pp->ranges.nr; i++)
+        if (!(pp->ranges.items[i].tag & 1))
+            pp->ranges.items[i].tag = range_tag(0, false);
+    pthread_mutex_unlock(&pp->ranges_lock);
+    bool is_done = adopt_ranges(a, pp, now_ns());
+    if (a->pg.has_gaps)
+        is_done &= rewatch_between(a, 0, (page_number)-1);
+    return is_done;
+}
+
+void agent_nap(const struct agent *a)
+{
+    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
+                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+}
+
 /* ---- commands of application threads */
 
 static void command_finish(struct pp_pager *pp, int result)
@@ -263,8 +284,7 @@ static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct 
         is_done &= rewatch_between(a, c->first, c->end);
     if (is_done || now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
         return true;
-    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+    agent_nap(a);
     return false;
 }
 
@@ -273,6 +293,8 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
 {
     if (!a->is_joined || a->session.is_dry_run)
         return -ENOTCONN;
+    if (a->is_held)
+        return 1; /* somebody has it drained: all of it stays */
     if (a->command_cursor == c->first && !make_reclaimable(a, pp, c))
         return 0;
     if (a->is_staging_full) {
@@ -567,8 +589,7 @@ static void serve(struct agent *a)
     if (++a->nr_spins < SPINS_BEFORE_NAP)
         sched_yield();
     else
-        (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                    &(struct timespec){ .tv_nsec = 50000 }, NULL);
+        agent_nap(a);
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)
@@ -580,7 +601,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         if (a->pg.unmapped.nr)
             pager_settle_unmapped(&a->pg);
         bool is_busy = take_answers(a, pp);
-        is_busy |= command_piece(a, pp);
+        is_busy |= command_piece(a, pp) | order_piece(a, pp);
         if (a->is_socket_ready || now_ns() >= a->next_tick_ns) {
             a->is_socket_ready = false;
             session_poll(a, pp);

@@ -72,6 +72,7 @@ static void end_session(struct control *c, struct session *s, const char *reason
         return;
     s->is_leaving = true;
     s->end_reason = reason;
+    order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
     close(s->socket);
     s->socket = -1;
@@ -202,7 +203,11 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    char *text = report_json(c->sessions, c->config, c->watcher ? "damon" : "scan");
+    const struct report about = { .config = c->config,
+                                  .heat = c->watcher ? "damon" : "scan",
+                                  .has_device = c->features->has_device,
+                                  .viewer = s };
+    char *text = report_json(c->sessions, &about);
     size_t bytes = text ? strlen(text) : 0;
     int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
     if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
@@ -252,6 +257,14 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     case MSG_UFFD_API:
         if (s->is_joined)
             return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+        break;
+    case MSG_ORDER:
+        if (!s->is_joined)
+            return order_ask(c->sessions, c->config, s, &m->payload.order);
+        break;
+    case MSG_ORDER_DONE:
+        if (s->is_joined && order_done(c->sessions, s, &m->payload.order_done))
+            return;
         break;
     case MSG_WELCOME:
     case MSG_REFUSE:
@@ -352,31 +365,51 @@ static bool note_read(struct control *c, struct session *s)
     return true;
 }
 
+/* Whoever wants a process's memory out whatever its age does not mind what has been written lately. */
+static bool is_unwritten_only(const struct session *s)
+{
+    return s->heat_ops->knows_writes &&
+           !(s->order.stage == ORDER_SWEEPING && s->order.sweep.idle_ms == 0);
+}
+
 static void put_candidate(struct session *s, const struct heat_run *run)
 {
     struct candidate_entry e = { .first = run->first,
                                  .nr_pages = run->nr_pages,
-                                 .flags = s->heat_ops->knows_writes ? CANDIDATE_IF_UNWRITTEN : 0 };
+                                 .flags = is_unwritten_only(s) ? CANDIDATE_IF_UNWRITTEN : 0 };
     if (ring_put(&s->candidates, &e))
         return; /* there was room; and what is not offered now is found again */
     s->candidate_pages[s->nr_candidates++ % RING_CANDIDATES_NR] = (uint16_t)run->nr_pages;
     s->pages_ahead += run->nr_pages;
     s->nr_offered += run->nr_pages;
-    choose_on_offered(&s->choose, run->nr_pages);
+    if (s->order.stage == ORDER_SWEEPING)
+        choose_on_forced(&s->choose, run->nr_pages);
+    else
+        choose_on_offered(&s->choose, run->nr_pages);
+}
+
+/* What may leave now, by the governor or by somebody's hand. */
+static size_t pick(struct control *c, struct session *s, uint64_t now_ms, uint64_t room,
+                   struct heat_run *ret_runs, size_t nr_max)
+{
+    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    if (s->order.stage == ORDER_SWEEPING)
+        return order_sweep(c->sessions, s, room, ret_runs, nr_max);
+    if (!allowance)
+        return 0;
+    return s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, ret_runs, nr_max);
 }
 
 static void offer(struct control *c, struct session *s, uint64_t now_ms)
 {
     struct heat_run runs[CANDIDATES_AHEAD];
     uint32_t read_before = s->nr_candidates_read;
-    if (c->config->is_dry_run || !note_read(c, s))
+    if (c->config->is_dry_run || s->is_held || !note_read(c, s))
         return;
     uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
-    if (allowance && entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
-        uint64_t room = PAGES_AHEAD - s->pages_ahead;
-        size_t nr = s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
-                                       CANDIDATES_AHEAD - entries_ahead);
+    if (entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
+        size_t nr = pick(c, s, now_ms, PAGES_AHEAD - s->pages_ahead, runs,
+                         CANDIDATES_AHEAD - entries_ahead);
         for (size_t i = 0; i < nr; i++)
             put_candidate(s, &runs[i]);
         if (nr)
@@ -384,7 +417,8 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     }
     bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    if (s->heat_ops->nr_ready(s->heat) && hurry_ms < c->hurry_ms)
+    bool is_waiting = s->order.stage == ORDER_SWEEPING || s->heat_ops->nr_ready(s->heat);
+    if (is_waiting && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
 
@@ -399,6 +433,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
+    order_tick(c->sessions, s, now_ms);
     if (!s->is_leaving)
         s->control_cpu_ns += thread_cpu_ns() - begin_ns;
 }
@@ -431,11 +466,21 @@ static void leave_damon(struct control *c)
     c->watcher = NULL;
 }
 
+static void note_rates(struct session *s, uint64_t now_ms)
+{
+    const struct stats_block *st = &s->memory->agent_stats;
+    const uint64_t values[RATE_NR] = { [RATE_FAULTS] = stats_get(st, STAT_faults_missing),
+                                       [RATE_EVICTIONS] = stats_get(st, STAT_client_evict_success) };
+    rates_note(&s->rates, now_ms, values);
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
-        if (!s->is_joined && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
+        if (s->is_joined)
+            note_rates(s, now_ms);
+        else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
     leave_damon(c);

@@ -194,6 +194,8 @@ static bool take_messages(struct session *s)
         case MSG_UFFD_API_DONE:
         case MSG_STATUS_GET:
         case MSG_STATUS:
+        case MSG_ORDER:
+        case MSG_ORDER_DONE:
         case MSG_TYPE_NR:
             return false;
         }
