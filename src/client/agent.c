@@ -419,10 +419,12 @@ static void rewatch(struct agent *a, uint64_t now)
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
 {
     struct stats_block *st = &pp->agent_stats;
-    uint64_t nr_tracked = 0;
-    for (uint32_t i = 0; i < a->pg.watched.nr; i++)
-        if (watch_state_of(&a->pg.watched.items[i]) != WATCH_REFUSED)
-            nr_tracked += a->pg.watched.items[i].end - a->pg.watched.items[i].first;
+    uint64_t nr_tracked = 0, nr_refused = 0;
+    for (uint32_t i = 0; i < a->pg.watched.nr; i++) {
+        const struct interval *w = &a->pg.watched.items[i];
+        *(watch_state_of(w) == WATCH_REFUSED ? &nr_refused : &nr_tracked) += w->end - w->first;
+    }
+    stats_set(st, STAT_pages_refused, nr_refused);
     stats_set(st, STAT_pages_tracked, nr_tracked);
     if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
         stats_set(st, STAT_pages_tracked_peak, nr_tracked);
