@@ -404,7 +404,8 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
 {
     struct heat_run runs[CANDIDATES_AHEAD];
     uint32_t read_before = s->nr_candidates_read;
-    if (c->config->is_dry_run || s->is_held || !note_read(c, s))
+    /* What is offered while the client settles a reclaim would have to be settled, too. */
+    if (c->config->is_dry_run || s->is_held || s->order.stage == ORDER_ASKED || !note_read(c, s))
         return;
     uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
     if (entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {

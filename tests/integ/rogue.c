@@ -329,6 +329,7 @@ static void answer_raw(struct session *s, const struct raw_entry *raw)
     case ROGUE_BROKEN_STORED:
     case ROGUE_BROKEN_RAW:
     case ROGUE_BROKEN_CANDIDATES:
+    case ROGUE_WRONG_ORDER:
     case ROGUE_LENDS_LIES:
     case ROGUE_DEAF:
     case ROGUE_REFUSES:
@@ -388,7 +389,10 @@ static void break_a_ring(struct session *s)
 {
     enum rogue_answer how = orders->answer;
     struct session_memory *m = s->memory;
-    if (how == ROGUE_BROKEN_STORED)
+    struct msg_order order = { .op = ORDER_RECLAIM };
+    if (how == ROGUE_WRONG_ORDER)
+        (void)msg_send(s->socket, MSG_ORDER, &order, NULL);
+    else if (how == ROGUE_BROKEN_STORED)
         atomic_store(&m->stored.head, 0x77777777);
     else if (how == ROGUE_BROKEN_RAW)
         atomic_store(&m->raw.tail, 0x77777777);
