@@ -128,6 +128,7 @@ static void find_uffd(struct features *f)
         close(device);
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
     f->has_syscall = fd >= 0;
+    f->is_unheard_of = fd < 0 && errno == ENOSYS;
     if (fd >= 0)
         close(fd);
     fd = open_trial(0, &f->uffd);

@@ -10,7 +10,8 @@ struct features {
     bool has_page_size;     /* 4 KiB */
     bool has_device;        /* /dev/userfaultfd can be opened: it can be handed to others */
     bool has_syscall;       /* userfaultfd(2) for this user, faults inside system calls too */
-    uint64_t uffd;          /* UFFD_FEATURE_* that the kernel offers, to whomever; 0: no userfaultfd */
+    uint64_t uffd;          /* UFFD_FEATURE_* that the kernel offers, to whomever; 0: none, or not for us */
+    bool is_unheard_of;     /* the kernel has no userfaultfd(2) */
     bool can_move;          /* a page was moved */
     bool can_track_writes;  /* a write was seen, no fault raised */
     bool can_poison;        /* a page was poisoned */
