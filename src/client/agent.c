@@ -293,7 +293,7 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
 {
     if (!a->is_joined || a->session.is_dry_run)
         return -ENOTCONN;
-    if (a->is_held)
+    if (a->is_held && !mutant_is(MUTANT_HOLD_FORGOTTEN))
         return 1; /* somebody has it drained: all of it stays */
     if (a->command_cursor == c->first && !make_reclaimable(a, pp, c))
         return 0;

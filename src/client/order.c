@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "client/client.h"
 
 #define ORDER_SLICE 16u                      /* pages between two looks for faults, as other drains */
@@ -106,7 +107,7 @@ bool order_piece(struct agent *a, struct pp_pager *pp)
     case ORDER_OP_NR:
         break;
     }
-    if (is_done)
+    if (is_done || mutant_is(MUTANT_ORDER_EARLY))
         answer(a, pp);
     return !is_waiting && !(is_done && a->order.is_running);
 }
