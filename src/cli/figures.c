@@ -7,6 +7,8 @@
 
 #include "base/pagesize.h"
 
+#define SCHEMA 1 /* of the daemon's answer */
+
 double figures_number(const cJSON *object, const char *name)
 {
     const cJSON *n = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -59,7 +61,7 @@ bool figures_read(const char *json, struct figures *ret)
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "sessions");
     size_t nr = 0;
     struct session_figures *sessions = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *sessions);
-    if (!cJSON_IsArray(list) || !sessions) {
+    if (!cJSON_IsArray(list) || !sessions || figures_number(root, "schema") != SCHEMA) {
         cJSON_Delete(root);
         free(sessions);
         return false;

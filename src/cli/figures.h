@@ -27,7 +27,7 @@ struct figures {
     size_t nr;
 };
 
-/* Reads the daemon's answer. False: it is no such answer. */
+/* Reads the daemon's answer. False: it is no such answer, or one of another schema. */
 bool figures_read(const char *json, struct figures *ret);
 void figures_free(struct figures *f);
 /* A number or a text of an object; 0 and "?" where there is none. */

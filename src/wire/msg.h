@@ -91,7 +91,7 @@ enum order_op {
 
 struct msg_order {
     uint32_t op;     /* enum order_op */
-    int32_t pid;     /* whom a tool means, as the tool sees it; to a client: 0 */
+    int32_t pid;     /* whom a tool means, by the daemon's numbers; to a client: 0 */
     uint64_t age_ms; /* 0: whatever its age */
 };
 
