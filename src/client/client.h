@@ -57,6 +57,14 @@ struct session {
     bool needs_resync; /* a range message did not fit: send all of them again */
 };
 
+/* What the daemon asks for by somebody's hand, while it is being done. */
+struct order {
+    bool is_running;
+    struct msg_order what;
+    struct msg_order_done answer; /* as far as it is known */
+    uint64_t begin_ns, cursor;
+};
+
 /* What of a session the porter uses. Written by the agent before the first order of that session,
  * then the porter's until it acknowledges that the session is abandoned. */
 struct porter_session {
@@ -102,6 +110,8 @@ struct agent {
     int timer_fd; /* runs out every alarm_ns */
     int others_fd; /* epoll: everything that wakes us but the userfaultfd */
     bool is_joined, is_leaving, is_frozen, is_staging_full, is_socket_ready, must_end;
+    bool is_held; /* drained by hand: nothing leaves until this daemon says so, or goes */
+    struct order order;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;
@@ -173,6 +183,10 @@ void agent_forget_in_child(struct pp_pager *pp);
 /* Is it a time for pages to leave? */
 bool agent_may_evict(const struct agent *a);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
+/* All ranges are as old as can be, and are watched from now on. False: not all of them just now. */
+bool agent_adopt_all(struct agent *a, struct pp_pager *pp);
+/* Gives an event's raiser time to run again, or until there is another one: 50 us. */
+void agent_nap(const struct agent *a);
 void agent_on_unwatched(void *agent, page_number first, page_number end);
 bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
 /* The same of nr neighbours; a hint that may be lost. */
@@ -191,6 +205,10 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why);
 void session_try_leave(struct agent *a, struct pp_pager *pp);
 void session_announce(struct agent *a, enum msg_type type, page_number first, page_number end);
 void session_resync(struct agent *a);
+
+/* order.c; the agent's */
+int order_take(struct agent *a, const struct msg_order *what); /* -EPROTO: not one for us */
+bool order_piece(struct agent *a, struct pp_pager *pp);        /* a slice of it; true: there was work */
 
 /* porter.c */
 void *porter_main(void *porter);

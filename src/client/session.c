@@ -65,6 +65,7 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
         return error;
     }
     struct msg_hello hello = { .version = WIRE_VERSION,
+                               .features = HELLO_TAKES_ORDERS,
                                .nr_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) };
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
     if (comm >= 0) {
@@ -319,6 +320,7 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why)
     a->pg.nr_give_up = 0;
     a->pg.nr_give_back = 0;
     a->candidate.nr_pages = 0;
+    a->is_held = a->order.is_running = false;
     a->next_old_store_ns = 0;
     a->old_store_cursor = 0;
     a->join_pause_ns = JOIN_PAUSE_FIRST_NS;
@@ -410,5 +412,7 @@ void session_poll(struct agent *a, struct pp_pager *pp)
         session_lost(a, pp, "the daemon has gone");
         return;
     }
-    msg_fds_close(&fds); /* nothing it could say now matters to us */
+    msg_fds_close(&fds);
+    if (m.header.type == MSG_ORDER && order_take(a, &m.payload.order)) /* the rest does not matter now */
+        session_lost(a, pp, "the daemon broke the protocol");
 }

@@ -27,7 +27,7 @@ static const struct config defaults = {
     .damon_regions_max = 1000,
 };
 
-#define OPTIONS_NR 20
+#define OPTIONS_NR 40 /* more than there are; a row without a name ends them */
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {

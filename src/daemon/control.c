@@ -75,6 +75,7 @@ static void end_session(struct control *c, struct session *s, const char *reason
         return;
     s->is_leaving = true;
     s->end_reason = reason;
+    order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
     close(s->socket);
     s->socket = -1;
@@ -205,7 +206,11 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    char *text = report_json(c->sessions, c->config, c->watcher ? "damon" : "scan");
+    const struct report about = { .config = c->config,
+                                  .heat = c->watcher ? "damon" : "scan",
+                                  .has_device = c->features->has_device,
+                                  .viewer = s };
+    char *text = report_json(c->sessions, &about);
     size_t bytes = text ? strlen(text) : 0;
     int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
     if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
@@ -255,6 +260,14 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     case MSG_UFFD_API:
         if (s->is_joined)
             return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+        break;
+    case MSG_ORDER:
+        if (!s->is_joined)
+            return order_ask(c->sessions, c->config, s, &m->payload.order);
+        break;
+    case MSG_ORDER_DONE:
+        if (s->is_joined && order_done(c->sessions, s, &m->payload.order_done))
+            return;
         break;
     case MSG_WELCOME:
     case MSG_REFUSE:
@@ -363,11 +376,18 @@ static bool note_read(struct control *c, struct session *s)
     return true;
 }
 
+/* Whoever wants a process's memory out whatever its age does not mind what has been written lately. */
+static bool is_unwritten_only(const struct session *s)
+{
+    return s->heat_ops->knows_writes &&
+           !(s->order.stage == ORDER_SWEEPING && s->order.sweep.idle_ms == 0);
+}
+
 static bool put_candidate(struct session *s, const struct heat_run *run)
 {
     struct candidate_entry e = { .first = run->first,
                                  .nr_pages = run->nr_pages,
-                                 .flags = s->heat_ops->knows_writes ? CANDIDATE_IF_UNWRITTEN : 0 };
+                                 .flags = is_unwritten_only(s) ? CANDIDATE_IF_UNWRITTEN : 0 };
     if (ring_put(&s->candidates, &e))
         return false; /* there was room; and what is not offered now is found again */
     s->candidate_pages[s->nr_candidates++ % RING_CANDIDATES_NR] = (uint16_t)run->nr_pages;
@@ -382,7 +402,22 @@ static void offer_run(struct session *s, const struct heat_run *run)
     log_debug("event=offer session=%u first=0x%llx pages=%u idle_ms=%llu", s->id,
               (unsigned long long)run->first, run->nr_pages, (unsigned long long)run->idle_ms);
     s->nr_offered += run->nr_pages;
-    choose_on_offered(&s->choose, run->nr_pages);
+    if (s->order.stage == ORDER_SWEEPING)
+        choose_on_forced(&s->choose, run->nr_pages);
+    else
+        choose_on_offered(&s->choose, run->nr_pages);
+}
+
+/* What may leave now, by the governor or by somebody's hand. */
+static size_t pick(struct control *c, struct session *s, uint64_t now_ms, uint64_t room,
+                   struct heat_run *ret_runs, size_t nr_max)
+{
+    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    if (s->order.stage == ORDER_SWEEPING)
+        return order_sweep(c->sessions, s, room, ret_runs, nr_max);
+    if (!allowance)
+        return 0;
+    return s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, ret_runs, nr_max);
 }
 
 static uint32_t entries_room(const struct session *s)
@@ -405,15 +440,12 @@ static void offer_probes(struct session *s, uint64_t now_ms, struct heat_run *ru
     }
 }
 
-static void offer_cold(struct session *s, uint64_t now_ms, struct heat_run *runs)
+static void offer_cold(struct control *c, struct session *s, uint64_t now_ms, struct heat_run *runs)
 {
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
     uint32_t room = entries_room(s);
-    if (!allowance || !room || s->pages_ahead >= PAGES_AHEAD)
+    if (!room || s->pages_ahead >= PAGES_AHEAD)
         return;
-    uint64_t pages_room = PAGES_AHEAD - s->pages_ahead;
-    size_t nr = s->heat_ops->pick(s->heat, now_ms, allowance < pages_room ? allowance : pages_room,
-                                  runs, room);
+    size_t nr = pick(c, s, now_ms, PAGES_AHEAD - s->pages_ahead, runs, room);
     for (size_t i = 0; i < nr; i++)
         offer_run(s, &runs[i]);
 }
@@ -422,16 +454,19 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
 {
     struct heat_run runs[CANDIDATES_AHEAD];
     uint32_t read_before = s->nr_candidates_read;
-    if (c->config->is_dry_run || !note_read(c, s))
+    /* What is offered while the client settles a reclaim would have to be settled, too. */
+    if (c->config->is_dry_run || s->is_held || s->order.stage == ORDER_ASKED || !note_read(c, s))
         return;
     uint32_t put_before = s->nr_candidates;
     bool is_client_busy = put_before != s->nr_candidates_read && read_before == s->nr_candidates_read;
-    offer_probes(s, now_ms, runs);
-    offer_cold(s, now_ms, runs);
+    if (s->order.stage != ORDER_SWEEPING)
+        offer_probes(s, now_ms, runs);
+    offer_cold(c, s, now_ms, runs);
     if (s->nr_candidates != put_before)
         compress_ring_agent(s);
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    if (s->heat_ops->nr_ready(s->heat) && hurry_ms < c->hurry_ms)
+    bool is_waiting = s->order.stage == ORDER_SWEEPING || s->heat_ops->nr_ready(s->heat);
+    if (is_waiting && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
 
@@ -446,6 +481,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
+    order_tick(c->sessions, s, now_ms);
     if (!s->is_leaving)
         s->control_cpu_ns += thread_cpu_ns() - begin_ns;
 }
@@ -487,13 +523,22 @@ static void tell_return_cost(struct session *s)
         s->heat_ops->set_return_ns(s->heat, histogram_percentile(h, 500) + WAKING_NS);
 }
 
+static void note_rates(struct session *s, uint64_t now_ms)
+{
+    const struct stats_block *st = &s->memory->agent_stats;
+    const uint64_t values[RATE_NR] = { [RATE_FAULTS] = stats_get(st, STAT_faults_missing),
+                                       [RATE_EVICTIONS] = stats_get(st, STAT_client_evict_success) };
+    rates_note(&s->rates, now_ms, values);
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
-        if (s->is_joined)
+        if (s->is_joined) {
             tell_return_cost(s);
-        if (!s->is_joined && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
+            note_rates(s, now_ms);
+        } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
     leave_damon(c);

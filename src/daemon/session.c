@@ -31,6 +31,7 @@ struct session *session_new(int socket, uint32_t id)
     s->socket = socket;
     s->pagemap_fd = s->daemon_bell = s->agent_bell = s->porter_bell = -1;
     s->born_ms = monotonic_ms();
+    s->uid = (uid_t)-1; /* nobody's, should the kernel not say */
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
@@ -129,6 +130,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
     }
     bind_rings(s);
     copy_name(s, hello->name);
+    s->takes_orders = hello->features & HELLO_TAKES_ORDERS;
     choose_init(&s->choose, config->reclaim_rate / PAGE_BYTES);
     s->pagemap_fd = pagemap_fd;
     s->is_joined = true;

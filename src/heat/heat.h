@@ -62,6 +62,18 @@ struct heat_ops {
     uint64_t (*bookkeeping_bytes)(const struct heat *h); /* heap memory of this one */
 };
 
+/* A walk over everything once, for somebody who does not want to wait for the cold age: runs of pages
+ * that are there and have been idle for at least idle_ms, in eighths of the cold age; 128 of those count
+ * as any longer time. 0: everything, there or not. Begins zeroed but for idle_ms; the walk goes on at each
+ * call, until is_over. Any source. */
+struct heat_sweep {
+    uint64_t idle_ms;
+    page_number cursor;
+    bool is_over;
+};
+size_t heat_sweep(struct heat *h, struct heat_sweep *s, size_t pages_max, struct heat_run *ret_runs,
+                  size_t nr_max);
+
 /* Gives another source what one watches. -ENOMEM, -ENOSPC: as add(). */
 int heat_hand_over(const struct heat *from, const struct heat_ops *to_ops, struct heat *to);
 

@@ -447,6 +447,60 @@ size_t pages_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat
     return nr;
 }
 
+/* ---- by hand */
+
+#define SWEEP_CHUNKS 4096u /* a call: 8 GiB, two milliseconds where nothing is found */
+
+/* What does not shrink is not asked for again, whoever asks. */
+static bool is_swept(const struct chunk *c, uint32_t i, uint64_t units)
+{
+    if (!c->pages)
+        return !units;
+    uint16_t page = c->pages[i];
+    return !(page & PAGE_INCOMPRESSIBLE) &&
+           (!units || (page & PAGE_THERE && (page & PAGE_AGE) >= units));
+}
+
+/* As pick() takes one: it counts anew from now on, if it is there. */
+static void take_swept(struct heat *h, struct chunk *c, uint32_t i)
+{
+    if (!c->pages || !(c->pages[i] & PAGE_THERE))
+        return;
+    bool was_ready = is_ready(h, c->pages[i]);
+    c->nr_ready -= was_ready;
+    h->nr_ready -= was_ready;
+    c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+}
+
+size_t heat_sweep(struct heat *h, struct heat_sweep *s, size_t pages_max, struct heat_run *ret_runs,
+                  size_t nr_max)
+{
+    size_t nr = 0, at = chunk_from(h, s->cursor), stop = at + SWEEP_CHUNKS;
+    uint64_t units = s->idle_ms ? clamp((s->idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE) : 0;
+    for (; at < h->nr && at < stop; at++) {
+        struct chunk *c = &h->chunks[at];
+        uint32_t i = s->cursor > c->first ? (uint32_t)(s->cursor - c->first) : 0;
+        while (i < c->nr) {
+            if (!is_swept(c, i, units)) {
+                i++;
+                continue;
+            }
+            s->cursor = c->first + i;
+            if (nr == nr_max || !pages_max)
+                return nr;
+            struct heat_run run = { .first = s->cursor, .idle_ms = s->idle_ms };
+            for (; i < c->nr && pages_max && is_swept(c, i, units); i++, pages_max--) {
+                take_swept(h, c, i);
+                run.nr_pages++;
+            }
+            ret_runs[nr++] = run;
+        }
+        s->cursor = chunk_end(c);
+    }
+    s->is_over = at >= h->nr;
+    return nr;
+}
+
 uint64_t pages_nr(const struct heat *h)
 {
     return h->nr_pages;

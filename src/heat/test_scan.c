@@ -488,6 +488,55 @@ static void memory_that_is_gone_is_passed_over(void **state)
     munmap(a.memory, pages_to_bytes(a.nr));
 }
 
+/* All that a sweep finds, a few runs at a time; each page once. */
+static size_t sweep_all(struct area *a, uint64_t idle_ms, bool *ret_found)
+{
+    struct heat_sweep s = { .idle_ms = idle_ms };
+    size_t sum = 0;
+    memset(ret_found, 0, a->nr * sizeof(bool));
+    for (int calls = 0; !s.is_over; calls++) {
+        assert_true(calls < 100000);
+        size_t nr = heat_sweep(a->heat, &s, 100, runs, 3);
+        for (size_t i = 0; i < nr; i++)
+            for (uint32_t p = 0; p < runs[i].nr_pages; p++) {
+                size_t page = (size_t)(runs[i].first - a->first) + p;
+                assert_true(page < a->nr && !ret_found[page]);
+                ret_found[page] = true;
+                sum++;
+            }
+    }
+    return sum;
+}
+
+static void a_sweep_finds_what_is_old_enough_for_who_asks(void **state)
+{
+    (void)state;
+    struct area a = area_new(3 * CHUNK, 2 * COLD_MS);
+    static bool found[3 * CHUNK];
+    write_pages(&a, 0, 1000);
+    tick_all(&a);
+    pass(&a, 6000);
+    write_pages(&a, 0, 100);
+    pass(&a, 2100); /* all has been looked at since, and nothing is cold yet */
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    assert_int_equal(sweep_all(&a, 8100, found), 0);
+    assert_int_equal(sweep_all(&a, 3000, found), 900);
+    assert_true(!found[99] && found[100]);
+    assert_int_equal(sweep_all(&a, 3000, found), 0); /* what has been offered is not, a moment later */
+    pass(&a, 4 * COLD_MS);
+    assert_true(heat_scan_ops.nr_ready(a.heat) > 0);
+    heat_scan_ops.feedback(a.heat, a.first + 500, FEEDBACK_INCOMPRESSIBLE);
+    /* Whatever its age, there or not, but for what does not shrink. */
+    assert_int_equal(sweep_all(&a, 0, found), 3 * CHUNK - 1);
+    assert_true(!found[500] && found[3 * CHUNK - 1]);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    static bool picked[3 * CHUNK];
+    assert_int_equal(pick_all(&a, picked), 0); /* it counts anew, for pick(), too */
+    heat_scan_ops.remove(a.heat, a.first + CHUNK, a.first + 2 * CHUNK);
+    assert_int_equal(sweep_all(&a, 0, found), 2 * CHUNK - 1);
+    area_free(&a);
+}
+
 static void bookkeeping_is_two_bytes_a_page(void **state)
 {
     (void)state;
@@ -529,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_chunk_may_change_while_it_is_asked),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(memory_that_is_gone_is_passed_over),
+        cmocka_unit_test(a_sweep_finds_what_is_old_enough_for_who_asks),
         cmocka_unit_test(bookkeeping_is_two_bytes_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
