@@ -466,7 +466,7 @@ static void take_swept(struct heat *h, struct chunk *c, uint32_t i)
 {
     if (!c->pages || !(c->pages[i] & PAGE_THERE))
         return;
-    bool was_ready = is_ready(h, c->pages[i]);
+    bool was_ready = is_ready(h, c, i);
     c->nr_ready -= was_ready;
     h->nr_ready -= was_ready;
     c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);

@@ -11,7 +11,7 @@
 struct cgroup_memory {
     uint64_t limit_bytes; /* the lowest of it and its parents; UINT64_MAX: none */
     uint64_t room_bytes;  /* the least of limit less usage, old file pages counted as room */
-    char path[256];       /* of the one that has so little room; "": no limit */
+    char path[4096];       /* of the one that has so little room; "": no limit */
 };
 
 /* memberships: the text of /proc/PID/cgroup; root: CGROUP_ROOT, or a test's. */
