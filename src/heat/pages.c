@@ -16,7 +16,7 @@
 #define UNITS_PER_COLD_AGE 8u
 #define SOON_UNITS (16 * UNITS_PER_COLD_AGE) /* wanted back within 16 cold ages is too soon */
 /* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
- * mappings: what an honest client can need, and 36 MiB at most. */
+ * mappings: what an honest client can need, and 40 MiB at most. */
 #define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)

@@ -6,7 +6,8 @@
  * A child touches all of 64 MiB for four seconds, then every second stripe only: half of that by
  * writing, half by reading. Scattered: then every tenth page only, picked at random, by reading. Cold is what
  * is offered within ten seconds from then on, with the default cold age; probes count as offered. With
- * `check`: 90 % of the cold pages and at most 5 % of the hot ones, else exit code 1.
+ * `check`: 90 % of the cold pages and at most 5 % of the hot ones, else exit code 1; and of what was offered,
+ * probes apart, at most 5 % may have come back, or the governor would slow down.
  *
  * Method: damon and scan: the source itself, as the daemon drives it, without a daemon; nothing is taken
  * out. scan+probe has to take pages out to know: process-pagerd and the library, pages leave and come back.
@@ -336,12 +337,18 @@ int main(int argc, char **argv)
     printf("%s, %s%s%s: %.1f %% of the cold pages (90 %% after %.1f s), %.1f %% of the "
            "hot ones; %u while all was hot\n",
            argv[1], stripe ? "stripes of " : "", argv[2], stripe ? " pages" : "", cold, (double)found_ms / 1000, hot, too_early);
-    if (ops)
+    uint64_t nr_offered = 0, nr_returned = 0;
+    if (ops) {
         end_source(&client);
-    else
+    } else {
         print_price(young_ms);
-    if (!ops)
+        if (!daemon_sum(&nr_offered, &nr_returned))
+            die("the daemon did not tell of the session's end", ETIMEDOUT);
+        printf("the governor heard of %llu returns of %llu pages\n", (unsigned long long)nr_returned,
+               (unsigned long long)nr_offered);
         daemon_end();
-    bool is_good = cold >= 90 && hot <= 5 && too_early <= NR_PAGES / 20;
+    }
+    bool is_good = cold >= 90 && hot <= 5 && too_early <= NR_PAGES / 20 &&
+                   nr_returned * 20 <= nr_offered;
     return argc > 3 && !is_good;
 }

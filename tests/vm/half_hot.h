@@ -18,6 +18,9 @@ _Noreturn void die(const char *what, int error);
 const char *daemon_begin(const char *const options[]);
 /* Calls `offered` for each run since the last time. */
 void daemon_poll(void (*offered)(page_number first, uint32_t nr_pages));
+/* The client has gone: what the daemon says of it at the end, probes not counted. False: it says nothing. */
+bool daemon_sum(uint64_t *ret_nr_offered, uint64_t *ret_nr_returned);
+/* Also at exit(). */
 void daemon_end(void);
 
 #endif

@@ -13,11 +13,13 @@
 
 #define OPTIONS_MAX 16
 
-static pid_t pid;
+static pid_t pid; /* 0: none */
 static int log_fd = -1;
 static char directory[] = "/tmp/half_hot.XXXXXX", socket_path[64];
 static char text[1 << 16];
 static size_t nr_text;
+static bool has_ended;
+static uint64_t nr_offered, nr_returned; /* of the session that has ended */
 
 static void run_daemon(const char *const options[], int write_fd)
 {
@@ -39,17 +41,21 @@ const char *daemon_begin(const char *const options[])
     if (!mkdtemp(directory) || pipe2(fds, O_CLOEXEC))
         die("a directory and a pipe", errno);
     (void)snprintf(socket_path, sizeof socket_path, "%s/pager.sock", directory);
+    (void)atexit(daemon_end);
     pid = fork();
     if (pid == 0)
         run_daemon(options, fds[1]);
     close(fds[1]);
     log_fd = fds[0];
     (void)fcntl(log_fd, F_SETFL, O_NONBLOCK);
-    for (int i = 0; i < 500 && access(socket_path, F_OK); i++)
+    for (int i = 0; i < 500 && pid && access(socket_path, F_OK); i++) {
         usleep(10000);
+        if (waitpid(pid, NULL, WNOHANG) == pid)
+            pid = 0;
+    }
     if (access(socket_path, F_OK)) {
-        nr_text = (size_t)read(log_fd, text, sizeof text - 1) % sizeof text;
-        die(text, ETIMEDOUT);
+        ssize_t n = read(log_fd, text, sizeof text - 1);
+        die(n > 0 ? text : "the daemon did not start", ECHILD);
     }
     return socket_path;
 }
@@ -58,7 +64,12 @@ static void take_line(const char *line, void (*offered)(page_number first, uint3
 {
     const char *first = strstr(line, " first=0x"), *pages = strstr(line, " pages=");
     bool is_offer = strstr(line, "event=offer"), is_probe = strstr(line, "event=probe");
-    if ((is_offer || is_probe) && first)
+    const char *sum = strstr(line, " offered="), *returned = strstr(line, " returned=");
+    if (strstr(line, "event=session_end") && sum && returned) {
+        nr_offered = strtoull(sum + 9, NULL, 10);
+        nr_returned = strtoull(returned + 10, NULL, 10);
+        has_ended = true;
+    } else if ((is_offer || is_probe) && first)
         offered(strtoull(first + 9, NULL, 16), pages ? (uint32_t)strtoul(pages + 7, NULL, 10) : 1);
     else if (strstr(line, "error=") || !strstr(line, "event="))
         fprintf(stderr, "half_hot: the daemon says: %s\n", line);
@@ -80,11 +91,32 @@ void daemon_poll(void (*offered)(page_number first, uint32_t nr_pages))
     }
 }
 
+static void ignore(page_number first, uint32_t nr_pages)
+{
+    (void)first;
+    (void)nr_pages;
+}
+
+bool daemon_sum(uint64_t *ret_nr_offered, uint64_t *ret_nr_returned)
+{
+    for (int i = 0; i < 200 && !has_ended; i++) {
+        daemon_poll(ignore);
+        usleep(10000);
+    }
+    *ret_nr_offered = nr_offered;
+    *ret_nr_returned = nr_returned;
+    return has_ended;
+}
+
 void daemon_end(void)
 {
-    kill(pid, SIGTERM);
-    (void)waitpid(pid, NULL, 0);
+    if (!socket_path[0])
+        return;
+    if (pid > 0 && kill(pid, SIGTERM) == 0)
+        (void)waitpid(pid, NULL, 0);
+    pid = 0;
     (void)unlink(socket_path);
     (void)rmdir(directory);
     close(log_fd);
+    socket_path[0] = 0;
 }
