@@ -1,12 +1,14 @@
-/* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A zone is
- * a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst before say how much
- * of what was out was wanted, and only a zone of which more than half was comes back as a whole. The first page
- * that is out is left out, in both halves: the fault of one tells that the burst has come, and if not both
- * fault, the next burst is left to demand, to learn anew what it wants. If none comes, the zone's pages count as
- * wasted, and the rhythm has to be learned again.
+/* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A
+ * zone is a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst
+ * before say how much of what was out was wanted, and only a zone of which more than half was comes
+ * back as a whole. The first page that is out is left out, in both halves: the fault of one tells
+ * that the burst has come, and if not both fault, the next burst is left to demand, to learn anew
+ * what it wants. If none comes, the zone's pages count as wasted, and the rhythm has to be learned
+ * again.
  *
- * How much earlier to begin: the rhythm's own spread (policy/rhythm.h), and the time that all zones which are
- * due soon need together. Zones are looked at a few at a time, and only when the first of them is due. */
+ * How much earlier to begin: the rhythm's own spread (policy/rhythm.h), and the time that all zones
+ * which are due soon need together. Zones are looked at a few at a time, and only when the first of
+ * them is due. */
 #include "client/prefetch.h"
 
 #include "base/clock.h"
