@@ -60,13 +60,15 @@ static size_t region_bytes_without_table(void)
 
 /* A zone for each leaf of the table. */
 #define TABLE_BYTES_PER_ZONE_BYTE 32u
-_Static_assert(sizeof(struct zone) * TABLE_BYTES_PER_ZONE_BYTE <= sizeof(struct page_leaf), "a zone for each leaf");
+_Static_assert(sizeof(struct zone) * TABLE_BYTES_PER_ZONE_BYTE <= sizeof(struct page_leaf),
+               "a zone for each leaf");
 
 /* As much of a table as the address-space limit allows. */
 static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
 {
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
-        size_t bytes = page_round_up(region_bytes_without_table() + table + table / TABLE_BYTES_PER_ZONE_BYTE);
+        size_t zones = table / TABLE_BYTES_PER_ZONE_BYTE;
+        size_t bytes = page_round_up(region_bytes_without_table() + table + zones);
         void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (m == MAP_FAILED)
@@ -167,6 +169,7 @@ static int own_descriptors(struct agent *a, struct porter *porter)
         return -errno;
     a->porter = porter;
     porter->agent_others_fd = a->others_fd;
+    headroom_open(&a->prefetch.headroom, "/proc/self/cgroup", "/sys/fs/cgroup");
     int r = agent_listen(a, a->porter_bell_fd, OTHER_PORTER_BELL);
     if (r == 0)
         r = agent_listen(a, a->timer_fd, OTHER_TIMER);
@@ -267,6 +270,7 @@ static void close_descriptors(struct agent *a, struct porter *porter)
         if (fds[i] >= 0)
             close(fds[i]);
     maps_close(&a->pg.maps);
+    headroom_close(&a->prefetch.headroom);
 }
 
 static int boot(struct pp_pager *pp)

@@ -1,8 +1,9 @@
-/* prefetch.c - see prefetch.h. Windows become pages taken on, those decoded bytes, those runs that are
- * installed; each piece does a little of all three.
+/* prefetch.c - see prefetch.h. Windows become pages taken on, those decoded bytes, those runs that
+ * are installed; each piece does a little of all three.
  *
- * With two CPUs the pass and the agent run beside each other, and the porter decodes as well: what a page
- * costs then is what the slowest of the three needs for it (docs/prefetch.md has the figures). */
+ * With two CPUs the pass and the agent run beside each other, and the porter decodes as well: what
+ * a page costs then is what the slowest of the three needs for it (docs/prefetch.md has the
+ * figures). */
 #include "client/prefetch.h"
 
 #include <errno.h>
@@ -17,6 +18,11 @@
 #define WAITS_MAX 64u        /* looks for the helper's page, 1 us each, before we do it ourselves */
 #define CHANGING_MAX 16u     /* pieces that met an event, each after a look for it: then it is not worth it */
 #define STREAM_ENDS_NS NS_PER_S
+
+/* Where a cgroup's limit is reached the kernel kills: what nobody has asked for does not come that near. */
+#define ROOM_LEAST ((uint64_t)32 << 20)
+#define ROOM_PAGES_MAX 4096u /* 16 MiB before it is asked again, at 10 us */
+#define ROOM_PAUSE_NS (100 * NS_PER_MS)
 
 /* ---- windows of a stream */
 
@@ -148,15 +154,38 @@ static struct window *next_window(struct agent *a)
     return rhythms_window(a);
 }
 
+static bool has_room(struct prefetcher *f)
+{
+    if (f->room_pages)
+        return true;
+    uint64_t now = now_ns();
+    if (now < f->next_room_ns)
+        return false;
+    uint64_t bytes = headroom_bytes(&f->headroom, 2 * ROOM_LEAST);
+    if (bytes < ROOM_LEAST) {
+        f->next_room_ns = now + ROOM_PAUSE_NS;
+        return false;
+    }
+    uint64_t pages = bytes_to_pages(bytes / 4);
+    f->room_pages = pages < ROOM_PAGES_MAX ? (unsigned)pages : ROOM_PAGES_MAX;
+    return true;
+}
+
 /* 0: there is nothing more to take on now; 1: there may be; -EAGAIN. */
 static int take_on(struct agent *a, struct pp_pager *pp)
 {
     struct window *w = next_window(a);
     if (!w)
         return 0;
+    if (!has_room(&a->prefetch)) {
+        prefetch_forget(a);
+        return 0;
+    }
     unsigned budget = TAKE_PER_PIECE;
     uint32_t before = a->pg.ahead.tail;
     int r = window_take(a, w, &budget);
+    unsigned nr = TAKE_PER_PIECE - budget;
+    a->prefetch.room_pages -= nr < a->prefetch.room_pages ? nr : a->prefetch.room_pages;
     if (!window_has_work(w) || !budget)
         a->prefetch.turn++;
     if (a->pg.ahead.tail - before >= HELP_FROM)

@@ -1,6 +1,7 @@
-/* prefetch.h - the agent's part of bringing pages back before they are touched. policy/prefetch.h says which
- * pages a pass will want, policy/rhythm.h when a burst will begin; here it is done, in pieces of at most
- * 10 us between two looks for faults, after every fault that is there has been answered.
+/* prefetch.h - the agent's part of bringing pages back before they are touched. policy/prefetch.h
+ * says which pages a pass will want, policy/rhythm.h when a burst will begin; here it is done, in
+ * pieces of at most 10 us between two looks for faults, after every fault that is there has been
+ * answered.
  *
  * Contract: the agent's. */
 #ifndef CLIENT_PREFETCH_H
@@ -12,6 +13,7 @@
 #include "client/window.h"
 #include "policy/prefetch.h"
 #include "policy/rhythm.h"
+#include "sys/headroom.h"
 
 struct agent;
 struct pp_pager;
@@ -31,6 +33,8 @@ struct zone {
     uint32_t margin_ms;             /* ... give or take */
     uint16_t nr_out, nr_back;       /* of the last burst: out when it began, and brought back in it */
     bool is_expected;               /* brought back, or being so, for a burst that has not begun */
+    bool is_follower;               /* no page of it is left out: its leader's fault counts for it */
+    uint8_t nr_bursts;              /* it was brought back for, modulo 256 */
     struct window window;           /* is_expected */
 };
 
@@ -53,12 +57,15 @@ struct prefetcher {
     unsigned nr_waits;     /* for the helper, in a row */
     bool is_waited_for;    /* a fault has overtaken us: what is decoded is installed at once */
     uint64_t next_sweep_ns; /* for streams that have ended */
+    struct headroom headroom; /* opened at birth */
+    unsigned room_pages;      /* that may come back before it is asked again */
+    uint64_t next_room_ns;    /* too little: not asked before */
     struct rhythms rhythms;
 };
 
 void prefetch_init(struct prefetch *p);
-/* Learns from the faults just answered. True: the last was of a pass, so its thread is better left on a CPU
- * of its own. */
+/* Learns from the faults just answered. True: the last was of a pass, so its thread is better left
+ * on a CPU of its own. */
 bool prefetch_learn(struct agent *a);
 /* One piece of work. True: there is more. */
 bool prefetch_piece(struct agent *a, struct pp_pager *pp);

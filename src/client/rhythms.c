@@ -1,12 +1,12 @@
-/* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A zone is
- * a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst before say how much
- * of what was out was wanted, and only a zone of which more than half was comes back as a whole. The first page
- * that is out is left out, in both halves: the fault of one tells that the burst has come, and if not both
- * fault, the next burst is left to demand, to learn anew what it wants. If none comes, the zone's pages count as
- * wasted, and the rhythm has to be learned again.
+/* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A zone
+ * is a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst before say
+ * how much of what was out was wanted, and only a zone of which more than half was comes back as a
+ * whole. A page that is out is left out, and its fault tells that the burst has come; if it does not
+ * come, the zone's pages count as wasted, and the rhythm has to be learned again.
  *
- * How much earlier to begin: the rhythm's own spread (policy/rhythm.h), and the time that all zones which are
- * due soon need together. Zones are looked at a few at a time, and only when the first of them is due. */
+ * How much earlier to begin: the rhythm's own spread (policy/rhythm.h), and the time that all zones
+ * which are due soon need together. Zones are looked at a few at a time, and only when the first of
+ * them is due. */
 #include "client/prefetch.h"
 
 #include "base/clock.h"
@@ -17,6 +17,8 @@
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
 #define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
 #define PAUSE_MIN_MS 20u
+#define GROUP_ZONES 4u /* 8 MiB, if they lie together, as leaves of memory that left in order do */
+#define CHECK_EVERY 4u /* bursts, after which each zone says again how much of it is wanted */
 
 uint32_t rhythms_now_ms(void)
 {
@@ -57,27 +59,54 @@ static void look_within(struct rhythms *r, uint32_t in_ms)
 
 /* ---- what faults tell */
 
+/* The burst that the zone was brought back for has come. */
+static void on_expected(struct agent *a, struct zone *z)
+{
+    uint32_t at = z->window.at;
+    z->is_expected = false;
+    (void)window_passed(a, &z->window, z->window.nr);
+    z->window.at = at; /* it came early: what is still to come back goes on, and is not told of */
+    rhythm_on_hit(&z->rhythm);
+}
+
+static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
+{
+    if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
+        z->nr_out = (uint16_t)nr_out; /* 513 at most */
+        z->nr_back = 0;
+        look_within(&a->prefetch.rhythms, LOOK_EVERY_MS);
+    }
+    z->nr_back = count_up(z->nr_back, 1);
+}
+
+static void call_followers(struct agent *a, const struct zone *leader)
+{
+    struct rhythms *r = &a->prefetch.rhythms;
+    uint32_t first = (uint32_t)(leader - r->zones);
+    for (uint32_t i = first + 1; i < first + GROUP_ZONES && i < a->pg.table.nr_leaves; i++) {
+        struct zone *z = &r->zones[i];
+        if (!z->is_expected || !z->is_follower)
+            continue;
+        on_expected(a, z);
+        on_touch(a, z, 0);
+    }
+}
+
 bool rhythms_on_fault(struct agent *a, page_number page)
 {
     struct page_leaf *leaf;
     struct zone *z = zone_of(a, page, &leaf);
     if (!z)
         return false;
-    bool was_expected = z->is_expected;
-    if (was_expected) {
-        uint32_t at = z->window.at;
-        z->is_expected = false;
-        (void)window_passed(a, &z->window, z->window.nr);
-        z->window.at = at; /* it came early: what is still to come back goes on, and is not told of */
-        rhythm_on_hit(&z->rhythm);
+    if (!z->is_expected) {
+        on_touch(a, z, leaf->nr_out + 1);
+        return false;
     }
-    if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
-        z->nr_out = was_expected ? (uint16_t)z->window.nr_left_out : count_up((uint16_t)leaf->nr_out, 1);
-        z->nr_back = 0;
-        look_within(&a->prefetch.rhythms, LOOK_EVERY_MS);
-    }
-    z->nr_back = count_up(z->nr_back, 1);
-    return was_expected;
+    on_expected(a, z);
+    on_touch(a, z, z->window.nr_left_out);
+    if ((z - a->prefetch.rhythms.zones) % GROUP_ZONES == 0)
+        call_followers(a, z);
+    return true;
 }
 
 void rhythms_on_used(struct agent *a, page_number page, unsigned nr)
@@ -121,6 +150,21 @@ static void note_soon(struct rhythms *r, uint32_t ready_ms, uint32_t now_ms, uns
         r->nr_soon += nr_pages;
 }
 
+/* The fault of a page that is left out costs what many pages of a burst do. So mostly the first zone of a
+ * group leaves one out for all that are due with it; now and then each leaves out two. */
+static void leave_out(struct rhythms *r, struct zone *z)
+{
+    const struct zone *leader = &r->zones[(z - r->zones) / GROUP_ZONES * GROUP_ZONES];
+    bool is_check = ++z->nr_bursts % CHECK_EVERY == 0;
+    int32_t apart_ms = (int32_t)(z->expected_ms - leader->expected_ms);
+    bool is_with = apart_ms <= (int32_t)z->margin_ms && -apart_ms <= (int32_t)z->margin_ms;
+    z->is_follower = z != leader && leader->is_expected && is_with && !is_check;
+    if (z->is_follower)
+        z->window.leave_from = LEAF_PAGES;
+    else if (is_check)
+        z->window.leave_every = LEAF_PAGES / 2;
+}
+
 /* True: it is to come back now. */
 static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *leaf, uint32_t now_ms)
 {
@@ -144,7 +188,7 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
     z->expected_ms = begin_ms;
     z->margin_ms = margin_ms;
     window_begin(&z->window, leaf->first, 1, LEAF_PAGES);
-    z->window.leave_every = LEAF_PAGES / 2;
+    leave_out(r, z);
     stats_add(a->pg.stats, STAT_prefetch_bursts, 1);
     return true;
 }

@@ -359,7 +359,8 @@ static void try_join(void)
     if (pager_unstage(&pager, 4))
         return;
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
-        if (pager.stores[i].bytes && !pager.store_pages[i] && !pager_ahead_reads(&pager, pager.stores[i].bytes)) {
+        if (pager.stores[i].bytes && !pager.store_pages[i] &&
+            !pager_ahead_reads(&pager, pager.stores[i].bytes)) {
             pager.stores[i] = (struct store_map){ 0 };
             memset(world.stores[i].bytes, 0xa5, sizeof world.stores[i].bytes);
         }

@@ -1,5 +1,5 @@
-/* ahead.c - see ahead.h. Per page that is stored: a look at the table when it is taken on and when it is
- * installed (0.1 us), decoding (1 to 2 us), its part of a COPY of 16 (0.5 us). */
+/* ahead.c - see ahead.h. Per page that is stored: a look at the table when it is taken on and when
+ * it is installed (0.1 us), decoding (1 to 2 us), its part of a COPY of 16 (0.5 us). */
 #include "pager/ahead.h"
 
 #include <errno.h>
@@ -114,8 +114,8 @@ static bool let_go(struct ahead_slot *slot)
     return true;
 }
 
-/* How many slots from the oldest on are decoded, neighbours in memory and in buffers, and still what a
- * touch would get. *ret_is_whole: more would not make it longer. */
+/* How many slots from the oldest on are decoded, neighbours in memory and in buffers, and still
+ * what a touch would get. *ret_is_whole: more would not make it longer. */
 static unsigned ready_run(struct pager *pg, bool *ret_is_whole)
 {
     struct ahead *h = &pg->ahead;
@@ -154,8 +154,8 @@ static void note_back(struct pager *pg, unsigned nr)
     stats_add(pg->stats, STAT_prefetch_pages, nr);
 }
 
-/* One COPY. What it did not install keeps its state: a place is given up only for a page that the kernel
- * has counted. */
+/* One COPY. What it did not install keeps its state: a place is given up only for a page that the
+ * kernel has counted. */
 static int install_run(struct pager *pg, unsigned nr)
 {
     struct ahead *h = &pg->ahead;

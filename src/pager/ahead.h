@@ -24,7 +24,8 @@
 #include "base/pagesize.h"
 #include "store/reader.h"
 
-/* Two runs: one is decoded while the other is installed. 128 KiB, which fits into a CPU's second cache. */
+/* Two runs: one is decoded while the other is installed. 128 KiB, which fits into a CPU's second
+ * cache. */
 #define AHEAD_SLOTS 32u
 #define AHEAD_RUN 16u
 
@@ -58,7 +59,8 @@ static inline unsigned char *ahead_buffer(struct ahead *h, uint32_t slot)
     return h->buffers + pages_to_bytes(slot % AHEAD_SLOTS);
 }
 
-/* Decodes the next page that is wanted. False: there is none. The helper's; it may be any one thread. */
+/* Decodes the next page that is wanted. False: there is none. The helper's; it may be any one
+ * thread. */
 bool ahead_help(struct ahead *h);
 /* Is there anything for the helper? */
 bool ahead_has_work(const struct ahead *h);

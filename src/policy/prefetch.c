@@ -31,8 +31,8 @@ static int64_t magnitude(int64_t d)
 
 /* ---- which stream a fault belongs to */
 
-/* How many places the fault is ahead of the stream's last one, negative: behind; INT64_MAX: it is none of
- * its places, or too far off. */
+/* How many places the fault is ahead of the stream's last one, negative: behind; INT64_MAX: it is
+ * none of its places, or too far off. */
 static int64_t places_ahead(const struct prefetch_stream *s, page_number page)
 {
     int64_t d = distance(s->last, page);

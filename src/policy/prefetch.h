@@ -1,21 +1,21 @@
-/* prefetch.h - which pages a pass over memory will want next. Faults in, windows out; no clock, no I/O. It
- * does not know what is out: a window is a number of places in a row, and the caller skips those that
- * are there.
+/* prefetch.h - which pages a pass over memory will want next. Faults in, windows out; no clock, no
+ * I/O. It does not know what is out: a window is a number of places in a row, and the caller skips
+ * those that are there.
  *
- * A *stream* is a pass in one direction, by one thread or by several that follow each other. Its faults
- * are known by where they lie, so that threads which each sweep a part of their own, or one that copies
- * from here to there, are several streams. A fault that fits none trains a stream of its own: the trend is
- * a majority vote over its last differences (Leap, Al Maruf and Chowdhury, USENIX ATC 2020), or three short
- * steps in one direction, where what lies between is there. A random touch finds no trend and is never
- * followed by anything.
+ * A *stream* is a pass in one direction, by one thread or by several that follow each other. Its
+ * faults are known by where they lie, so that threads which each sweep a part of their own, or one
+ * that copies from here to there, are several streams. A fault that fits none trains a stream of
+ * its own: the trend is a majority vote over its last differences (Leap, Al Maruf and Chowdhury,
+ * USENIX ATC 2020), or three short steps in one direction, where what lies between is there. A
+ * random touch finds no trend and is never followed by anything.
  *
- * A stream goes on like the kernel's readahead: the caller leaves one page of each window out, and its
- * fault says that the window is wanted. Then the window doubles, up to PREFETCH_WINDOW_MAX, and the next
- * is planned while the last half of this one lies ahead. So there is one fault a window, and what is
- * restored in vain when a pass ends is less than two windows.
+ * A stream goes on like the kernel's readahead: the caller leaves one page of each window out, and
+ * its fault says that the window is wanted. Then the window doubles, up to PREFETCH_WINDOW_MAX, and
+ * the next is planned while the last half of this one lies ahead. So there is one fault a window,
+ * and what is restored in vain when a pass ends is less than two windows.
  *
- * Whether it pays is learned: each hit earns credit, each stream that ended with more planned than passed
- * costs some. Without credit only every PREFETCH_PROBE-th trend is followed.
+ * Whether it pays is learned: each hit earns credit, each stream that ended with more planned than
+ * passed costs some. Without credit only every PREFETCH_PROBE-th trend is followed.
  *
  * Contract: one thread. */
 #ifndef POLICY_PREFETCH_H
@@ -30,8 +30,8 @@
 #define PREFETCH_STREAMS 16u
 #define PREFETCH_HISTORY 4u
 #define PREFETCH_WINDOW_MIN 8u
-/* A fault costs its thread 10 to 20 us with two switches, a page restored ahead 2 to 3 us of the agent: at 128 pages the
- * fault is 5 %, and more would only be wasted more when a pass ends. */
+/* A fault costs its thread 10 to 20 us with two switches, a page restored ahead 2 to 3 us of the
+ * agent: at 128 pages the fault is 5 %, and more would only be wasted more when a pass ends. */
 #define PREFETCH_WINDOW_MAX 128u
 #define PREFETCH_STRIDE_MAX 64 /* pages; further apart they are places, not a pass */
 #define PREFETCH_CREDIT_FIRST 8u

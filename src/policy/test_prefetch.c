@@ -1,7 +1,8 @@
-/* What each kind of pass gets restored ahead. Method: sequences of touches over a world in which every page
- * is out at first. A touch of a page that is out is a fault, which brings it back and is fed to the policy; the
- * windows it answers with are brought back at once, but for the page in the middle of each, as the agent
- * leaves one out. Counted are faults, and pages restored that nobody touched. */
+/* What each kind of pass gets restored ahead. Method: sequences of touches over a world in which
+ * every page is out at first. A touch of a page that is out is a fault, which brings it back and is
+ * fed to the policy; the windows it answers with are brought back at once, but for the page in the
+ * middle of each, as the agent leaves one out. Counted are faults, and pages restored that nobody
+ * touched. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,8 +1,9 @@
-/* prefetch - pages that come back ahead of a pass have their newest bytes, whatever other threads do to
- * them meanwhile. Method: everything is out; a thread passes in order, and how many pages came back ahead
- * is counted. Then passes up and down run over memory of which every other block belongs to threads that
- * write, discard, replace and move it, while a daemon offers all of it all the time and overwrites at
- * once what is given up: windows are full of pages that change under them. Expected versions lie outside. */
+/* prefetch - pages that come back ahead of a pass have their newest bytes, whatever other threads
+ * do to them meanwhile. Method: everything is out; a thread passes in order, and how many pages
+ * came back ahead is counted. Then passes up and down run over memory of which every other block
+ * belongs to threads that write, discard, replace and move it, while a daemon offers all of it all
+ * the time and overwrites at once what is given up: windows are full of pages that change under
+ * them. Expected versions lie outside. */
 #include "rogue.h"
 
 #include <pthread.h>

@@ -1,8 +1,9 @@
-/* rhythm - memory that is used in a regular rhythm is back before its next burst, and only then. Method: bursts
- * a second apart, each a pass over all pages, after which all is taken out and nothing more offered. Before
- * each burst it is asked of pagemap how much is there. Then a burst does not come: what was brought back for
- * it counts as wasted, and there is no next time. No speed is asked for, only that it happens within a number
- * of bursts: on a busy machine the first may not come in time. */
+/* rhythm - memory that is used in a regular rhythm is back before its next burst, and only then.
+ * Method: bursts a second apart, each a pass over all pages, after which all is taken out and
+ * nothing more offered. Before each burst it is asked of pagemap how much is there. Then a burst
+ * does not come: what was brought back for it counts as wasted, and there is no next time. No speed
+ * is asked for, only that it happens within a number of bursts: on a busy machine the first may not
+ * come in time. */
 #include "rogue.h"
 
 #define NR 2048u /* 8 MiB: four zones */

@@ -1,7 +1,7 @@
-/* Pages that the agent wants decoded and a helper decodes: slot by slot both claim what comes next, and what
- * is decoded is read by the agent, whoever did it; dropped slots are used again. Method: the real
- * ahead.c, table and store reader over a store in plain memory whose pages are one word repeated; in place of the
- * kernel's COPY the agent compares each buffer with its word. */
+/* Pages that the agent wants decoded and a helper decodes: slot by slot both claim what comes next,
+ * and what is decoded is read by the agent, whoever did it; dropped slots are used again. Method:
+ * the real ahead.c, table and store reader over a store in plain memory whose pages are one word
+ * repeated; in place of the kernel's COPY the agent compares each buffer with its word. */
 #include "tsan.h"
 
 #include <sched.h>
@@ -44,7 +44,8 @@ static void fill(unsigned char *page, uint64_t word)
 static void store_pages(void)
 {
     size_t bytes = page_table_bytes(8 * LEAF_PAGES);
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(memory != MAP_FAILED);
     page_table_init(&pager.table, memory, bytes);
     pager.stats = &stats;
