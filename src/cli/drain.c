@@ -86,6 +86,17 @@ static int check_room(pid_t pid)
     return complain_of_room(pid, out, (double)group.room_bytes, group.path, "raise its memory limit");
 }
 
+static void print_drained(pid_t pid, const struct msg_order_done *done)
+{
+    char size[16];
+    uint64_t nr_back = done->nr_before > done->nr_after ? done->nr_before - done->nr_after : 0;
+    printf("process %d: %s is back; nothing leaves until drain --resume %d\n", (int)pid,
+           figures_size((double)pages_to_bytes(nr_back), size, sizeof size), (int)pid);
+    if (done->nr_after) /* --evict-by pageout: the kernel brings those back when they are touched */
+        printf("process %d: %s stays in the kernel's swap\n", (int)pid,
+               figures_size((double)pages_to_bytes(done->nr_after), size, sizeof size));
+}
+
 static int run(int argc, char **argv)
 {
     int code, first = cli_parse(&cli_drain, table, argc, argv, &code);
@@ -101,12 +112,10 @@ static int run(int argc, char **argv)
         code = hand_ask(settings.socket_path, &order, &done);
     if (code)
         return code;
-    char size[16];
     if (settings.must_resume)
         printf("process %d: what is cold leaves again\n", (int)order.pid);
     else
-        printf("process %d: %s is back; nothing leaves until drain --resume %d\n", (int)order.pid,
-               figures_size((double)pages_to_bytes(done.nr_before), size, sizeof size), (int)order.pid);
+        print_drained(order.pid, &done);
     return fflush(stdout) ? EX_OSERR : 0;
 }
 
