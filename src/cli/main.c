@@ -88,6 +88,20 @@ static double number(const cJSON *o, const char *name)
     return cJSON_IsNumber(n) ? n->valuedouble : 0;
 }
 
+/* One line for each way in which pages of the session are kept. */
+static void print_tiers(const cJSON *session)
+{
+    const cJSON *t;
+    cJSON_ArrayForEach(t, cJSON_GetObjectItemCaseSensitive(session, "tiers"))
+    {
+        double in = number(t, "bytes_in") / (1 << 20), held = number(t, "held_bytes") / (1 << 20);
+        if (in > 0)
+            printf("%8s   %-14s %10s %6.0f MiB %6.1f MiB %9.2fx\n", "",
+                   cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(t, "name")), "", in, held,
+                   held > 0 ? in / held : 0);
+    }
+}
+
 static void print_table(const char *json)
 {
     cJSON *root = cJSON_Parse(json);
@@ -107,6 +121,7 @@ static void print_table(const char *json)
                cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(s, "name")),
                number(s, "pages_watched") / 256, out, held, held > 0 ? out / held : 0,
                number(s, "faults_missing"), number(s, "fault_missing_ns_p99") / 1000);
+        print_tiers(s);
     }
     cJSON_Delete(root);
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/compress.h"
+
 void report_sum(const struct session *s, struct stats_block *ret_sum)
 {
     memset(ret_sum, 0, sizeof *ret_sum);
@@ -58,6 +60,34 @@ static void add(cJSON *object, const char *name, uint64_t value)
     cJSON_AddNumberToObject(object, name, (double)value);
 }
 
+static void add_tier(cJSON *tiers, const char *name, uint64_t pages, uint64_t payload, uint64_t held)
+{
+    cJSON *o = cJSON_CreateObject();
+    if (!o)
+        return;
+    cJSON_AddStringToObject(o, "name", name);
+    add(o, "pages", pages);
+    add(o, "bytes_in", pages * PAGE_BYTES);
+    add(o, "payload_bytes", payload);
+    add(o, "held_bytes", held); /* slots; what lies between and around them is in store_held_bytes only */
+    cJSON_AddItemToArray(tiers, o);
+}
+
+/* Same-filled pages without a place are known to the client only. */
+static cJSON *tiers_json(const struct session *s, const struct stats_block *sum)
+{
+    cJSON *tiers = cJSON_CreateArray();
+    if (!tiers)
+        return NULL;
+    uint64_t groups = atomic_load(&s->nr_groups), blobs = atomic_load(&s->nr_blobs);
+    uint64_t group_payload = atomic_load(&s->group_payload_bytes), payload = atomic_load(&s->payload_bytes);
+    uint64_t group_slots = atomic_load(&s->group_slot_bytes), slots = atomic_load(&s->slot_bytes);
+    add_tier(tiers, "same", stats_get(sum, STAT_pages_zero) + stats_get(sum, STAT_pages_same), 0, 0);
+    add_tier(tiers, "lz4", blobs - groups, payload - group_payload, slots - group_slots);
+    add_tier(tiers, "zstd", atomic_load(&s->nr_group_pages), group_payload, group_slots);
+    return tiers;
+}
+
 static cJSON *session_json(const struct session *s)
 {
     cJSON *o = cJSON_CreateObject();
@@ -84,6 +114,7 @@ static cJSON *session_json(const struct session *s)
     add(o, "bad_drops", atomic_load(&s->nr_bad_drops));
     struct stats_block sum;
     report_sum(s, &sum);
+    cJSON_AddItemToObject(o, "tiers", tiers_json(s, &sum));
     for (size_t i = 0; i < stats_export_count(); i++)
         add(o, stats_export_name(i), stats_export_value(&sum, i));
     return o;
@@ -105,6 +136,10 @@ char *report_json(const struct session *sessions, const struct config *config, c
     cJSON_AddStringToObject(root, "evict_by", config_evict_by_name(config));
     add(root, "cold_age_ms", config->cold_age_ms);
     add(root, "store_cap_bytes", config->store_cap_bytes);
+    add(root, "store_cap_total_bytes", config->store_cap_total_bytes);
+    add(root, "store_held_total_bytes", compress_held_bytes());
+    cJSON_AddStringToObject(root, "tiers", config_tiers_name(config));
+    add(root, "squeeze_age_ms", config->squeeze_age_ms);
     add(root, "reclaim_rate_bytes_per_s", config->reclaim_rate);
     cJSON_AddItemToObject(root, "sessions", list);
     for (const struct session *s = sessions; s; s = s->next)
