@@ -17,7 +17,9 @@
 #define LEAVES_PER_PIECE 4u
 #define ASKS_PER_PIECE 8u
 #define OLD_LAPS 5u     /* what the fifth lap meets has been stored for four times the time between two */
-#define GROUP_AHEAD 64u /* pages looked at for the others of a group: they were neighbours when it was made */
+
+#define GROUP_AHEAD 64u /* pages looked at for the others of a group: they were neighbours when it was made; ... */
+#define HALF_AHEAD 8u   /* ... and on each side, only to see whether half of them are gone */
 
 /* What a group must take now to be asked for in the first pass, the second, ...: the more it takes, the more there
  * is to gain. On real heaps the first quarter of the groups then brings 28-31 % of all that is gained, 24-28 %
@@ -96,9 +98,33 @@ static bool is_leaving(const struct pager *pg, locator place)
     return atomic_load_explicit(&pg->leaving[slab % STORE_LEAVING_NR], memory_order_relaxed) == slab + 1;
 }
 
-static bool is_old(const struct page *p)
+/* A group of which half has come back takes as much as before: what is left of it joins another. */
+static bool is_of_half_group(const struct page_leaf *leaf, unsigned at)
 {
-    return p->age >= OLD_LAPS && p->age != PAGE_AGE_DENSE && locator_kind_of(p->where) == LOCATOR_LZ4;
+    unsigned first = at > HALF_AHEAD ? at - HALF_AHEAD : 0;
+    unsigned end = at + HALF_AHEAD < LEAF_PAGES ? at + HALF_AHEAD : LEAF_PAGES, nr = 0;
+    locator group = locator_of_group(leaf->pages[at].where);
+    for (unsigned i = first; i < end && nr <= LOCATOR_GROUP_PAGES / 2; i++)
+        nr += leaf->pages[i].state == PAGE_STORED && locator_kind_of(leaf->pages[i].where) == LOCATOR_ZSTD &&
+              locator_of_group(leaf->pages[i].where) == group;
+    return nr <= LOCATOR_GROUP_PAGES / 2;
+}
+
+/* Has it been stored for long, in a way that could be denser? */
+static bool may_be_denser(const struct page_leaf *leaf, unsigned at)
+{
+    const struct page *p = &leaf->pages[at];
+    if (p->age < OLD_LAPS || p->age == PAGE_AGE_DENSE)
+        return false;
+    enum locator_kind kind = locator_kind_of(p->where);
+    return kind == LOCATOR_LZ4 || (kind == LOCATOR_ZSTD && is_of_half_group(leaf, at));
+}
+
+/* What it takes now, about. */
+static uint32_t bytes_of(const struct page *p)
+{
+    uint32_t bytes = (uint32_t)locator_size(p->where);
+    return locator_kind_of(p->where) == LOCATOR_ZSTD ? bytes / 2 : bytes;
 }
 
 /* All of a group go together; a blob of one page goes alone. */
@@ -152,10 +178,10 @@ static bool look_at_leaf(struct pager *pg, struct page_leaf *leaf, unsigned *nr_
             --*nr_asks;
             continue;
         }
-        if (!lap->may_group || !is_old(p))
+        if (!lap->may_group || !may_be_denser(leaf, i))
             continue;
         g.at[g.nr++] = i;
-        g.bytes += (uint32_t)locator_size(p->where);
+        g.bytes += bytes_of(p);
         if (g.nr < LOCATOR_GROUP_PAGES)
             continue;
         if (is_its_turn(lap, &g)) {

@@ -472,7 +472,7 @@ static void answer_squeeze(struct session *s, const struct squeeze_entry *ask)
         memcpy(e.places, ask->places, sizeof e.places);
     if (how == ROGUE_SQUEEZE_HOLD) {
         s->squeezed_held[s->nr_squeezed_held++] = e;
-        orders->nr_squeezed_held++;
+        orders->nr_squeezed_held += ask->nr;
         return;
     }
     (void)ring_put(&s->squeezed, &e);
@@ -486,8 +486,8 @@ static void take_squeezes(struct session *s)
         for (uint32_t i = 0; i < s->nr_squeezed_held; i++)
             (void)ring_put(&s->squeezed, &s->squeezed_held[i]);
         any |= s->nr_squeezed_held != 0;
-        orders->nr_squeezed_held -= s->nr_squeezed_held;
         s->nr_squeezed_held = 0;
+        orders->nr_squeezed_held = 0; /* one client holds some at a time */
     }
     while (ring_take(&s->squeeze, &ask) == 1) {
         orders->nr_asked++;
