@@ -77,6 +77,8 @@ static bool take_answers(struct agent *a, struct pp_pager *pp)
         if (r)
             break;
     }
+    if (r == 0 && !squeeze_answers(a, &any))
+        r = -EPROTO;
     uint32_t broken = atomic_load_explicit(&pp->porter->broken, memory_order_acquire);
     if (r < 0 || broken == a->session_number)
         session_lost(a, pp, "the daemon broke the protocol");
@@ -437,6 +439,8 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
         stats_set(st, STAT_pages_tracked_peak, nr_tracked);
     stats_set(st, STAT_pages_staged, a->pg.nr_staged);
     stats_set(st, STAT_pages_stored, a->pg.nr_stored);
+    stats_set(st, STAT_pages_same, a->pg.nr_same);
+    stats_set(st, STAT_pages_squeezed, a->pg.nr_squeezed);
     stats_set(st, STAT_pages_zero, a->pg.nr_zero);
     stats_set(st, STAT_pages_paged_out, a->pg.nr_paged_out);
     stats_set(st, STAT_table_bytes, page_table_used_bytes(&a->pg.table));
@@ -512,6 +516,8 @@ static void tick(struct agent *a, struct pp_pager *pp)
         a->tick_ns = NS_PER_MS;
     if (a->tick_ns > TICK_MAX_NS || !a->is_joined)
         a->tick_ns = a->is_joined ? TICK_MAX_NS : JOIN_TICK_NS;
+    if (a->session.squeeze_age_ns && a->tick_ns > a->session.squeeze_age_ns / 4 && a->is_joined)
+        a->tick_ns = a->session.squeeze_age_ns / 4 + 1; /* a lap begins when we are awake */
     a->next_tick_ns = now + a->tick_ns;
     uint64_t alarm_ns = a->pg.nr_paged_out ? returns_pause_ns(a) : a->tick_ns;
     uint64_t pause_ns = prefetch_pause_ns(a);
@@ -629,6 +635,8 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         is_busy |= returns_piece(a);
         is_busy |= prefetch_piece(a, pp);
         is_busy |= evict_piece(a, pp);
+        if (!is_busy)
+            is_busy = squeeze_piece(a);
         tell_given_up(a);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
         sleep_ring_porter(a, pp, is_busy);

@@ -128,6 +128,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     pg->stats = &pp->agent_stats;
     pg->on_unwatched = agent_on_unwatched;
     pg->on_feedback = agent_on_feedback;
+    pg->on_squeeze = agent_on_squeeze;
     pg->context = a;
     pg->store_now = -1;
     pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;

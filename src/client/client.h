@@ -50,8 +50,9 @@ struct session {
     int store_fd, device_fd;
     int daemon_bell, agent_bell, porter_bell; /* eventfds */
     struct session_memory *memory;
-    struct ring stored, given_up, candidates, feedback; /* the agent's ends */
+    struct ring stored, given_up, candidates, feedback, squeeze, squeezed; /* the agent's ends */
     uint64_t cold_age_ns;
+    uint64_t squeeze_age_ns; /* 0: no second tier */
     bool is_dry_run;
     bool is_pageout; /* evict by MADV_PAGEOUT */
     bool needs_resync; /* a range message did not fit: send all of them again */
@@ -123,6 +124,8 @@ struct agent {
     int command_result;
     bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
+    uint64_t next_lap_ns;             /* over all that is stored, for its age and what to squeeze */
+    uint32_t leaving_round;           /* of session memory, when the last lap began */
     uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
         last_limits_ns;
     unsigned nr_spins;
@@ -192,6 +195,11 @@ bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
 /* The same of nr neighbours; a hint that may be lost. */
 void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr);
 void agent_publish_stats(struct agent *a, struct pp_pager *pp);
+
+/* squeeze.c; the agent's */
+bool squeeze_answers(struct agent *a, bool *ret_any); /* false: the daemon broke the protocol */
+bool squeeze_piece(struct agent *a); /* when nothing else is to do. True: there is more */
+bool agent_on_squeeze(void *agent, const struct squeeze_entry *entry);
 
 /* session.c; the agent's */
 void session_clear(struct session *s);

@@ -122,6 +122,9 @@ static void bind_rings(struct agent *a, struct porter *porter)
               sizeof(struct candidate_entry));
     ring_init(&s->feedback, &m->feedback, m->feedback_entries, RING_FEEDBACK_NR,
               sizeof(struct feedback_entry));
+    ring_init(&s->squeeze, &m->squeeze, m->squeeze_entries, SQUEEZES_NR, sizeof(struct squeeze_entry));
+    ring_init(&s->squeezed, &m->squeezed, m->squeezed_entries, SQUEEZES_NR,
+              sizeof(struct squeezed_entry));
 
     uint32_t number = ++a->session_number;
     struct porter_session *ps = &porter->sessions[number & 1];
@@ -155,6 +158,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     fds->nr = 0;
     s->cold_age_ns = w->cold_age_ms * NS_PER_MS;
     s->is_dry_run = w->dry_run != 0;
+    s->squeeze_age_ns = group_can_decode() ? w->squeeze_age_ms * NS_PER_MS : 0;
     s->is_pageout = w->features & WELCOME_EVICT_BY_PAGEOUT;
     a->prefetch.is_on = w->features & WELCOME_PREFETCH && !s->is_pageout;
     if (!a->prefetch.is_on)
@@ -169,6 +173,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
         if (s->memory && map) {
             a->pg.stores[store] = (struct store_map){ .bytes = map, .nr_bytes = w->store_bytes };
             a->pg.store_now = store;
+            store_scratch_forget(&a->pg.scratch); /* another map may have been there */
             r = 0;
         } else {
             if (map)
@@ -189,6 +194,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     }
     bind_rings(a, pp->porter);
     a->is_joined = true;
+    a->leaving_round = 0;
     stats_add(&pp->agent_stats, STAT_daemon_joins, 1);
     return 0;
 }
@@ -319,6 +325,7 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why)
     a->pg.store_now = -1;
     a->pg.nr_give_up = 0;
     a->pg.nr_give_back = 0;
+    pager_forget_squeezes(&a->pg);
     a->candidate.nr_pages = 0;
     a->is_held = a->order.is_running = false;
     a->next_old_store_ns = 0;

@@ -9,7 +9,8 @@
  * daemon that dies, is slow, lets bytes rot, or overwrites what is given up at once; ageing (moves
  * that are not counted); write scans; readers of our memory from outside (not beside ageing: a
  * zero page they leave hides an uncounted move); pages that are brought back ahead of touches, and a
- * helper that decodes them. A third as many walks again join daemons that say
+ * helper that decodes them; a daemon that is asked, all the time, to put what is stored elsewhere. A
+ * third as many walks again join daemons that say
  * pageout, in turns with others: what is said to have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
@@ -179,6 +180,9 @@ static bool on_feedback(void *context, enum feedback_kind kind, page_number page
     return true;
 }
 
+/* Of the one slab that there is: all of it is to be moved. */
+static const _Atomic uint32_t leaving[STORE_LEAVING_NR] = { 1 };
+
 static void join(void)
 {
     world.is_pageout = world.has_pageout && !one_in(3);
@@ -188,6 +192,8 @@ static void join(void)
             pager.stores[i] = (struct store_map){ .bytes = world.stores[i].bytes[0],
                                                   .nr_bytes = sizeof world.stores[i].bytes };
             pager.store_now = i;
+            store_scratch_forget(&pager.scratch);
+            pager.leaving = leaving;
             pager.session++;
             return;
         }
@@ -208,11 +214,15 @@ static void begin_walk(uint64_t seed)
     world.is_slow = one_in(3);
     world.has_bursts = one_in(2);
     world.has_prefetch = one_in(2);
+    world.has_moves = one_in(2);
+    world.moves_slowly = one_in(3);
+    world.tells_slowly = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
     world.has_pageout = has_pageout;
     begin_pager();
     pager.on_feedback = has_pageout ? on_feedback : NULL;
+    pager.on_squeeze = world.has_moves ? world_ask : NULL;
     pager.is_unlimited = one_in(2);
     join();
     for (unsigned i = 2; i < WORLD_PAGES - 4; i++) {
@@ -257,6 +267,35 @@ static void take_answers(void)
     }
     if (pager.store_now >= 0 && pager.nr_give_back)
         pager_give_back(&pager);
+    for (uint64_t nr = world.tells_slowly && !one_in(30) ? 0 : choose(5); nr && world.nr_squeezed && pager.store_now >= 0; nr--) {
+        struct squeezed_entry e = world.squeezed[0];
+        memmove(world.squeezed, world.squeezed + 1, --world.nr_squeezed * sizeof e);
+        if (pager_on_squeezed(&pager, &e))
+            walk_failed("an honest daemon's other place is taken for a lie");
+    }
+}
+
+static void lap_piece(void)
+{
+    if (!pager.lap.is_on)
+        pager_begin_lap(&pager, true, false);
+    (void)pager_lap(&pager);
+}
+
+/* Who has the bit is asked for, once: else it would stand for an answer that is not to come, or for two. */
+static void check_squeezing(void)
+{
+    for (unsigned i = 0; i < WORLD_PAGES && pager.store_now >= 0; i++) {
+        struct page_leaf *leaf;
+        const struct page *p = pager_page(&pager, WORLD_FIRST + i, &leaf);
+        if (!p || !p->is_squeezing || (int)p->store != pager.store_now)
+            continue;
+        unsigned nr = 0;
+        for (unsigned j = 0; j < SQUEEZES_NR; j++)
+            nr += pager.asked[j].nr && pager.asked[j].pages[0] == WORLD_FIRST + i;
+        if (nr != 1)
+            walk_failed("page %u is asked for %u times", i, nr);
+    }
 }
 
 static void tell_given_up(void)
@@ -349,6 +388,7 @@ static void lose_daemon(void)
     pager.store_now = -1;
     pager.nr_give_up = 0;
     pager.nr_give_back = 0;
+    pager_forget_squeezes(&pager);
     world.abandoned = pager.session;
     daemon_dies();
 }
@@ -403,6 +443,8 @@ static void agent_round(void)
             ahead_piece();
         if (one_in(2))
             evict_piece();
+        if (one_in(2) && pager.store_now >= 0)
+            lap_piece();
     }
     pager.nr_answered = 0;
     if (pager.nr_paged_out && one_in(2))
@@ -500,6 +542,7 @@ static void look_at_all(void)
 {
     if (world.has_pageout)
         check_paged_out();
+    check_squeezing();
     if (is_anything_unsettled())
         return;
     for (unsigned i = 0; i < WORLD_PAGES; i++)
@@ -547,7 +590,7 @@ static void bring_all_back(void)
 
 static void check_nothing_is_left(void)
 {
-    for (unsigned i = 0; i < QUIET_ROUNDS && (world.nr_raw || world.nr_answers || i < 100); i++) {
+    for (unsigned i = 0; i < QUIET_ROUNDS && (world.nr_raw || world.nr_answers || world.nr_asks || world.nr_squeezed || i < 100); i++) {
         if (pager.store_now < 0)
             daemon_dies();
         world_step();
@@ -614,6 +657,7 @@ static const enum mutant caught[] = {
     MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,       MUTANT_BELIEVE_PAGEOUT,
     MUTANT_MISS_RETURNS,        MUTANT_PREFETCH_GIVES_UP_EARLY,
     MUTANT_PREFETCH_INSTALLS_STALE,
+    MUTANT_SQUEEZE_IGNORES_BIT, MUTANT_SQUEEZE_ASKS_TWICE,     MUTANT_SQUEEZE_GIVES_UP_FIRST,
 };
 
 static bool is_of_pageout(enum mutant m)

@@ -15,12 +15,18 @@ enum choice { CHOICE_ON, CHOICE_OFF };
 /* How clients take pages out; by the order of --evict-by's words. */
 enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
 
+/* In what ways pages are kept; by the order of --tiers' words. */
+enum tiers { TIERS_LZ4_ZSTD, TIERS_LZ4 };
+
 struct config {
     const char *socket_path; /* NULL: the place for this user */
     const char *csv_path;    /* NULL: none */
     const char *config_path;
     uint64_t cold_age_ms;
     uint64_t store_cap_bytes; /* of each session */
+    uint64_t store_cap_total_bytes; /* of all sessions together */
+    uint64_t squeeze_age_ms;  /* what has been stored for so long is put into groups */
+    unsigned tiers;           /* enum tiers */
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
@@ -34,6 +40,7 @@ struct config {
 /* Fills ret from file and command line. 0, or the exit code after saying why on stderr. */
 int config_read(int argc, char **argv, struct config *ret);
 /* "move" or "pageout". */
+const char *config_tiers_name(const struct config *c);
 const char *config_evict_by_name(const struct config *c);
 void config_print_help(void);
 

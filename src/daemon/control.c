@@ -658,7 +658,7 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
-    return r ? r : compress_start(c->wake_fd);
+    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes);
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/compress.h"
 #include "sys/memfd.h"
 #include "sys/rss.h"
 
@@ -111,28 +112,33 @@ static const char *governor_state(const struct session *s)
     return g->allowed_rate == g->rate ? "full" : "rising";
 }
 
-static void add_tier(cJSON *list, const char *name, uint64_t nr_pages, uint64_t payload_bytes,
-                     uint64_t held_bytes)
+/* Where stored pages are, densest last. */
+static void add_tier(cJSON *tiers, const char *name, uint64_t pages, uint64_t payload, uint64_t held)
 {
-    cJSON *tier = cJSON_CreateObject();
-    if (!tier)
+    cJSON *o = cJSON_CreateObject();
+    if (!o)
         return;
-    cJSON_AddStringToObject(tier, "name", name);
-    add(tier, "pages", nr_pages);
-    add(tier, "payload_bytes", payload_bytes);
-    add(tier, "held_bytes", held_bytes);
-    cJSON_AddItemToArray(list, tier);
+    cJSON_AddStringToObject(o, "name", name);
+    add(o, "pages", pages);
+    add(o, "bytes_in", pages * PAGE_BYTES);
+    add(o, "payload_bytes", payload);
+    add(o, "held_bytes", held); /* slots; what lies between and around them is in store_held_bytes only */
+    cJSON_AddItemToArray(tiers, o);
 }
 
-/* Where stored pages are, densest last. */
-static void add_tiers(cJSON *o, const struct session *s, const struct stats_block *sum)
+/* Same-filled pages without a place are known to the client only. */
+static cJSON *tiers_json(const struct session *s, const struct stats_block *sum)
 {
-    cJSON *list = cJSON_AddArrayToObject(o, "tiers");
-    if (!list)
-        return;
-    add_tier(list, "zero", stats_get(sum, STAT_pages_zero), 0, 0);
-    add_tier(list, "lz4", stats_get(sum, STAT_pages_stored), atomic_load(&s->payload_bytes),
-             atomic_load(&s->held_bytes));
+    cJSON *tiers = cJSON_CreateArray();
+    if (!tiers)
+        return NULL;
+    uint64_t groups = atomic_load(&s->nr_groups), blobs = atomic_load(&s->nr_blobs);
+    uint64_t group_payload = atomic_load(&s->group_payload_bytes), payload = atomic_load(&s->payload_bytes);
+    uint64_t group_slots = atomic_load(&s->group_slot_bytes), slots = atomic_load(&s->slot_bytes);
+    add_tier(tiers, "same", stats_get(sum, STAT_pages_zero) + stats_get(sum, STAT_pages_same), 0, 0);
+    add_tier(tiers, "lz4", blobs - groups, payload - group_payload, slots - group_slots);
+    add_tier(tiers, "zstd", atomic_load(&s->nr_group_pages), group_payload, group_slots);
+    return tiers;
 }
 
 static cJSON *session_json(const struct session *s, struct account *ret_account)
@@ -156,7 +162,7 @@ static cJSON *session_json(const struct session *s, struct account *ret_account)
     add(o, "paid_bytes", ret_account->paid_bytes);
     cJSON_AddNumberToObject(o, "faults_per_s", rates_per_s(&s->rates, RATE_FAULTS));
     cJSON_AddNumberToObject(o, "evictions_per_s", rates_per_s(&s->rates, RATE_EVICTIONS));
-    add_tiers(o, s, &sum);
+    cJSON_AddItemToObject(o, "tiers", tiers_json(s, &sum));
     add(o, "pages_watched", s->heat_ops->nr_pages(s->heat));
     add(o, "pages_cold", s->heat_ops->nr_ready(s->heat));
     add(o, "pages_offered", s->nr_offered);
@@ -217,6 +223,10 @@ char *report_json(const struct session *sessions, const struct report *about)
     cJSON_AddBoolToObject(root, "hands_over_userfaultfd", about->has_device);
     add(root, "cold_age_ms", about->config->cold_age_ms);
     add(root, "store_cap_bytes", about->config->store_cap_bytes);
+    add(root, "store_cap_total_bytes", about->config->store_cap_total_bytes);
+    add(root, "store_held_total_bytes", compress_held_bytes());
+    cJSON_AddStringToObject(root, "tiers", config_tiers_name(about->config));
+    add(root, "squeeze_age_ms", about->config->squeeze_age_ms);
     add(root, "reclaim_rate_bytes_per_s", about->config->reclaim_rate);
     add_sessions(root, sessions, about);
     char *text = cJSON_PrintUnformatted(root);

@@ -60,6 +60,9 @@ static void bind_rings(struct session *s)
               sizeof(struct candidate_entry));
     ring_init(&s->feedback, &m->feedback, m->feedback_entries, RING_FEEDBACK_NR,
               sizeof(struct feedback_entry));
+    ring_init(&s->squeeze, &m->squeeze, m->squeeze_entries, SQUEEZES_NR, sizeof(struct squeeze_entry));
+    ring_init(&s->squeezed, &m->squeezed, m->squeezed_entries, SQUEEZES_NR,
+              sizeof(struct squeezed_entry));
 }
 
 /* The program's name, as a word that is safe in logs and CSV. */
@@ -150,6 +153,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
         .session_bytes = SESSION_MEMORY_BYTES,
         .cold_age_ms = (uint32_t)config->cold_age_ms,
         .dry_run = config->is_dry_run,
+        .squeeze_age_ms = config->tiers == TIERS_LZ4_ZSTD ? (uint32_t)config->squeeze_age_ms : 0,
     };
     return 0;
 failed:

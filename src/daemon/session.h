@@ -55,15 +55,19 @@ struct session {
 
     /* compress */
     struct store_writer *store;
-    struct ring raw, raw_free, stored, given_up;
+    struct ring raw, raw_free, stored, given_up, squeeze, squeezed;
     bool is_active, is_trimming;
     unsigned nr_unrung; /* answers since its bells were last rung */
     struct session *next_active, *next_attached;
     uint64_t last_put_ms;
+    unsigned nr_squeezed_unrung;
+    uint64_t next_compact_ms, compact_pause_ms; /* when to look for slabs that could become empty */
+    uint64_t nr_slabs_before;                   /* given to the client in the last round, not empty then */
 
     /* compress writes, control reads */
     _Atomic uint64_t compress_cpu_ns;
     _Atomic uint64_t held_bytes, held_bytes_peak, payload_bytes, nr_blobs, bookkeeping_bytes;
+    _Atomic uint64_t slot_bytes, nr_group_pages, group_payload_bytes, group_slot_bytes, nr_groups;
     _Atomic uint64_t nr_bad_drops;
     _Atomic(const char *) failure; /* a string constant: the peer broke the protocol */
 

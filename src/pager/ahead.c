@@ -20,6 +20,8 @@ static bool decode_next(struct ahead *h, uint32_t *at, struct store_scratch *scr
                                                      memory_order_acquire, memory_order_relaxed))
             continue;
         int r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, *at));
+        if (r) /* the helper's last group may have been at this place before: not any more */
+            r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, *at));
         atomic_store_explicit(&slot->state, r ? AHEAD_BAD : AHEAD_READY,
                               mutant_is(MUTANT_AHEAD_RELAXED_READY) ? memory_order_relaxed
                                                                     : memory_order_release);

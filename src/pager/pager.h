@@ -69,6 +69,23 @@ struct answered_fault {
 
 #define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
 
+/* What is asked for: other places for pages that are stored (squeeze.c). */
+struct squeeze_asked {
+    page_number pages[LOCATOR_GROUP_PAGES];
+    locator places[LOCATOR_GROUP_PAGES]; /* where each was */
+    uint32_t nr;                         /* 0: none is asked for here */
+    uint32_t kind;                       /* enum squeeze_kind */
+};
+
+/* A walk over all that is stored, in pieces. */
+struct squeeze_lap {
+    bool is_on, is_ageing, may_group;
+    bool is_leaf_aged, has_smaller; /* groups below the bound of this pass */
+    uint32_t leaf;
+    unsigned at;   /* page of the leaf */
+    unsigned pass; /* over all leaves; each takes groups that promise less */
+};
+
 struct pager {
     /* set at birth */
     int uffd;         /* all events, all managed memory, landing */
@@ -85,6 +102,7 @@ struct pager {
     /* Somebody else's ears; set at birth, may be NULL. Called by the agent from inside our calls. */
     void (*on_unwatched)(void *context, page_number first, page_number end);
     bool (*on_feedback)(void *context, enum feedback_kind kind, page_number page); /* false: no room */
+    bool (*on_squeeze)(void *context, const struct squeeze_entry *entry);          /* false: no room */
     void *context;
 
     struct page_table table;
@@ -103,6 +121,11 @@ struct pager {
     locator *give_up; /* a stack of places for the daemon, of store_now only */
     uint32_t nr_give_up;
 
+    struct squeeze_asked asked[SQUEEZES_NR]; /* of store_now only, by cookie */
+    uint32_t nr_asked;
+    struct squeeze_lap lap;
+    const _Atomic uint32_t *leaving; /* store_now's slabs that are to become empty; NULL: none */
+
     struct pending_fault *faults;
     uint32_t nr_faults;
     uint32_t give_back[STAGING_SLOTS_MAX]; /* rejected by the daemon: to be moved back */
@@ -117,6 +140,7 @@ struct pager {
     uint64_t bars_set;  /* how many discards have barred pages */
     uint64_t bars_over; /* bars up to this one are known to be over */
     uint64_t nr_staged, nr_stored, nr_zero, nr_poisoned;
+    uint64_t nr_same, nr_squeezed; /* of those stored */
     uint64_t nr_paged_out; /* RESIDENT ones, in the kernel's swap */
     bool needs_events; /* an answer said EAGAIN since the last read */
     bool is_serving_fault; /* inside pager_answer: what comes back was wanted */
@@ -229,6 +253,18 @@ void pager_on_freed(struct pager *pg, uint32_t slot);
 uint64_t pager_unstage(struct pager *pg, unsigned max_pages);
 /* What must be given up after a transition to RESIDENT. */
 void pager_release(struct pager *pg, struct page_release release);
+
+/* ---- squeeze.c: other places for what is stored */
+
+/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is asked to be
+ * put into groups. What lies in slabs that leave is always asked to be moved. */
+void pager_begin_lap(struct pager *pg, bool is_ageing, bool may_group);
+/* A piece of it, 10 us at most. True: there is more; false: it is over, or waits for answers. */
+bool pager_lap(struct pager *pg);
+/* -EPROTO: the daemon said what can't be. */
+int pager_on_squeezed(struct pager *pg, const struct squeezed_entry *entry);
+/* The daemon has gone, and with it all answers. */
+void pager_forget_squeezes(struct pager *pg);
 
 /* ---- events.c */
 

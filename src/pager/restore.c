@@ -108,7 +108,12 @@ static void count_out(struct pager *pg, const struct page *p, int change)
     uint64_t by = (uint64_t)(int64_t)change;
     switch ((enum page_state)p->state) {
     case PAGE_STAGED:   pg->nr_staged += by; break;
-    case PAGE_STORED:   pg->nr_stored += by; pg->store_pages[p->store] += by; break;
+    case PAGE_STORED:
+        pg->nr_stored += by;
+        pg->store_pages[p->store] += by;
+        pg->nr_same += locator_kind_of(p->where) == LOCATOR_FILL32 ? by : 0;
+        pg->nr_squeezed += locator_kind_of(p->where) == LOCATOR_ZSTD ? by : 0;
+        break;
     case PAGE_ZERO:     pg->nr_zero += by; break;
     case PAGE_POISONED: pg->nr_poisoned += by; break;
     case PAGE_RESIDENT: break;

@@ -32,7 +32,7 @@ static const struct vocabulary vocabulary[MSG_TYPE_NR] = {
 _Static_assert(sizeof(struct msg_header) == 8, "wire size");
 _Static_assert(sizeof(struct msg_empty) == 8, "wire size");
 _Static_assert(sizeof(struct msg_hello) == 32, "wire size");
-_Static_assert(sizeof(struct msg_welcome) == 40, "wire size");
+_Static_assert(sizeof(struct msg_welcome) == 48, "wire size");
 _Static_assert(sizeof(struct msg_refuse) == 128, "wire size");
 _Static_assert(sizeof(struct msg_range) == 16, "wire size");
 _Static_assert(sizeof(struct msg_uffd_api) == 16, "wire size");
@@ -76,7 +76,8 @@ static bool is_payload(enum msg_type type, const union msg_payload *p)
     switch (type) {
     case MSG_HELLO:         return p->hello.reserved == 0 &&
                                    is_terminated(p->hello.name, sizeof(p->hello.name));
-    case MSG_WELCOME:       return p->welcome.has_device <= 1 && p->welcome.dry_run <= 1;
+    case MSG_WELCOME:       return p->welcome.has_device <= 1 && p->welcome.dry_run <= 1 &&
+                                   p->welcome.reserved == 0;
     case MSG_REFUSE:        return p->refuse.reserved == 0 && p->refuse.error != 0 &&
                                    is_error_or_0(p->refuse.error) &&
                                    is_terminated(p->refuse.text, sizeof(p->refuse.text));

@@ -54,6 +54,8 @@ struct msg_welcome {
     uint64_t session_bytes;  /* SESSION_MEMORY_BYTES as the daemon knows it; else refuse */
     uint32_t cold_age_ms;    /* younger ranges are not registered with the kernel */
     uint32_t dry_run;        /* 1: evict nothing */
+    uint32_t squeeze_age_ms; /* what has been stored for so long is put into groups; 0: nothing is */
+    uint32_t reserved;       /* 0 */
 };
 
 struct msg_refuse {

@@ -50,7 +50,7 @@ static union msg_payload good_payload(enum msg_type type)
         p.hello = (struct msg_hello){.version = WIRE_VERSION, .nr_cpus = 3, .name = "fifteen letters"};
         break;
     case MSG_WELCOME:
-        p.welcome = (struct msg_welcome){WIRE_VERSION, 1, 2, 1, 1u << 30, 4096, 5000, 1};
+        p.welcome = (struct msg_welcome){WIRE_VERSION, 1, 2, 1, 1u << 30, 4096, 5000, 1, 30000, 0};
         break;
     case MSG_REFUSE:
         p.refuse = (struct msg_refuse){.error = -EPERM, .text = "not you"};
