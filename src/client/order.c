@@ -15,13 +15,15 @@ static uint64_t nr_out(const struct agent *a)
     return pager_nr_out(&a->pg) + a->pg.nr_paged_out;
 }
 
-/* What has been offered and not been looked at is not wanted any more. */
+/* What has been offered and not been looked at is not wanted any more. Once round the ring: a daemon that
+ * goes on offering is not waited for. */
 static void forget_candidates(struct agent *a)
 {
     struct candidate_entry unread;
     a->candidate.nr_pages = 0;
-    while (ring_take(&a->session.candidates, &unread) == 1)
-        ;
+    for (unsigned i = 0; i < RING_CANDIDATES_NR; i++)
+        if (ring_take(&a->session.candidates, &unread) != 1)
+            return;
 }
 
 int order_take(struct agent *a, const struct msg_order *what)
