@@ -56,7 +56,8 @@ static size_t region_bytes_without_table(void)
            PORTER_ORDERS_NR * (sizeof(struct porter_order) + sizeof(uint32_t)) +
            STAGING_SLOTS_MAX * (sizeof(struct staging_slot) + sizeof(struct porter_note)) +
            2 * sizeof(struct ring_shared) + pages_to_bytes(MOVE_RUN_MAX + STAGING_SLOTS_MAX) +
-           2 * STACK_BYTES + 64 * PAGE_BYTES;
+           pages_to_bytes(AHEAD_SLOTS) + ZONES_NR * sizeof(struct zone) + 2 * STACK_BYTES +
+           64 * PAGE_BYTES;
 }
 
 /* As much of a table as the address-space limit allows. */
@@ -123,6 +124,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     pg->stats = &pp->agent_stats;
     pg->on_unwatched = agent_on_unwatched;
     pg->on_feedback = agent_on_feedback;
+    pg->on_squeeze = agent_on_squeeze;
     pg->context = a;
     pg->store_now = -1;
     pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;
@@ -133,7 +135,11 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     porter->bell_fd = -1;
     atomic_store(&porter->raw_limit, 448);
     bind_porter(a, porter, &b);
+    pg->ahead.buffers = take(&b, pages_to_bytes(AHEAD_SLOTS));
+    porter->ahead = &pg->ahead;
+    prefetch_init(&a->prefetch.policy);
     page_table_init(&pg->table, take(&b, table_bytes), table_bytes);
+    a->prefetch.rhythms.zones = take(&b, ZONES_NR * sizeof(struct zone));
 }
 
 /* ---- descriptors: a table of the agent's own, in which nothing of the application's stays open */
@@ -161,6 +167,7 @@ static int own_descriptors(struct agent *a, struct porter *porter)
         return -errno;
     a->porter = porter;
     porter->agent_others_fd = a->others_fd;
+    headroom_open(&a->prefetch.headroom, "/proc/self/cgroup", "/sys/fs/cgroup");
     int r = agent_listen(a, a->porter_bell_fd, OTHER_PORTER_BELL);
     if (r == 0)
         r = agent_listen(a, a->timer_fd, OTHER_TIMER);
@@ -261,6 +268,7 @@ static void close_descriptors(struct agent *a, struct porter *porter)
         if (fds[i] >= 0)
             close(fds[i]);
     maps_close(&a->pg.maps);
+    headroom_close(&a->prefetch.headroom);
 }
 
 static int boot(struct pp_pager *pp)

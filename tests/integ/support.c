@@ -350,11 +350,17 @@ int helper_kill(pid_t pid, int signal)
 
 /* ---- pages */
 
+/* At a multiple of four pages: so many make a group, and none shall begin in the middle of one. */
 static void *map_plain(size_t bytes)
 {
-    void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t spare = pages_to_bytes(3);
+    bytes = page_round_up(bytes);
+    char *m = mmap(NULL, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(m != MAP_FAILED);
-    return m;
+    char *at = (char *)(((uintptr_t)m + spare) / (4 * PAGE_BYTES) * (4 * PAGE_BYTES));
+    CHECK((at == m || munmap(m, (size_t)(at - m)) == 0) &&
+          (at == m + spare || munmap(at + bytes, (size_t)(m + spare - at)) == 0));
+    return at;
 }
 
 void pages_map(struct pages *p, uint32_t nr)
