@@ -1,9 +1,9 @@
-/* squeeze.c - when the agent looks for what to keep in less room (pager/squeeze.c says how): only when it has
- * nothing else to do, in pieces of 10 us, between which it looks for faults.
+/* squeeze.c - when the agent looks for what to keep in less room (pager/squeeze.c says how): only
+ * when it has nothing else to do, in pieces of 10 us, between which it looks for faults.
  *
- * A lap over all that is stored begins every quarter of the squeeze age: what five of them have met has been
- * stored for at least that long. It costs about 1 us for each 2 MiB that have pages out. Another begins when the
- * daemon has slabs that it would like to have empty. */
+ * A lap over all that is stored begins every quarter of the squeeze age: what five of them have met
+ * has been stored for at least that long. It costs 2 to 6.5 us for each 2 MiB that have pages out.
+ * Another begins when the daemon has slabs that it would like to have empty. */
 #include <stdatomic.h>
 
 #include "base/clock.h"

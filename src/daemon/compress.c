@@ -26,7 +26,8 @@
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
 #define DEAD_SHARE 8u
 #define DEAD_BYTES_MIN ((uint64_t)1 << 20)
-/* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65 us. */
+/* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65
+ * us. */
 #define SQUEEZE_TURN_NS NS_PER_MS
 #define SQUEEZE_PAUSES 4u
 

@@ -1,7 +1,7 @@
 /* reader.c - bounds, copy, decode, compare: in this order.
  *
- * Budget for a heap-like page: copy of ~1500 B 0.1 µs, LZ4 ~1 µs, checksum 0.2 µs. For the first page of a group
- * 13-17 µs in place of the 1, for the next ones of it a copy of 4 KiB. */
+ * Budget for a heap-like page: copy of ~1500 B 0.1 µs, LZ4 ~1 µs, checksum 0.2 µs. For the first
+ * page of a group 13-17 µs in place of the 1, for the next ones of it a copy of 4 KiB. */
 #include "store/reader.h"
 
 #include <errno.h>

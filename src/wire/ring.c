@@ -98,11 +98,17 @@ int ring_take(struct ring *r, void *ret_entry)
     return 1;
 }
 
-bool ring_is_empty(struct ring *r)
+int ring_look(struct ring *r)
 {
     if (r->other != r->position)
-        return false;
-    return refresh_head(r) < 0 || r->other == r->position;
+        return 1;
+    int result = refresh_head(r);
+    return result < 0 ? result : r->other != r->position;
+}
+
+bool ring_is_empty(struct ring *r)
+{
+    return ring_look(r) != 1;
 }
 
 void doorbell_ring(struct doorbell *bell, int eventfd)
