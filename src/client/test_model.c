@@ -7,34 +7,34 @@
  * a touch would find it; at the end all is read and brought back, nobody may hang, and every
  * staging slot and every place in the store must be free again. Walks differ in what takes part: a
  * daemon that dies, is slow, lets bytes rot, or overwrites what is given up at once; ageing (moves
- * that are not counted); write scans; readers of our memory from outside (not beside ageing: a zero
- * page they leave hides an uncounted move); a daemon that is asked, all the time, to put what is
- * stored elsewhere. A third as many walks again join daemons that say pageout, in turns with
- * others: what is said to have come back has, and all that has is said.
+ * that are not counted); write scans; readers of our memory from outside (not beside ageing: a
+ * zero page they leave hides an uncounted move); pages that are brought back ahead of touches, and a
+ * helper that decodes them; a daemon that is asked, all the time, to put what is stored elsewhere. A
+ * third as many walks again join daemons that say pageout, in turns with others: what is said to
+ * have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
- *   FREE_STAGED_EARLY         995  an invariant is broken
- *   GIVE_UP_BEFORE_INSTALL    877  place 47 is given up that holds nothing
- *   PREVIOUS_VERSION          969  page 13 is lost
- *   FAULT_BEFORE_EVENTS         8  page 1 would read as 71, should be 0
- *   DROP_FAILED_FAULT         728  a thread hangs
- *   NO_BAR                    135  page 11 would read as 7, should be 0
- *   BAR_LIFTED_ON_RUNNING      45  page 10 would read as 20, should be 0
- *   IGNORE_GENERATION          21  page 9 would read as 3, should be 48
- *   REMAP_FORGETS              79  page 6 reads as 0, should be 90
- *   RETRY_WITHOUT_EVENTS     1000  the agent spins
- *   BELIEVE_MOVE_ERROR        246  page 5 would read as 0, should be 20
- *   MOVE_ON_SECOND_UFFD        47  page 13 would read as 0, should be 59
- *   DISCARD_KEEPS_STORE       288  page 2 would read as 7, should be 0
- *   UNMAP_AT_ONCE             107  page 3 would read as 0, should be 40
- *   ZEROS_ON_BAD_CHECKSUM      78  page 18 would read as 0, should be 24
- *   BELIEVE_STORE              79  page 18 would read as 1099511627800, should be 24
- *   LATE_UNMAP_STAYS            0  3 of 3000: page 2 would read as 30, should be 0
- *   BELIEVE_PAGEOUT           444  page 16 is said to have come back, and was never away
- *   MISS_RETURNS              324  1 pages are there again, and nobody says so
- *   SQUEEZE_IGNORES_BIT         2  page 8 would read as 8, should be 69
- *   SQUEEZE_ASKS_TWICE         42  page 12 is asked for 2 times
- *   SQUEEZE_GIVES_UP_FIRST    382  place 47 is given up that holds nothing
+ *   FREE_STAGED_EARLY         998  an invariant is broken
+ *   GIVE_UP_BEFORE_INSTALL    863  place 47 is given up that holds nothing
+ *   PREVIOUS_VERSION          976  page 9 is lost
+ *   FAULT_BEFORE_EVENTS         8  page 4 reads as 71, should be 0
+ *   DROP_FAILED_FAULT         729  a thread hangs
+ *   NO_BAR                    114  page 12 would read as 9, should be 0
+ *   BAR_LIFTED_ON_RUNNING      52  page 12 would read as 9, should be 0
+ *   IGNORE_GENERATION          20  page 7 would read as 9, should be 25
+ *   REMAP_FORGETS              93  page 10 would read as 0, should be 19
+ *   RETRY_WITHOUT_EVENTS      999  the agent spins
+ *   BELIEVE_MOVE_ERROR        298  page 13 would read as 0, should be 23
+ *   MOVE_ON_SECOND_UFFD        54  page 2 would read as 0, should be 92
+ *   DISCARD_KEEPS_STORE       248  page 5 would read as 5, should be 0
+ *   UNMAP_AT_ONCE              92  page 15 would read as 0, should be 6
+ *   ZEROS_ON_BAD_CHECKSUM      68  page 9 would read as 0, should be 48
+ *   BELIEVE_STORE              70  page 9 would read as 1099511627824, should be 48
+ *   LATE_UNMAP_STAYS            1  page 11 would read as 52, should be 0
+ *   BELIEVE_PAGEOUT           429  page 9 is said to have come back, and was never away
+ *   MISS_RETURNS              354  1 pages are there again, and nobody says so
+ *   PREFETCH_GIVES_UP_EARLY   113  page 6 would read as 0, should be 112
+ *   PREFETCH_INSTALLS_STALE    30  page 0 would read as 5, should be 0
  *
  * Not walked, unless asked for with --gaps, because the pager is known not to hold there:
  *   a MAP_FIXED that fails while another call is under way: its UNMAP lifts bars, or what is out is
@@ -133,6 +133,7 @@ static void begin_pager(void)
     static struct pin pins[PINS_MAX];
     static struct pending_fault faults[PENDING_FAULTS_MAX];
     static locator give_up[GIVE_UP_MAX];
+    static _Alignas(4096) unsigned char buffers[AHEAD_SLOTS * PAGE_BYTES];
 
     if (pager.table.leaves)
         clear_table();
@@ -153,6 +154,7 @@ static void begin_pager(void)
     pager.pins.items = pins;
     pager.faults = faults;
     pager.give_up = give_up;
+    pager.ahead.buffers = buffers;
     page_table_init(&pager.table, table_memory, table_bytes);
     staging_init(&pager.staging, slots, WORLD_SLOTS);
     ring_init(&pager.to_porter, &shared[0], orders, PORTER_ORDERS_NR, sizeof *orders);
@@ -214,6 +216,7 @@ static void begin_walk(uint64_t seed)
     world.has_readers = !world.has_ageing && one_in(3); /* a zero page hides an uncounted move */
     world.is_slow = one_in(3);
     world.has_bursts = one_in(2);
+    world.has_prefetch = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
     world.has_pageout = has_pageout;
@@ -314,6 +317,23 @@ static void evict_piece(void)
         (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
 }
 
+/* A window of a few pages, a little of each kind of work. */
+static void ahead_piece(void)
+{
+    page_number page = WORLD_FIRST + choose(WORLD_PAGES);
+    for (uint64_t nr = choose(8); nr && page < WORLD_END && !pager.needs_events; nr--, page++)
+        if (pager_ahead(&pager, page) >= AHEAD_FULL)
+            break;
+    for (uint64_t nr = choose(6); nr && pager_ahead_decode(&pager); nr--)
+        ;
+    if (!pager.needs_events && one_in(2))
+        (void)pager_ahead_install(&pager, one_in(2));
+    if (!pager.needs_events && one_in(30))
+        (void)pager_ahead_skip(&pager);
+    if (one_in(50))
+        pager_ahead_drop(&pager);
+}
+
 static void drain_piece(void)
 {
     page_number cursor = WORLD_FIRST + choose(WORLD_PAGES);
@@ -380,7 +400,8 @@ static void try_join(void)
     if (pager_unstage(&pager, 4))
         return;
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
-        if (pager.stores[i].bytes && !pager.store_pages[i]) {
+        if (pager.stores[i].bytes && !pager.store_pages[i] &&
+            !pager_ahead_reads(&pager, pager.stores[i].bytes)) {
             pager.stores[i] = (struct store_map){ 0 };
             memset(world.stores[i].bytes, 0xa5, sizeof world.stores[i].bytes);
         }
@@ -419,11 +440,14 @@ static void agent_round(void)
         if (one_in(4))
             rewatch();
         calm();
+        if (world.has_prefetch)
+            ahead_piece();
         if (one_in(2))
             evict_piece();
         if (one_in(2) && pager.store_now >= 0)
             lap_piece();
     }
+    pager.nr_answered = 0;
     if (pager.nr_paged_out && one_in(2))
         (void)pager_find_returns(&pager, &world.returns_cursor);
     if (one_in(2))
@@ -632,8 +656,9 @@ static const enum mutant caught[] = {
     MUTANT_RETRY_WITHOUT_EVENTS, MUTANT_BELIEVE_MOVE_ERROR,    MUTANT_MOVE_ON_SECOND_UFFD,
     MUTANT_DISCARD_KEEPS_STORE, MUTANT_UNMAP_AT_ONCE,          MUTANT_ZEROS_ON_BAD_CHECKSUM,
     MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,       MUTANT_BELIEVE_PAGEOUT,
-    MUTANT_MISS_RETURNS,        MUTANT_SQUEEZE_IGNORES_BIT,    MUTANT_SQUEEZE_ASKS_TWICE,
-    MUTANT_SQUEEZE_GIVES_UP_FIRST,
+    MUTANT_MISS_RETURNS,        MUTANT_PREFETCH_GIVES_UP_EARLY,
+    MUTANT_PREFETCH_INSTALLS_STALE,
+    MUTANT_SQUEEZE_IGNORES_BIT, MUTANT_SQUEEZE_ASKS_TWICE,     MUTANT_SQUEEZE_GIVES_UP_FIRST,
 };
 
 static bool is_of_pageout(enum mutant m)

@@ -110,6 +110,7 @@ struct world {
 
     /* what differs between walks */
     bool has_rot, scribbles, has_deaths, has_ageing, has_scans, has_readers, is_slow, has_bursts;
+    bool has_prefetch; /* pages come back ahead of touches, decoded by the agent and a helper */
     bool has_gaps; /* walk into what the pager is known not to hold: test_model.c says what */
     uint32_t returns_cursor;
     bool has_pageout, is_pageout; /* joins such daemons, too; the present one is */

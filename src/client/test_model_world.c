@@ -433,6 +433,8 @@ static void copy_to_daemon(const struct porter_order *o)
 static void porter_step(void)
 {
     check_bars_step();
+    if (world.has_prefetch && one_in(2))
+        (void)ahead_help(&model_pager->ahead);
     if (world.nr_raw >= WORLD_SLOTS * 3) /* as many raw slots are lent as there are */
         return;
     struct porter_order o;

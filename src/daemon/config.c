@@ -30,7 +30,7 @@ static const struct config defaults = {
     .damon_regions_max = 1000,
 };
 
-#define OPTIONS_NR 22
+#define OPTIONS_NR 40 /* more than there are; a row without a name ends them */
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {
@@ -54,6 +54,10 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "how pages leave; pageout: onto the kernel's swap, to compare with" },
         { "heat", 0, OPTION_CHOICE, &c->heat, 0, 0, "auto|damon|scan",
           "what tells cold pages; auto: damon where there is one for us" },
+        { "probe", 0, OPTION_CHOICE, &c->probe, 0, 0, "on|off",
+          "scan: takes a few pages out first, to see what is read" },
+        { "prefetch", 0, OPTION_CHOICE, &c->prefetch, 0, 0, "on|off",
+          "bring pages back ahead of a pass in order, and before a rhythm's next burst" },
         { "damon-sample", 0, OPTION_TIME, &c->damon_sample_ms, 1, 10000, "TIME",
           "DAMON looks at a page of each region so often" },
         { "damon-aggregation", 0, OPTION_TIME, &c->damon_aggregation_ms, 1, 60000, "TIME",

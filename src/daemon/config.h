@@ -9,6 +9,9 @@
 /* Where heat comes from; by the order of --heat's words. */
 enum heat_source { HEAT_AUTO, HEAT_DAMON, HEAT_SCAN };
 
+/* What can be switched, by the order of the words on and off. */
+enum choice { CHOICE_ON, CHOICE_OFF };
+
 /* How clients take pages out; by the order of --evict-by's words. */
 enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
 
@@ -27,6 +30,8 @@ struct config {
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
+    unsigned probe;    /* enum choice: take a few pages first, to see what is read */
+    unsigned prefetch; /* enum choice: do clients bring pages back ahead of touches? */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;

@@ -12,6 +12,8 @@
 #include <sys/types.h>
 
 #include "daemon/config.h"
+#include "daemon/order.h"
+#include "daemon/rates.h"
 #include "heat/heat.h"
 #include "policy/choose.h"
 #include "store/writer.h"
@@ -37,13 +39,19 @@ struct session {
     const struct heat_ops *heat_ops;
     struct heat *heat;
     struct choose choose;
-    uint64_t nr_offered, nr_returned;
+    uint64_t nr_offered, nr_returned; /* without probes */
+    struct stats_block stats;         /* what we count of it ourselves */
     uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */
     uint32_t nr_candidates_read;                 /* ... and taken out of it */
     uint64_t pages_ahead;                        /* in the entries between the two */
     uint16_t candidate_pages[RING_CANDIDATES_NR]; /* of each entry, by position */
     uint64_t next_look_ms;
     uint64_t control_cpu_ns;
+    bool takes_orders;   /* its library knows ORDER */
+    bool is_held;        /* drained by hand: nothing is offered */
+    struct order order;  /* that this client is carrying out */
+    struct asker asker;  /* of a tool's connection: what it waits for */
+    struct rates rates;
 
     /* compress */
     struct store_writer *store;

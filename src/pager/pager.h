@@ -16,6 +16,7 @@
 #include "base/intervals.h"
 #include "page/staging.h"
 #include "page/table.h"
+#include "pager/ahead.h"
 #include "pager/move.h"
 #include "pager/pins.h"
 #include "stats/stats.h"
@@ -58,6 +59,13 @@ struct pending_fault {
 /* More than a process has threads waiting in practice: with the queue full and an event behind it nothing
  * could be read any more. Address space, populated by touch. */
 #define PENDING_FAULTS_MAX 65536u
+
+/* A fault that was answered with what had been out: what prefetch learns from. */
+struct answered_fault {
+    page_number page;
+    pid_t thread;
+};
+#define ANSWERED_MAX 32u /* what does not fit is not learned from */
 
 #define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
 
@@ -136,8 +144,11 @@ struct pager {
     uint64_t nr_paged_out; /* RESIDENT ones, in the kernel's swap */
     bool needs_events; /* an answer said EAGAIN since the last read */
     bool is_serving_fault; /* inside pager_answer: what comes back was wanted */
-    pid_t last_fault_thread;
+    pid_t last_fault_thread, serving_thread;
+    struct answered_fault answered[ANSWERED_MAX]; /* the client empties it */
+    uint32_t nr_answered;
 
+    struct ahead ahead; /* ahead.h */
     struct store_scratch scratch;
     pagemap_entry entries[LEAF_PAGES];
     _Alignas(4096) unsigned char page[PAGE_BYTES];
@@ -165,6 +176,32 @@ int pager_drain(struct pager *pg, page_number *cursor, page_number end, enum dra
 int pager_drain_all(struct pager *pg, uint64_t *cursor, unsigned max_pages);
 int pager_drain_store(struct pager *pg, unsigned store, uint64_t *cursor, unsigned max_pages);
 uint64_t pager_nr_out(const struct pager *pg);
+
+/* ---- ahead.c: bringing pages back before they are touched; ahead.h says how */
+
+enum ahead_result {
+    AHEAD_NOTHING,  /* it is there, or is not to come back this way */
+    AHEAD_QUEUED,   /* it will be decoded and installed */
+    AHEAD_BACK,     /* it needed no decoding and is there */
+    AHEAD_FULL,     /* every buffer is taken: decode and install first */
+    AHEAD_CHANGING, /* an event waits */
+};
+enum ahead_result pager_ahead(struct pager *pg, page_number page);
+/* Decodes one page. False: nothing is left to decode. */
+bool pager_ahead_decode(struct pager *pg);
+/* Installs the oldest run that is decoded, if it is AHEAD_RUN long or can't grow; is_all: as it is. At
+ * most one COPY. 0, or -EAGAIN: an event waits. */
+int pager_ahead_install(struct pager *pg, bool is_all);
+/* The oldest page has waited for the helper too long: brings it back by itself. 0 or -EAGAIN. */
+int pager_ahead_skip(struct pager *pg);
+/* Forgets what is not yet installed. */
+void pager_ahead_drop(struct pager *pg);
+/* Gives the buffers' memory back, when none is in use. */
+void pager_ahead_trim(struct pager *pg);
+/* Is anybody still decoding from this store? */
+bool pager_ahead_reads(const struct pager *pg, const unsigned char *store);
+/* The newest bytes of a STORED page, if they are decoded already; else NULL. */
+const unsigned char *pager_ahead_bytes(struct pager *pg, page_number page);
 
 /* ---- evict.c: taking pages out */
 

@@ -90,6 +90,9 @@ static int decompress(struct pager *pg, page_number page, const struct page_leaf
 {
     uint32_t checksum = leaf->checksums[page % LEAF_PAGES];
     const struct store_map *map = &pg->stores[p->store];
+    const unsigned char *decoded = pager_ahead_bytes(pg, page);
+    if (decoded)
+        return install_copy(pg, page, decoded);
     int r = store_read(map, p->where, checksum, &pg->scratch, pg->page);
     if (r)
         r = store_read(map, p->where, checksum, &pg->scratch, pg->page); /* once more, then it is lost */
@@ -147,6 +150,15 @@ static int poison(struct pager *pg, struct page_leaf *leaf, struct page *p, page
     return -EIO;
 }
 
+static void note_answered(struct pager *pg, page_number page)
+{
+    if (pg->nr_answered < ANSWERED_MAX)
+        pg->answered[pg->nr_answered++] =
+            (struct answered_fault){ .page = page, .thread = pg->serving_thread };
+    if (pg->on_feedback)
+        (void)pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
+}
+
 int pager_restore(struct pager *pg, page_number page)
 {
     struct page_leaf *leaf;
@@ -175,8 +187,8 @@ int pager_restore(struct pager *pg, page_number page)
         stats_add(pg->stats, STAT_restore_success, 1);
         if (how == ANSWER_MOVE_BACK)
             stats_add(pg->stats, STAT_restore_staged, 1);
-        if (pg->on_feedback && pg->is_serving_fault)
-            (void)pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
+        if (pg->is_serving_fault)
+            note_answered(pg, page);
     }
     pager_count(pg, leaf, p, -1);
     pager_release(pg, page_on_installed(p));

@@ -51,7 +51,7 @@ static int unpack_group(const struct store_map *map, locator place, struct store
     int nr = group_decode(&scratch->decoder, scratch->blob, locator_size(place), scratch->group);
     if (nr < 0)
         return nr;
-    scratch->group_map = map;
+    scratch->group_store = map->bytes;
     scratch->group_place = locator_of_group(place);
     scratch->nr_group_pages = nr;
     return 0;
@@ -60,7 +60,8 @@ static int unpack_group(const struct store_map *map, locator place, struct store
 static int read_member(const struct store_map *map, locator place, struct store_scratch *scratch,
                        void *page)
 {
-    bool is_here = scratch->group_map == map && scratch->group_place == locator_of_group(place);
+    bool is_here = map->bytes && scratch->group_store == map->bytes &&
+                   scratch->group_place == locator_of_group(place);
     int r = is_here ? 0 : unpack_group(map, place, scratch);
     if (r < 0)
         return r;

@@ -23,7 +23,7 @@ struct store_map {
 /* Where a blob is copied to and a group unpacked. The last group stays: its pages are neighbours,
  * and the next touch may well want one of them. All zeros at first. */
 struct store_scratch {
-    const struct store_map *group_map; /* of what is in group; NULL: nothing */
+    const unsigned char *group_store; /* the map's bytes that group is from; NULL: nothing is in it */
     locator group_place;               /* locator_of_group() */
     int nr_group_pages;
     _Alignas(64) unsigned char blob[LOCATOR_GROUP_BYTES_MAX];
@@ -36,7 +36,7 @@ struct store_scratch {
  * becomes another one. */
 static inline void store_scratch_forget(struct store_scratch *scratch)
 {
-    scratch->group_map = (const struct store_map *)0;
+    scratch->group_store = NULL;
 }
 
 /* Decodes the page at `place` into ret_page (PAGE_BYTES) and compares it with the checksum that was

@@ -76,13 +76,31 @@ enum feedback_kind {
     FEEDBACK_REFAULT,        /* evicted and wanted back */
     FEEDBACK_INCOMPRESSIBLE, /* came back because it did not shrink */
     FEEDBACK_BUSY,           /* could not be moved out: pinned, shared after fork, … */
+    FEEDBACK_PREFETCHED,     /* came back ahead of a touch that did not come: its age begins anew */
     FEEDBACK_KIND_NR
 };
 
-/* first_page << 8 | kind */
+/* Bits 0-7 the kind, 8-47 the first page, 48-63 how many pages behind it are told of, too. */
 struct feedback_entry {
     uint64_t word;
 };
+#define FEEDBACK_RUN_MAX 512u
+
+static inline struct feedback_entry feedback_make(enum feedback_kind kind, page_number first, uint32_t nr)
+{
+    return (struct feedback_entry){ .word = (uint64_t)(nr - 1) << 48 | first << 8 | kind };
+}
+
+static inline page_number feedback_first(struct feedback_entry e)
+{
+    return e.word << 16 >> 24;
+}
+
+static inline uint32_t feedback_nr(struct feedback_entry e)
+{
+    uint32_t nr = (uint32_t)(e.word >> 48) + 1;
+    return nr < FEEDBACK_RUN_MAX ? nr : FEEDBACK_RUN_MAX;
+}
 
 enum squeeze_kind {
     SQUEEZE_GROUP, /* these pages, each at a place of its own, into one group */

@@ -66,6 +66,12 @@ static union msg_payload good_payload(enum msg_type type)
     case MSG_STATUS:
         p.status = (struct msg_status){12345};
         break;
+    case MSG_ORDER:
+        p.order = (struct msg_order){ORDER_RECLAIM, 4711, 1500};
+        break;
+    case MSG_ORDER_DONE:
+        p.order_done = (struct msg_order_done){ORDER_DRAIN, -EIO, 1000, 1};
+        break;
     case MSG_RANGES_RESET:
     case MSG_STATUS_GET:
     case MSG_TYPE_NR:
@@ -218,6 +224,18 @@ static void fields_out_of_range_do_not_decode(void **state)
     refuses(m);
     m = good_message(MSG_UFFD_API_DONE);
     m.payload.uffd_api.error = 5;
+    refuses(m);
+    m = good_message(MSG_ORDER);
+    m.payload.order.op = ORDER_OP_NR;
+    refuses(m);
+    m = good_message(MSG_ORDER);
+    m.payload.order.pid = -1;
+    refuses(m);
+    m = good_message(MSG_ORDER_DONE);
+    m.payload.order_done.op = ORDER_OP_NR;
+    refuses(m);
+    m = good_message(MSG_ORDER_DONE);
+    m.payload.order_done.error = 5;
     refuses(m);
 
     static const struct msg_range bad_ranges[] = {

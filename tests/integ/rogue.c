@@ -127,6 +127,7 @@ static bool welcome(struct session *s)
     }
     make_session_memory(s);
     struct msg_welcome w = { .version = WIRE_VERSION,
+                             .features = orders->prefetches ? WELCOME_PREFETCH : 0,
                              .store_bytes = STORE_BYTES,
                              .session_bytes = SESSION_MEMORY_BYTES,
                              .cold_age_ms = orders->cold_age_ms,
@@ -206,6 +207,8 @@ static bool take_messages(struct session *s)
         case MSG_UFFD_API_DONE:
         case MSG_STATUS_GET:
         case MSG_STATUS:
+        case MSG_ORDER:
+        case MSG_ORDER_DONE:
         case MSG_TYPE_NR:
             return false;
         }
@@ -356,6 +359,7 @@ static void answer_raw(struct session *s, const struct raw_entry *raw)
     case ROGUE_BROKEN_STORED:
     case ROGUE_BROKEN_RAW:
     case ROGUE_BROKEN_CANDIDATES:
+    case ROGUE_WRONG_ORDER:
     case ROGUE_LENDS_LIES:
     case ROGUE_DEAF:
     case ROGUE_REFUSES:
@@ -509,7 +513,10 @@ static void break_a_ring(struct session *s)
 {
     enum rogue_answer how = orders->answer;
     struct session_memory *m = s->memory;
-    if (how == ROGUE_BROKEN_STORED)
+    struct msg_order order = { .op = ORDER_RECLAIM };
+    if (how == ROGUE_WRONG_ORDER)
+        (void)msg_send(s->socket, MSG_ORDER, &order, NULL);
+    else if (how == ROGUE_BROKEN_STORED)
         atomic_store(&m->stored.head, 0x77777777);
     else if (how == ROGUE_BROKEN_RAW)
         atomic_store(&m->raw.tail, 0x77777777);

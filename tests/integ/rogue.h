@@ -26,6 +26,7 @@ enum rogue_answer {
     ROGUE_BROKEN_STORED, /* head of the ring of answers is garbage */
     ROGUE_BROKEN_RAW,    /* tail of the ring of raw pages is garbage */
     ROGUE_BROKEN_CANDIDATES,
+    ROGUE_WRONG_ORDER,   /* an order by hand that is a tool's, not a client's */
     ROGUE_LENDS_LIES,    /* frees raw slots that were not lent, and some twice */
     ROGUE_DEAF,          /* accepts, reads hello, never welcomes */
     ROGUE_REFUSES,
@@ -53,7 +54,8 @@ struct rogue {
     _Atomic bool spoils_store;                      /* once: every stored byte is inverted */
     _Atomic uint32_t squeeze;                       /* enum rogue_squeeze */
     _Atomic bool moves;                             /* all slabs are to become empty, all the time */
-    uint32_t cold_age_ms;                           /* before it is started */
+    uint32_t cold_age_ms;                           /* before it is started, as the next */
+    bool prefetches;                                /* wants clients to bring pages back ahead */
     uint32_t squeeze_age_ms;                        /* before it is started; 0: no second tier */
     char socket_path[108];                          /* before it is started */
 
