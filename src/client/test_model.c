@@ -14,27 +14,30 @@
  * have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
- *   FREE_STAGED_EARLY         998  an invariant is broken
- *   GIVE_UP_BEFORE_INSTALL    863  place 47 is given up that holds nothing
- *   PREVIOUS_VERSION          976  page 9 is lost
- *   FAULT_BEFORE_EVENTS         8  page 4 reads as 71, should be 0
- *   DROP_FAILED_FAULT         729  a thread hangs
- *   NO_BAR                    114  page 12 would read as 9, should be 0
- *   BAR_LIFTED_ON_RUNNING      52  page 12 would read as 9, should be 0
- *   IGNORE_GENERATION          20  page 7 would read as 9, should be 25
- *   REMAP_FORGETS              93  page 10 would read as 0, should be 19
- *   RETRY_WITHOUT_EVENTS      999  the agent spins
- *   BELIEVE_MOVE_ERROR        298  page 13 would read as 0, should be 23
- *   MOVE_ON_SECOND_UFFD        54  page 2 would read as 0, should be 92
- *   DISCARD_KEEPS_STORE       248  page 5 would read as 5, should be 0
- *   UNMAP_AT_ONCE              92  page 15 would read as 0, should be 6
- *   ZEROS_ON_BAD_CHECKSUM      68  page 9 would read as 0, should be 48
- *   BELIEVE_STORE              70  page 9 would read as 1099511627824, should be 48
- *   LATE_UNMAP_STAYS            1  page 11 would read as 52, should be 0
- *   BELIEVE_PAGEOUT           429  page 9 is said to have come back, and was never away
- *   MISS_RETURNS              354  1 pages are there again, and nobody says so
- *   PREFETCH_GIVES_UP_EARLY   113  page 6 would read as 0, should be 112
- *   PREFETCH_INSTALLS_STALE    30  page 0 would read as 5, should be 0
+ *   FREE_STAGED_EARLY         996  an invariant is broken
+ *   GIVE_UP_BEFORE_INSTALL    879  place 47 is given up that holds nothing
+ *   PREVIOUS_VERSION          979  page 2 would read as 0, should be 9
+ *   FAULT_BEFORE_EVENTS         9  page 8 would read as 18, should be 0
+ *   DROP_FAILED_FAULT         724  a thread hangs
+ *   NO_BAR                    127  page 5 would read as 25, should be 0
+ *   BAR_LIFTED_ON_RUNNING      38  page 8 would read as 77, should be 0
+ *   IGNORE_GENERATION          21  page 12 would read as 34, should be 72
+ *   REMAP_FORGETS              83  page 13 would read as 0, should be 177
+ *   RETRY_WITHOUT_EVENTS     1000  the agent spins
+ *   BELIEVE_MOVE_ERROR        277  page 14 would read as 0, should be 101
+ *   MOVE_ON_SECOND_UFFD        44  page 6 would read as 0, should be 34
+ *   DISCARD_KEEPS_STORE       238  page 3 would read as 35, should be 0
+ *   UNMAP_AT_ONCE              79  page 10 would read as 0, should be 2
+ *   ZEROS_ON_BAD_CHECKSUM      69  page 14 would read as 0, should be 19
+ *   BELIEVE_STORE              73  page 14 would read as 1099511627795, should be 19
+ *   LATE_UNMAP_STAYS            0  walk 1027 is the first: page 12 is lost
+ *   BELIEVE_PAGEOUT           430  page 6 is said to have come back, and was never away
+ *   MISS_RETURNS              362  1 pages are there again, and nobody says so
+ *   PREFETCH_GIVES_UP_EARLY   112  page 9 would read as 0, should be 35
+ *   PREFETCH_INSTALLS_STALE    41  page 11 would read as 3, should be 0
+ *   SQUEEZE_IGNORES_BIT         2  page 6 would read as 17, should be 77
+ *   SQUEEZE_ASKS_TWICE         33  page 0 is asked for 2 times
+ *   SQUEEZE_GIVES_UP_FIRST    362  place 47 is given up that holds nothing
  *
  * Not walked, unless asked for with --gaps, because the pager is known not to hold there:
  *   a MAP_FIXED that fails while another call is under way: its UNMAP lifts bars, or what is out is
