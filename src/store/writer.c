@@ -477,9 +477,10 @@ static bool is_empty_held(const struct store_writer *st, uint32_t index)
 static size_t give_empty_slabs(struct store_writer *st, uint32_t index, size_t max_blocks)
 {
     uint32_t first = index, end = index + 1;
-    while ((end - first) * SLAB_BLOCKS < max_blocks && first && is_empty_held(st, first - 1))
+    size_t nr_max = max_blocks / SLAB_BLOCKS; /* not a block more: who trims in steps counts them */
+    while (end - first < nr_max && first && is_empty_held(st, first - 1))
         first--;
-    while ((end - first) * SLAB_BLOCKS < max_blocks && is_empty_held(st, end))
+    while (end - first < nr_max && is_empty_held(st, end))
         end++;
     if (!punch(st, (uint64_t)first * SLAB_BYTES, (uint64_t)(end - first) * SLAB_BYTES))
         return 0;
