@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/locator.h"
+#include "base/mutant.h"
 #include "base/pagesize.h"
 #include "store/slab.h"
 
@@ -409,7 +410,8 @@ static bool find_blob(const struct store_writer *st, uint64_t offset, size_t siz
     uint32_t slot_bytes = s->slot_units * STORE_UNIT_BYTES, slot = within / slot_bytes;
     if (within % slot_bytes || slot >= slots_in_slab(s->slot_units) || !slab_is_used(s, slot))
         return false;
-    if (size >= slot_bytes || st->bytes[offset + slot_bytes - 1] != slot_bytes - size)
+    if (size >= slot_bytes || (st->bytes[offset + slot_bytes - 1] != slot_bytes - size &&
+                               !mutant_is(MUTANT_STORE_BELIEVE_DROP)))
         return false;
     *ret = (struct place){.slab = index, .slot = slot};
     return true;
