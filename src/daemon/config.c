@@ -17,6 +17,7 @@ static const struct config defaults = {
     .config_path = DEFAULT_CONFIG_PATH,
     .cold_age_ms = 5000,
     .store_cap_bytes = 4 * GIB,
+    .user_store_cap_bytes = 16 * GIB,
     .reclaim_rate = 500 * MIB,
     /* The kernel's own, but for regions_min, which bounds how large a region may grow: with its 10 a
      * half that had gone cold was found to three quarters in ten seconds (docs/heat.md). */
@@ -27,7 +28,7 @@ static const struct config defaults = {
     .damon_regions_max = 1000,
 };
 
-#define OPTIONS_NR 19
+#define OPTIONS_NR 21
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {
@@ -39,6 +40,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "pages untouched for so long may leave" },
         { "store-cap", 0, OPTION_SIZE, &c->store_cap_bytes, MIB, 1024 * GIB, "SIZE",
           "compressed memory kept for one client, at most" },
+        { "user-store-cap", 0, OPTION_SIZE, &c->user_store_cap_bytes, MIB, 1024 * GIB, "SIZE",
+          "the same for all clients of one user that is not ours" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
         { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",
@@ -57,6 +60,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "regions of all clients together, at most" },
         { "csv", 0, OPTION_TEXT, &c->csv_path, 0, 0, "FILE",
           "append a row of figures when a client's session ends" },
+        { "sandbox", 0, OPTION_CHOICE, &c->sandbox, 0, 0, "on|off|strict",
+          "give up rights when set up; strict: end instead of refusing (for tests)" },
         { "config", 0, OPTION_TEXT, &c->config_path, 0, 0, "FILE",
           "options as 'name = value' lines" },
         { "dry-run", 0, OPTION_FLAG, &c->is_dry_run, 0, 0, NULL, "find what is cold, evict nothing" },

@@ -18,9 +18,11 @@ struct config {
     const char *config_path;
     uint64_t cold_age_ms;
     uint64_t store_cap_bytes; /* of each session */
+    uint64_t user_store_cap_bytes; /* of each user, over all sessions */
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
+    unsigned sandbox;  /* enum sandbox_mode of sandbox.h */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;

@@ -110,6 +110,7 @@ static int map_all(struct store_writer *st)
     st->bytes = bytes;
     /* A huge page would populate more than we count. Fails only where there are none. */
     (void)madvise(bytes, (size_t)st->nr_slabs_max * SLAB_BYTES, MADV_NOHUGEPAGE);
+    (void)madvise(bytes, (size_t)st->nr_slabs_max * SLAB_BYTES, MADV_DONTDUMP); /* others' pages */
     void *slabs = mmap(NULL, table_bytes(st), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (slabs == MAP_FAILED)

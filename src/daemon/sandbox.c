@@ -1,0 +1,232 @@
+/* sandbox.c - see sandbox.h.
+ *
+ * Capabilities: none are needed by a root daemon that is set up. It opens /dev/userfaultfd and DAMON's files
+ * as their owner, reads pagemaps through descriptors that clients have opened, asks with kill(pid, 0) where
+ * EPERM is an answer, too. Only files in other users' folders, --csv or the socket, take CAP_DAC_OVERRIDE; whether
+ * they do is asked, not guessed.
+ *
+ * System calls: what the daemon's threads and libc below them do, no more. Refused is the default,
+ * because a libc that tries a call this list does not know mostly has another way; running a program ends
+ * us: nothing of ours does that. Paths cannot be told apart here: what a file's mode lets root open, stays
+ * open to it. To find what is missing after a change: --sandbox strict, and the kernel's log has the number. */
+#include "daemon/sandbox.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "sys/uapi.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED 0
+#endif
+
+/* ---- capabilities */
+
+static void keep(bool has_override, capng_type_t types)
+{
+    capng_clear(CAPNG_SELECT_ALL);
+    if (has_override)
+        (void)capng_update(CAPNG_ADD, types, CAP_DAC_OVERRIDE);
+}
+
+/* Asked while nothing is effective. "folder/file": may entries of the folder be made and removed, the
+ * file be written? */
+static bool is_ours_to_write(const char *path)
+{
+    char folder[4096];
+    if (!path || !*path)
+        return true;
+    if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) && errno != ENOENT)
+        return false;
+    (void)snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    return faccessat(AT_FDCWD, slash ? folder : ".", W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+static int drop_capabilities(const struct sandbox *what)
+{
+    if (capng_get_caps_process())
+        return -EINVAL;
+    bool has_override = capng_have_capability(CAPNG_EFFECTIVE, CAP_DAC_OVERRIDE);
+    bool may_bound = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+    keep(has_override, CAPNG_PERMITTED);
+    if (may_bound)
+        (void)capng_update(CAPNG_ADD, CAPNG_PERMITTED | CAPNG_EFFECTIVE, CAP_SETPCAP);
+    if (capng_apply(CAPNG_SELECT_CAPS))
+        return -EPERM;
+    bool needs_override = has_override &&
+                          !(is_ours_to_write(what->csv_path) && is_ours_to_write(what->socket_path));
+    if (may_bound) { /* what is no longer in the bounding set comes back in no way */
+        keep(false, 0);
+        (void)capng_apply(CAPNG_SELECT_BOUNDS);
+    }
+    keep(needs_override, CAPNG_PERMITTED | CAPNG_EFFECTIVE);
+    return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
+/* ---- system calls */
+
+static const int always[] = {
+    /* clang-format off */
+    /* files and descriptors */
+    SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(preadv2), SCMP_SYS(write), SCMP_SYS(writev),
+    SCMP_SYS(close), SCMP_SYS(openat), SCMP_SYS(lseek), SCMP_SYS(fcntl), SCMP_SYS(readlink),
+    SCMP_SYS(fstat), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(fstatfs),
+    SCMP_SYS(unlink),
+    /* stores and sessions */
+    SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fchmod),
+    SCMP_SYS(munmap), SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(brk),
+    /* clients; no socket is made, bound or connected any more */
+    SCMP_SYS(accept4), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(getsockopt),
+    /* waiting */
+    SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+    SCMP_SYS(eventfd2), SCMP_SYS(signalfd4), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime),
+    SCMP_SYS(futex), SCMP_SYS(poll), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
+    SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+    /* threads and their end */
+    SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(gettid), SCMP_SYS(getpid),
+    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    /* what libc asks for by itself: sizes, processors, chance */
+    SCMP_SYS(getrandom), SCMP_SYS(sysinfo), SCMP_SYS(sched_getaffinity), SCMP_SYS(uname),
+    SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),
+    /* clang-format on */
+};
+
+/* What AddressSanitizer and its search for leaks need; in such builds only. */
+static const int sanitizers[] = {
+    SCMP_SYS(mmap),      SCMP_SYS(mprotect),  SCMP_SYS(ioctl),       SCMP_SYS(prctl),
+    SCMP_SYS(clone),     SCMP_SYS(fork),      SCMP_SYS(wait4),       SCMP_SYS(ptrace),
+    SCMP_SYS(tgkill),    SCMP_SYS(kill),      SCMP_SYS(sigaltstack), SCMP_SYS(getdents64),
+    SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(setrlimit),   SCMP_SYS(personality),
+    SCMP_SYS(getppid),   SCMP_SYS(open),      SCMP_SYS(access),      SCMP_SYS(dup2),
+    SCMP_SYS(pipe),      SCMP_SYS(pipe2),     SCMP_SYS(execve),      SCMP_SYS(readlinkat),
+    SCMP_SYS(sched_setaffinity),
+};
+
+static int allow_all(scmp_filter_ctx filter, const int *calls, size_t nr)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < nr; i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+    return r;
+}
+
+/* Allowed with this argument only. */
+static int allow_if(scmp_filter_ctx filter, int call, struct scmp_arg_cmp argument)
+{
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &argument);
+}
+
+static int allow_some(scmp_filter_ctx filter)
+{
+    static const unsigned long requests[] = { UFFDIO_API, PAGEMAP_SCAN, TCGETS /* stdio's */ };
+    const struct scmp_arg_cmp no_code = SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+    int r = allow_if(filter, SCMP_SYS(mmap), no_code);
+    if (r == 0)
+        r = allow_if(filter, SCMP_SYS(mprotect), no_code);
+    for (size_t i = 0; r == 0 && i < sizeof requests / sizeof *requests; i++)
+        r = allow_if(filter, SCMP_SYS(ioctl), SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)requests[i]));
+    if (r == 0)
+        r = allow_if(filter, SCMP_SYS(prctl), SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
+    if (r == 0) /* threads, no processes */
+        r = allow_if(filter, SCMP_SYS(clone),
+                     SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    if (r == 0) /* abort() */
+        r = allow_if(filter, SCMP_SYS(tgkill), SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid()));
+    if (r == 0) /* "are you there?" */
+        r = allow_if(filter, SCMP_SYS(kill), SCMP_A1_32(SCMP_CMP_EQ, 0));
+    if (r == 0) /* our own limit of descriptors */
+        r = allow_if(filter, SCMP_SYS(prlimit64), SCMP_A0_32(SCMP_CMP_EQ, 0));
+    return r;
+}
+
+/* Running a program: nothing of ours does. */
+static int end_who_runs_programs(scmp_filter_ctx filter)
+{
+    int r = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
+    return r ? r : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execveat), 0);
+}
+
+static int load_filter(bool is_strict)
+{
+    scmp_filter_ctx filter = seccomp_init(is_strict ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM));
+    if (!filter)
+        return -ENOMEM;
+    /* What is refused stands in the kernel's log; older libraries cannot ask for that. */
+    (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
+    int r = allow_all(filter, always, sizeof always / sizeof *always);
+    /* Its flags lie in memory, where a filter cannot look: libc then takes clone(). */
+    if (r == 0)
+        r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    if (r == 0)
+        r = IS_SANITIZED ? allow_all(filter, sanitizers, sizeof sanitizers / sizeof *sanitizers)
+                         : allow_some(filter);
+    if (r == 0 && !is_strict && !IS_SANITIZED) /* where it is not the default anyway */
+        r = end_who_runs_programs(filter);
+    if (r == 0)
+        r = seccomp_load(filter);
+    seccomp_release(filter);
+    return r;
+}
+
+/* ---- */
+
+/* An ordinary user's daemon holds that user's pages and nobody else's, so that user's other programs may
+ * go on looking at how much memory it takes. The search for leaks needs to look, too. */
+static int hide(void)
+{
+    const struct rlimit none = { 0, 0 };
+    if (setrlimit(RLIMIT_CORE, &none))
+        return -errno;
+    if (geteuid() == 0 && !IS_SANITIZED && prctl(PR_SET_DUMPABLE, 0))
+        return -errno;
+    return 0;
+}
+
+int sandbox_enter(const struct sandbox *what, char *ret_error, size_t capacity)
+{
+    if (what->mode == SANDBOX_OFF)
+        return 0;
+    const char *step = "giving up capabilities";
+    int r = drop_capabilities(what);
+    if (r == 0) {
+        step = "no core files";
+        r = hide();
+    }
+    if (r == 0) {
+        step = "no new privileges";
+        r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
+    }
+    if (r == 0) {
+        step = "the filter of system calls";
+        r = load_filter(what->mode == SANDBOX_STRICT);
+    }
+    if (r == 0)
+        return 0;
+    (void)snprintf(ret_error, capacity, "--sandbox: %s failed (%s): boot a kernel with seccomp, or use "
+                   "--sandbox off", step, strerror(-r));
+    return EX_OSERR;
+}
