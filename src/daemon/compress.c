@@ -31,6 +31,7 @@ static struct {
     int epoll_fd, call_fd, wake_fd;
     struct codec_encoder *encoder;
     _Atomic bool must_end;
+    uint64_t user_cap_bytes; /* set at birth */
     struct session *active; /* compress: those with work */
     struct session *all;    /* compress */
     uint64_t next_idle_ms;  /* compress */
@@ -79,7 +80,8 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
         answer.result = STORED_INCOMPRESSIBLE;
         break;
     case CODEC_BLOB:
-        if (store_put(s->store, encoded.bytes, encoded.size, &offset))
+        if (!user_may_put(s->user, cp.user_cap_bytes) ||
+            store_put(s->store, encoded.bytes, encoded.size, &offset))
             answer.result = STORED_FULL;
         else
             answer.place = locator_make(encoded.kind, offset, encoded.size);
@@ -141,6 +143,8 @@ static void publish_usage(struct session *s)
 {
     struct store_usage u;
     store_usage(s->store, &u);
+    user_hold(s->user, (int64_t)(u.held_bytes - atomic_load_explicit(&s->held_bytes,
+                                                                     memory_order_relaxed)));
     atomic_store_explicit(&s->held_bytes, u.held_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->payload_bytes, u.payload_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->nr_blobs, u.nr_blobs, memory_order_relaxed);
@@ -325,9 +329,10 @@ static void *compress_main(void *unused)
     return NULL;
 }
 
-int compress_start(int wake_fd)
+int compress_start(int wake_fd, uint64_t user_cap_bytes)
 {
     cp.wake_fd = wake_fd;
+    cp.user_cap_bytes = user_cap_bytes;
     int r = codec_encoder_new(&cp.encoder);
     if (r)
         return r;

@@ -7,8 +7,9 @@
 
 #include "daemon/session.h"
 
-/* wake_fd: an eventfd that is written when a session has failed or has been detached. */
-int compress_start(int wake_fd);
+/* wake_fd: an eventfd that is written when a session has failed or has been detached. user_cap_bytes: what
+ * all stores of one user may hold. */
+int compress_start(int wake_fd, uint64_t user_cap_bytes);
 /* Ends the thread; sessions that it still has are control's again. */
 void compress_stop(void);
 /* From now on the compress thread has the session. */

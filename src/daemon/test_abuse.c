@@ -479,6 +479,7 @@ static int run_daemon(void)
                             .csv_path = csv_path,
                             .cold_age_ms = 20,
                             .store_cap_bytes = 64 << 20,
+                            .user_store_cap_bytes = 64 << 20,
                             .reclaim_rate = 500 << 20};
     struct features features = {.has_page_size = true, .remote_dontneed = EINVAL};
     struct listener listener;
