@@ -7,13 +7,18 @@
  *
  * System calls: what the daemon's threads and libc below them do, no more. Refused is the default,
  * because a libc that tries a call this list does not know mostly has another way; running a program ends
- * us: nothing of ours does that. Paths cannot be told apart here: what a file's mode lets root open, stays
- * open to it. To find what is missing after a change: --sandbox strict, and the kernel's log has the number. */
+ * us: nothing of ours does that. To find what is missing after a change: --sandbox strict, and the
+ * kernel's log has the number.
+ *
+ * Files: as root without rights it could still open whatever a file's mode gives its owner, and so change
+ * the system. Where the kernel has Landlock it opens what it reads of /proc and /sys, its device,
+ * DAMON's files, and makes or removes its own. */
 #include "daemon/sandbox.h"
 
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
@@ -26,6 +31,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "sys/damon.h"
+#include "sys/landlock.h"
 #include "sys/uapi.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -48,23 +56,30 @@ static void keep(bool has_override, capng_type_t types)
         (void)capng_update(CAPNG_ADD, types, CAP_DAC_OVERRIDE);
 }
 
-/* Asked while nothing is effective. "folder/file": may entries of the folder be made and removed, the
- * file be written? */
+/* The folder of "folder/file". */
+static const char *folder_of(const char *path, char *buffer, size_t capacity)
+{
+    (void)snprintf(buffer, capacity, "%s", path);
+    char *slash = strrchr(buffer, '/');
+    if (!slash)
+        return ".";
+    slash[slash == buffer] = 0;
+    return buffer;
+}
+
+/* Asked while nothing is effective: may entries of its folder be made and removed, the file be
+ * written? */
 static bool is_ours_to_write(const char *path)
 {
-    char folder[4096];
+    char folder[PATH_MAX];
     if (!path || !*path)
         return true;
     if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) && errno != ENOENT)
         return false;
-    (void)snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = 0;
-    return faccessat(AT_FDCWD, slash ? folder : ".", W_OK | X_OK, AT_EACCESS) == 0;
+    return faccessat(AT_FDCWD, folder_of(path, folder, sizeof folder), W_OK | X_OK, AT_EACCESS) == 0;
 }
 
-static int drop_capabilities(const struct sandbox *what)
+static int drop_capabilities(const struct sandbox *what, bool *ret_has_override)
 {
     if (capng_get_caps_process())
         return -EINVAL;
@@ -82,7 +97,33 @@ static int drop_capabilities(const struct sandbox *what)
         (void)capng_apply(CAPNG_SELECT_BOUNDS);
     }
     keep(needs_override, CAPNG_PERMITTED | CAPNG_EFFECTIVE);
+    *ret_has_override = needs_override;
     return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
+/* ---- files */
+
+/* 0, -EOPNOTSUPP, or what went wrong. */
+static int confine_to_files(const struct sandbox *what)
+{
+    char csv_folder[PATH_MAX], socket_folder[PATH_MAX];
+    struct landlock_path paths[8] = {
+        { "/proc", LANDLOCK_READ }, /* also of our own descriptors, by name */
+        { "/sys", LANDLOCK_READ },
+        { DAMON_ROOT, LANDLOCK_READ | LANDLOCK_WRITE },
+        { "/dev/userfaultfd", LANDLOCK_READ | LANDLOCK_WRITE },
+    };
+    size_t nr = 4;
+    if (what->csv_path) /* it may have been taken away in between, and is made again */
+        paths[nr++] = (struct landlock_path){
+            folder_of(what->csv_path, csv_folder, sizeof csv_folder),
+            LANDLOCK_READ | LANDLOCK_WRITE | LANDLOCK_MAKE
+        };
+    if (what->socket_path && *what->socket_path)
+        paths[nr++] = (struct landlock_path){
+            folder_of(what->socket_path, socket_folder, sizeof socket_folder), LANDLOCK_REMOVE
+        };
+    return landlock_confine(paths, nr);
 }
 
 /* ---- system calls */
@@ -210,8 +251,9 @@ int sandbox_enter(const struct sandbox *what, char *ret_error, size_t capacity)
 {
     if (what->mode == SANDBOX_OFF)
         return 0;
+    bool has_override = false, has_fence = false;
     const char *step = "giving up capabilities";
-    int r = drop_capabilities(what);
+    int r = drop_capabilities(what, &has_override);
     if (r == 0) {
         step = "no core files";
         r = hide();
@@ -220,13 +262,23 @@ int sandbox_enter(const struct sandbox *what, char *ret_error, size_t capacity)
         step = "no new privileges";
         r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
     }
+    if (r == 0 && !IS_SANITIZED) {
+        step = "shutting off files";
+        r = confine_to_files(what);
+        has_fence = r == 0;
+        r = r == -EOPNOTSUPP ? 0 : r; /* the rest is worth having without it */
+    }
     if (r == 0) {
         step = "the filter of system calls";
         r = load_filter(what->mode == SANDBOX_STRICT);
     }
-    if (r == 0)
-        return 0;
-    (void)snprintf(ret_error, capacity, "--sandbox: %s failed (%s): boot a kernel with seccomp, or use "
-                   "--sandbox off", step, strerror(-r));
-    return EX_OSERR;
+    if (r) {
+        (void)snprintf(ret_error, capacity, "--sandbox: %s failed (%s): boot a kernel with seccomp, or use "
+                       "--sandbox off", step, strerror(-r));
+        return EX_OSERR;
+    }
+    log_info("event=sandbox mode=%s capabilities=%s files=%s",
+             what->mode == SANDBOX_STRICT ? "strict" : "on", has_override ? "dac_override" : "none",
+             has_fence ? "fenced" : "as the modes say");
+    return 0;
 }

@@ -151,6 +151,57 @@ static void what_it_never_does_is_refused(void **state)
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 }
 
+/* ---- files */
+
+static int open_error(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC, 0600);
+    return fd < 0 ? errno : (close(fd), 0);
+}
+
+static int try_files(void)
+{
+    if (open_error("/etc/passwd", O_RDONLY) != EACCES || open_error("/etc/passwd", O_RDWR) != EACCES)
+        return 1;
+    if (open_error("/", O_RDONLY | O_DIRECTORY) != EACCES)
+        return 2;
+    if (open_error("/tmp/test_sandbox.no", O_WRONLY | O_CREAT) != EACCES)
+        return 3;
+    if (open_error("/proc/self/stat", O_RDONLY) || open_error("/sys/kernel/mm", O_RDONLY))
+        return 4;
+    if (open_error("/proc/sys/vm/swappiness", O_WRONLY) != EACCES)
+        return 5;
+    if (open_error("/dev/null", O_WRONLY) != EACCES)
+        return 6;
+    int is_there = open_error("/dev/userfaultfd", O_RDWR);
+    if (is_there && is_there != ENOENT && geteuid() == 0)
+        return 7;
+    char line[] = "/proc/self/fd/00", path[64];
+    int fd = memfd_create("test", MFD_CLOEXEC); /* as the store does */
+    (void)snprintf(line, sizeof line, "/proc/self/fd/%d", fd);
+    if (open_error(line, O_RDONLY) || ftruncate(fd, 4096))
+        return 8;
+    (void)snprintf(path, sizeof path, "%s", csv_path);
+    if (unlink(path) != -1 || open_error(path, O_WRONLY | O_APPEND | O_CREAT))
+        return 9;
+    return 0;
+}
+
+static void few_files_can_be_opened(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/test_sandbox.XXXXXX";
+    if (IS_SANITIZED || syscall(444 /* landlock_create_ruleset */, NULL, 0, 1) < 1)
+        return; /* a reader of docs/threat-model.md knows */
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(csv_path, sizeof csv_path, "%s/csv", folder);
+    int status = status_of(SANDBOX_ON, try_files), made = unlink(csv_path);
+    *csv_path = 0;
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(made, 0);
+}
+
 static void without_it_they_are_not(void **state)
 {
     (void)state;
@@ -292,6 +343,7 @@ int main(void)
     parent = getpid();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_it_never_does_is_refused),
+        cmocka_unit_test(few_files_can_be_opened),
         cmocka_unit_test(without_it_they_are_not),
         cmocka_unit_test(nothing_is_left_by_the_kernels_account),
         cmocka_unit_test(a_file_in_anothers_folder_keeps_one_right),
