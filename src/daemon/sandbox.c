@@ -175,32 +175,35 @@ static int allow_all(scmp_filter_ctx filter, const int *calls, size_t nr)
     return r;
 }
 
-/* Allowed with this argument only. */
-static int allow_if(scmp_filter_ctx filter, int call, struct scmp_arg_cmp argument)
-{
-    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &argument);
-}
+#define WHOLE UINT32_MAX /* what the kernel takes of an int */
 
+/* Allowed with this value of one argument only, where the mask is. */
 static int allow_some(scmp_filter_ctx filter)
 {
-    static const unsigned long requests[] = { UFFDIO_API, PAGEMAP_SCAN, TCGETS /* stdio's */ };
-    const struct scmp_arg_cmp no_code = SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-    int r = allow_if(filter, SCMP_SYS(mmap), no_code);
-    if (r == 0)
-        r = allow_if(filter, SCMP_SYS(mprotect), no_code);
-    for (size_t i = 0; r == 0 && i < sizeof requests / sizeof *requests; i++)
-        r = allow_if(filter, SCMP_SYS(ioctl), SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)requests[i]));
-    if (r == 0)
-        r = allow_if(filter, SCMP_SYS(prctl), SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
-    if (r == 0) /* threads, no processes */
-        r = allow_if(filter, SCMP_SYS(clone),
-                     SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-    if (r == 0) /* abort() */
-        r = allow_if(filter, SCMP_SYS(tgkill), SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid()));
-    if (r == 0) /* "are you there?" */
-        r = allow_if(filter, SCMP_SYS(kill), SCMP_A1_32(SCMP_CMP_EQ, 0));
-    if (r == 0) /* our own limit of descriptors */
-        r = allow_if(filter, SCMP_SYS(prlimit64), SCMP_A0_32(SCMP_CMP_EQ, 0));
+    const struct {
+        int call;
+        unsigned argument;
+        uint64_t mask, value;
+    } some[] = {
+        /* clang-format off */
+        { SCMP_SYS(mmap),      2, PROT_EXEC,    0 },
+        { SCMP_SYS(mprotect),  2, PROT_EXEC,    0 },
+        { SCMP_SYS(ioctl),     1, WHOLE,        UFFDIO_API },
+        { SCMP_SYS(ioctl),     1, WHOLE,        PAGEMAP_SCAN },
+        { SCMP_SYS(ioctl),     1, WHOLE,        TCGETS },       /* stdio's */
+        { SCMP_SYS(prctl),     0, WHOLE,        PR_SET_NAME },
+        { SCMP_SYS(clone),     0, CLONE_THREAD, CLONE_THREAD }, /* threads, no processes */
+        { SCMP_SYS(tgkill),    0, WHOLE,        (uint64_t)getpid() }, /* abort() */
+        { SCMP_SYS(kill),      1, WHOLE,        0 },            /* "are you there?" */
+        { SCMP_SYS(prlimit64), 0, WHOLE,        0 },            /* our own limit of descriptors */
+        /* clang-format on */
+    };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < sizeof some / sizeof *some; i++) {
+        const struct scmp_arg_cmp is = { .arg = some[i].argument, .op = SCMP_CMP_MASKED_EQ,
+                                         .datum_a = some[i].mask, .datum_b = some[i].value };
+        r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, some[i].call, 1, &is);
+    }
     return r;
 }
 
