@@ -61,7 +61,7 @@ static bool is_right_payload(const struct msg *m)
     case MSG_HELLO:
         return !p->hello.reserved && ends_within(p->hello.name, 16);
     case MSG_WELCOME:
-        return p->welcome.has_device < 2 && p->welcome.dry_run < 2;
+        return p->welcome.has_device < 2 && p->welcome.dry_run < 2 && !p->welcome.reserved;
     case MSG_REFUSE:
         return !p->refuse.reserved && is_error(p->refuse.error) && ends_within(p->refuse.text, 120);
     case MSG_RANGE_ADD:
@@ -76,6 +76,11 @@ static bool is_right_payload(const struct msg *m)
         return !p->uffd_api.reserved && (!p->uffd_api.error || is_error(p->uffd_api.error));
     case MSG_STATUS:
         return true;
+    case MSG_ORDER:
+        return p->order.op < ORDER_OP_NR && p->order.pid >= 0;
+    case MSG_ORDER_DONE:
+        return p->order_done.op < ORDER_OP_NR &&
+               (!p->order_done.error || is_error(p->order_done.error));
     case MSG_TYPE_NR:
         break;
     }

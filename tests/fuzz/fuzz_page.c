@@ -36,6 +36,13 @@ struct answer {
     uint32_t slot, generation, version;
 };
 
+/* "Put that elsewhere": the daemon has copied it, and its answer is on its way. */
+struct ask {
+    unsigned page, store;
+    locator old;
+    uint32_t version;
+};
+
 struct world {
     struct page_table table;
     struct staging staging;
@@ -54,6 +61,8 @@ struct world {
     unsigned store_now;
     struct answer answers[NR_ANSWERS];
     unsigned nr_answers;
+    struct ask asks[NR_PAGES]; /* one a page at a time, as pager/squeeze.c has it */
+    bool is_asked[NR_PAGES];
     uint32_t version; /* the last one written */
 };
 
@@ -176,6 +185,7 @@ static void check_page(struct world *w, unsigned i, unsigned *nr_staged)
         return;
     CHECK(p->state == PAGE_RESIDENT || w->target[i] == NOTHING);
     CHECK(!p->is_barred || p->state == PAGE_RESIDENT);
+    CHECK(!p->is_squeezing || p->state == PAGE_STORED);
     CHECK(p->is_paged_out == w->is_noted_out[i]);
     if (p->state == PAGE_STAGED) {
         ++*nr_staged;
@@ -424,6 +434,46 @@ static void lose(struct world *w, unsigned i)
     w->expected[i] = POISONED;
 }
 
+static void ask_for_another_place(struct world *w, unsigned i)
+{
+    struct page *p = known(w, i);
+    if (!p || w->is_asked[i] || !page_may_squeeze(p))
+        return;
+    w->is_asked[i] = true;
+    w->asks[i] = (struct ask){ .page = i, .store = (unsigned)p->store, .old = p->where,
+                               .version = w->places[p->store][p->where].version };
+    page_on_squeeze(p);
+}
+
+/* The answer may be of a page that has been back meanwhile, and is stored again, even at the same place. */
+static void answer_ask(struct world *w, unsigned i, bool has_moved, bool is_dense)
+{
+    uint32_t k;
+    if (!w->is_asked[i])
+        return;
+    const struct ask *a = &w->asks[i];
+    w->is_asked[i] = false;
+    struct page *p = page_at(w, i);
+    if (!has_moved) {
+        page_on_not_squeezed(p, a->store, a->old, is_dense);
+        return;
+    }
+    for (k = 0; k < NR_PLACES && w->places[a->store][k].is_live; k++)
+        ;
+    if (k < NR_PLACES && page_on_squeezed(p, a->store, a->old, k)) {
+        CHECK(w->places[a->store][a->old].is_live);
+        w->places[a->store][k] = (struct place){ .version = a->version, .is_live = true };
+        w->places[a->store][a->old] = (struct place){ .version = NOTHING };
+    }
+}
+
+static void pass_a_lap(struct world *w, unsigned i)
+{
+    struct page *p = known(w, i);
+    if (p)
+        CHECK(page_on_lap(p) == (p->state == PAGE_STORED ? p->age : 0));
+}
+
 /* ---- what cannot be */
 
 static void break_rules(struct world *w, unsigned i, unsigned how)
@@ -431,7 +481,7 @@ static void break_rules(struct world *w, unsigned i, unsigned how)
     struct page *p = page_at(w, i), kept = *p, other = { 0 };
     struct staging staging = w->staging;
     static const enum page_state none[] = { PAGE_STATE_NR, (enum page_state)6, (enum page_state)7 };
-    switch (how % 9) {
+    switch (how % 10) {
     case 0:
         if (!page_may_leave(p))
             CHECK_ENDS(page_on_moved(p, 1));
@@ -461,6 +511,10 @@ static void break_rules(struct world *w, unsigned i, unsigned how)
         if (w->slot_states[i % NR_SLOTS].state != SLOT_FREE)
             CHECK_ENDS((void)staging_take(&staging, i % NR_SLOTS, 1));
         CHECK_ENDS((void)staging_take(&staging, NR_SLOTS + i, 1));
+        break;
+    case 9:
+        if (!page_may_squeeze(p))
+            CHECK_ENDS(page_on_squeeze(p));
         break;
     case 7:
         if (w->slot_states[i % NR_SLOTS].state != SLOT_HOLDS)
@@ -503,11 +557,16 @@ static void happen(struct world *w, uint8_t event, uint8_t argument)
     case 11: free_slot(w, argument); break;
     case 12: announce(w, i); break;
     case 13: zap(w, i); break;
-    case 14: look(w, i); break;
-    case 15: bar_over(w, i); break;
+    case 14: if (argument & 8) pass_a_lap(w, i); else look(w, i); break;
+    case 15: if (argument & 8) ask_for_another_place(w, i); else bar_over(w, i); break;
     case 16: remap(w, i, argument / NR_PAGES % NR_PAGES); break;
     case 17: if (argument & 8) lose(w, i); else page_out(w, i); break;
-    case 18: see_back(w, i); break;
+    case 18:
+        if (argument & 8)
+            answer_ask(w, i, argument & 16, argument & 32);
+        else
+            see_back(w, i);
+        break;
     default:
         if (argument >= 0xf0)
             break_rules(w, i, event / 20);

@@ -23,9 +23,12 @@
 #define BLOBS_MAX 512u
 #define OPERATIONS_MAX 200u
 
+#define GROUP_BYTES_MOST 12288u
+
 struct blob {
     uint64_t offset;
     uint32_t size, seed;
+    unsigned members; /* a bit for each page that a group still has; 0: no group */
 };
 
 struct world {
@@ -77,12 +80,26 @@ static void check_numbers(struct world *w)
     CHECK(u.payload_bytes <= u.held_bytes);
 }
 
+/* The size of a group as a locator has it. */
+static size_t units_of(uint32_t size)
+{
+    return locator_size(locator_make_group(0, size, 0));
+}
+
 static void check_blob(const struct world *w, unsigned i)
 {
-    uint8_t should_be[STORE_BLOB_MAX];
+    uint8_t should_be[GROUP_BYTES_MOST];
     const struct blob *b = &w->blobs[i];
     fill(should_be, b->size, b->seed);
     CHECK(memcmp(w->map.bytes + b->offset, should_be, b->size) == 0);
+    if (!b->members) {
+        CHECK(store_look(w->st, b->offset, b->size));
+        return;
+    }
+    size_t size;
+    unsigned members;
+    CHECK(store_look_group(w->st, b->offset, units_of(b->size), &size, &members));
+    CHECK(size == b->size && members == b->members);
 }
 
 static void mark(const struct blob *b, uint8_t value)
@@ -102,44 +119,74 @@ static bool has_bare_slab(void)
     return false;
 }
 
-static void put(struct world *w, uint32_t size, uint32_t seed)
+/* members 0: a blob by itself; else a group. */
+static void put(struct world *w, uint32_t size, uint32_t seed, unsigned members)
 {
-    uint8_t bytes[STORE_BLOB_MAX];
+    uint8_t bytes[GROUP_BYTES_MOST];
     uint64_t offset = UINT64_MAX;
     if (w->nr == BLOBS_MAX)
         return;
     fill(bytes, size, seed);
-    int r = store_put(w->st, bytes, size, &offset);
+    int r = members ? store_put_group(w->st, bytes, size, members, &offset)
+                    : store_put(w->st, bytes, size, &offset);
     if (r == -ENOSPC) {
-        struct store_usage u; /* a slot needs two blocks at most */
+        struct store_usage u; /* blocks of a slot, and the 64th that is kept for what replaces something */
         store_usage(w->st, &u);
         CHECK(offset == UINT64_MAX);
-        CHECK(u.held_bytes + 2 * PAGE_BYTES > CAP_BYTES || !has_bare_slab());
+        CHECK(u.held_bytes + (size / PAGE_BYTES + 2) * PAGE_BYTES + CAP_BYTES / 64 > CAP_BYTES ||
+              !has_bare_slab());
         return;
     }
     CHECK(r == 0 && offset % STORE_UNIT_BYTES == 0 && offset + size <= FILE_BYTES);
     struct blob *b = &w->blobs[w->nr++];
-    *b = (struct blob){ .offset = offset, .size = size, .seed = seed };
+    *b = (struct blob){ .offset = offset, .size = size, .seed = seed, .members = members };
     w->payload_bytes += size;
     mark(b, 1);
     check_blob(w, w->nr - 1);
+}
+
+static void drop_members(struct world *w, struct blob *b)
+{
+    size_t size = units_of(b->size);
+    CHECK(store_drop(w->st, b->offset, b->size) == -EINVAL); /* as if it were no group */
+    for (unsigned index = 0; index < LOCATOR_GROUP_PAGES; index++) {
+        bool is_member = b->members >> index & 1;
+        CHECK(store_drop_member(w->st, b->offset, size, index) == (is_member ? 0 : -EINVAL));
+        CHECK(store_drop_member(w->st, b->offset, size, index) == -EINVAL); /* twice */
+    }
 }
 
 static void drop(struct world *w, unsigned i)
 {
     struct blob b = w->blobs[i];
     check_blob(w, i);
-    CHECK(store_drop(w->st, b.offset, b.size) == 0);
-    CHECK(store_drop(w->st, b.offset, b.size) == -EINVAL); /* twice */
+    if (b.members) {
+        drop_members(w, &b);
+    } else {
+        CHECK(store_drop_member(w->st, b.offset, units_of(b.size), 0) == -EINVAL);
+        CHECK(store_drop(w->st, b.offset, b.size) == 0);
+        CHECK(store_drop(w->st, b.offset, b.size) == -EINVAL); /* twice */
+    }
     mark(&b, 0);
     w->payload_bytes -= b.size;
     w->blobs[i] = w->blobs[--w->nr];
 }
 
+/* One page of a group less. */
+static void drop_one_member(struct world *w, unsigned i, unsigned index)
+{
+    struct blob *b = &w->blobs[i];
+    if (!(b->members >> index & 1) || b->members == 1u << index)
+        return;
+    CHECK(store_drop_member(w->st, b->offset, units_of(b->size), index) == 0);
+    b->members &= ~(1u << index);
+    check_blob(w, i);
+}
+
 static bool is_there(const struct world *w, uint64_t offset, size_t size)
 {
     for (unsigned i = 0; i < w->nr; i++)
-        if (w->blobs[i].offset == offset && w->blobs[i].size == size)
+        if (w->blobs[i].offset == offset && w->blobs[i].size == size && !w->blobs[i].members)
             return true;
     return false;
 }
@@ -202,11 +249,23 @@ static void world_end(struct world *w)
     struct store_usage u;
     store_usage(w->st, &u);
     CHECK(u.held_bytes == 0 && u.payload_bytes == 0 && blocks_of_the_file(w) == 0);
-    put(w, STORE_BLOB_MAX, 1);
+    put(w, STORE_BLOB_MAX, 1, 0);
     CHECK(w->nr == 1 && store_is_valid(w->st));
     CHECK(munmap((void *)(uintptr_t)w->map.bytes, FILE_BYTES) == 0);
     close(w->fd);
     store_writer_free(w->st);
+}
+
+static void groups(struct world *w, struct input *in, uint8_t op)
+{
+    uint16_t argument = input_u16(in);
+    uint32_t leaving[STORE_LEAVING_NR];
+    if (op & 64 && w->nr)
+        drop_one_member(w, argument % w->nr, argument >> 14);
+    else if (op & 32)
+        CHECK(store_choose_leaving(w->st, leaving) <= STORE_LEAVING_NR);
+    else
+        put(w, 1 + argument % GROUP_BYTES_MOST, op, 1 + (op >> 3) % 15);
 }
 
 static void happen(struct world *w, struct input *in)
@@ -214,9 +273,9 @@ static void happen(struct world *w, struct input *in)
     uint8_t op = input_u8(in);
     switch (op % 8) {
     case 0:
-    case 1:  put(w, 1 + input_u16(in) % STORE_BLOB_MAX, op); break;
+    case 1:  put(w, 1 + input_u16(in) % STORE_BLOB_MAX, op, 0); break;
     case 2:  for (uint32_t size = 1 + input_u16(in) % STORE_BLOB_MAX, i = 0; i < op / 8; i++)
-                 put(w, size, i);
+                 put(w, size, i, 0);
              break;
     case 3:  if (w->nr)
                  drop(w, input_u16(in) % w->nr);
@@ -224,7 +283,12 @@ static void happen(struct world *w, struct input *in)
     case 4:  for (unsigned i = 0, step = 1 + op / 8; i < w->nr; i += step)
                  drop(w, i);
              break;
-    case 5:  trim(w, input_u8(in)); break;
+    case 5:
+        if (op & 128)
+            groups(w, in, op);
+        else
+            trim(w, input_u8(in));
+        break;
     case 6:  lie(w, in); break;
     default: page_there_and_back(w, in); break;
     }

@@ -132,7 +132,8 @@ static void all_out_and_back(void)
 static void start(const char *heat, const char *cold_age)
 {
     daemon_start(&d, (const char *[]){ "--sandbox", "strict", "--heat", heat, "--cold-age", cold_age,
-                                       "--reclaim-rate", "4G", "--csv", test_path("csv"), NULL });
+                                       "--reclaim-rate", "4G", "--squeeze-age", "100ms", "--csv",
+                                       test_path("csv"), NULL });
 }
 
 static void end(void)
@@ -153,6 +154,8 @@ int main(void)
     pager_start(pager);
     test_case("heat from the scan");
     all_out_and_back();
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
+    test_nap_us(1000000); /* for the second tier, too */
     all_out_and_back();
     nothing_is_left();
     if (geteuid() == 0 && !IS_SANITIZED) {
