@@ -543,6 +543,7 @@ static int run_daemon(void)
                             .csv_path = csv_path,
                             .cold_age_ms = 20,
                             .store_cap_bytes = 64 << 20,
+                            .user_store_cap_bytes = 64 << 20,
                             .store_cap_total_bytes = 64 << 20,
                             .squeeze_age_ms = 20,
                             .reclaim_rate = 500 << 20};

@@ -121,6 +121,7 @@ static int map_all(struct store_writer *st)
     st->bytes = bytes;
     /* A huge page would populate more than we count. Fails only where there are none. */
     (void)madvise(bytes, (size_t)st->nr_slabs_max * SLAB_BYTES, MADV_NOHUGEPAGE);
+    (void)madvise(bytes, (size_t)st->nr_slabs_max * SLAB_BYTES, MADV_DONTDUMP); /* others' pages */
     void *slabs = mmap(NULL, table_bytes(st), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (slabs == MAP_FAILED)
@@ -561,7 +562,8 @@ static bool find_blob(const struct store_writer *st, uint64_t offset, size_t siz
     if (!find_slot(st, offset, ret, &end))
         return false;
     size_t slot_bytes = st->slabs[ret->slab].slot_units * (size_t)STORE_UNIT_BYTES;
-    return size < slot_bytes && end[-1] == slot_bytes - size;
+    return size < slot_bytes &&
+           (end[-1] == slot_bytes - size || mutant_is(MUTANT_STORE_BELIEVE_DROP));
 }
 
 static size_t round_up_to_units(size_t size)
@@ -751,9 +753,10 @@ static bool is_empty_held(const struct store_writer *st, uint32_t index)
 static size_t give_empty_slabs(struct store_writer *st, uint32_t index, size_t max_blocks)
 {
     uint32_t first = index, end = index + 1;
-    while ((end - first) * SLAB_BLOCKS < max_blocks && first && is_empty_held(st, first - 1))
+    size_t nr_max = max_blocks / SLAB_BLOCKS; /* not a block more: who trims in steps counts them */
+    while (end - first < nr_max && first && is_empty_held(st, first - 1))
         first--;
-    while ((end - first) * SLAB_BLOCKS < max_blocks && is_empty_held(st, end))
+    while (end - first < nr_max && is_empty_held(st, end))
         end++;
     if (!punch(st, (uint64_t)first * SLAB_BYTES, (uint64_t)(end - first) * SLAB_BYTES))
         return 0;
