@@ -56,13 +56,14 @@ static unsigned free_cookie(const struct pager *pg)
     return cookie;
 }
 
-/* False: not now, the ring has no room. */
-static bool ask(struct pager *pg, struct page_leaf *leaf, const struct group *g, enum squeeze_kind kind)
+/* False: not now, the ring has no room, or it is another piece's turn. */
+static bool ask(struct pager *pg, struct page_leaf *leaf, const struct group *g, enum squeeze_kind kind,
+                unsigned *nr_asks)
 {
-    if (pg->nr_asked == SQUEEZES_NR)
+    if (pg->nr_asked == SQUEEZES_NR || !*nr_asks)
         return false;
     if (is_awaited(pg, leaf->first + g->at[0], leaf->first + g->at[g->nr - 1]))
-        return true; /* the next lap asks */
+        return true; /* the next lap asks; and nothing was: a piece that ended here would begin again as before */
     unsigned cookie = free_cookie(pg);
     struct squeeze_entry entry = { .cookie = cookie, .nr = (uint16_t)g->nr, .kind = (uint16_t)kind };
     struct squeeze_asked asked = { .nr = g->nr, .kind = kind };
@@ -72,6 +73,7 @@ static bool ask(struct pager *pg, struct page_leaf *leaf, const struct group *g,
     }
     if (!pg->on_squeeze || !pg->on_squeeze(pg->context, &entry))
         return false;
+    --*nr_asks;
     pg->asked[cookie] = asked;
     pg->nr_asked++;
     for (unsigned i = 0; i < g->nr; i++) {
@@ -172,11 +174,10 @@ static bool look_at_leaf(struct pager *pg, struct page_leaf *leaf, unsigned *nr_
             continue;
         if (is_leaving(pg, p->where)) {
             struct group blob = all_of_blob(pg, leaf, i);
-            if (!*nr_asks || !ask(pg, leaf, &blob, SQUEEZE_MOVE)) {
+            if (!ask(pg, leaf, &blob, SQUEEZE_MOVE, nr_asks)) {
                 lap->at = g.nr ? g.at[0] : i;
                 return false;
             }
-            --*nr_asks;
             continue;
         }
         if (!lap->may_group || !may_be_denser(leaf, i))
@@ -185,16 +186,13 @@ static bool look_at_leaf(struct pager *pg, struct page_leaf *leaf, unsigned *nr_
         g.bytes += bytes_of(p);
         if (g.nr < LOCATOR_GROUP_PAGES)
             continue;
-        if (is_its_turn(lap, &g)) {
-            if (!*nr_asks || !ask(pg, leaf, &g, SQUEEZE_GROUP)) {
-                lap->at = g.at[0];
-                return false;
-            }
-            --*nr_asks;
+        if (is_its_turn(lap, &g) && !ask(pg, leaf, &g, SQUEEZE_GROUP, nr_asks)) {
+            lap->at = g.at[0];
+            return false;
         }
         g = (struct group){ .nr = 0 };
     }
-    if (g.nr && is_its_turn(lap, &g) && (!*nr_asks || !ask(pg, leaf, &g, SQUEEZE_GROUP))) {
+    if (g.nr && is_its_turn(lap, &g) && !ask(pg, leaf, &g, SQUEEZE_GROUP, nr_asks)) {
         lap->at = g.at[0];
         return false;
     }
