@@ -187,7 +187,7 @@ enum ahead_result {
     AHEAD_CHANGING, /* an event waits */
 };
 enum ahead_result pager_ahead(struct pager *pg, page_number page);
-/* Decodes one page. False: nothing is left to decode. */
+/* Decodes one page, or its group. False: nothing is left to decode. */
 bool pager_ahead_decode(struct pager *pg);
 /* Installs the oldest run that is decoded, if it is AHEAD_RUN long or can't grow; is_all: as it is. At
  * most one COPY. 0, or -EAGAIN: an event waits. */
