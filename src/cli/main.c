@@ -92,21 +92,23 @@ static void print_table(const char *json)
 {
     cJSON *root = cJSON_Parse(json);
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "sessions");
-    printf("daemon pid %.0f, heat %s, cold age %.0f ms, %d session(s)\n", number(root, "pid"),
+    printf("daemon pid %.0f, heat %s, %s, %d session(s)\n", number(root, "pid"),
            cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "heat")),
-           number(root, "cold_age_ms"), cJSON_GetArraySize(list));
-    printf("%8s %-16s %10s %10s %10s %10s %9s %12s\n", "PID", "NAME", "WATCHED", "OUT", "HELD",
-           "RATIO", "FAULTS", "FAULT p99");
+           cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "budget")),
+           cJSON_GetArraySize(list));
+    printf("%8s %-16s %10s %10s %10s %10s %9s %12s %8s %10s\n", "PID", "NAME", "WATCHED", "OUT", "HELD",
+           "RATIO", "FAULTS", "FAULT p99", "SLOWDOWN", "PROMOTED");
     const cJSON *s;
     cJSON_ArrayForEach(s, list)
     {
         double out = (number(s, "pages_stored") + number(s, "pages_zero") + number(s, "pages_staged") +
                       number(s, "pages_paged_out")) / 256;
         double held = number(s, "store_held_bytes") / (1 << 20);
-        printf("%8.0f %-16s %6.0f MiB %6.0f MiB %6.1f MiB %9.2fx %9.0f %9.1f us\n", number(s, "pid"),
+        printf("%8.0f %-16s %6.0f MiB %6.0f MiB %6.1f MiB %9.2fx %9.0f %9.1f us %7.3f%% %6.1f%%/min\n", number(s, "pid"),
                cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(s, "name")),
                number(s, "pages_watched") / 256, out, held, held > 0 ? out / held : 0,
-               number(s, "faults_missing"), number(s, "fault_missing_ns_p99") / 1000);
+               number(s, "faults_missing"), number(s, "fault_missing_ns_p99") / 1000,
+               number(s, "slowdown_ppm") / 1e4, number(s, "promotion_ppm_per_min") / 1e4);
     }
     cJSON_Delete(root);
 }

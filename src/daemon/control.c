@@ -30,13 +30,11 @@
 #include "sys/uffd.h"
 
 #define EVENTS_NR 64
-/* How often memory is looked at: a sixteenth of the cold age, within these. */
-#define LOOK_LEAST_MS 1u
-#define LOOK_MOST_MS 250u
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
  * on since the last time (it may be stopped, too). */
 #define HURRY_MS 5u
 #define HURRY_BUSY_MS 25u
+#define IDLE_TICK_MS 250u /* while nobody asks for more */
 #define SLOW_TICK_MS 500u
 /* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
 #define STUCK_TICKS 3u
@@ -53,7 +51,6 @@ struct control {
     struct session *sessions;
     unsigned nr_sessions;
     uint32_t next_id;
-    uint64_t look_ms;   /* set at birth */
     uint64_t hurry_ms;  /* when to look at the offers again */
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
@@ -174,7 +171,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         close(pagemap_fd);
         return refuse(c, s, r, "the daemon has no memory or descriptors for another session");
     }
-    if (c->config->cold_age_ms < GOVERNED_FROM_MS)
+    if (config_first_age_ms(c->config) < GOVERNED_FROM_MS)
         choose_set_free(&s->choose);
     r = msg_send(s->socket, MSG_WELCOME, &welcome, &given);
     close_given(&given);
@@ -372,7 +369,8 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     if (c->config->is_dry_run || !note_read(c, s))
         return;
     uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    uint64_t allowance = choose_allowance(&s->choose, now_ms), may_be_out = governor_room(s);
+    allowance = allowance < may_be_out ? allowance : may_be_out;
     if (allowance && entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
         uint64_t room = PAGES_AHEAD - s->pages_ahead;
         size_t nr = s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
@@ -384,7 +382,8 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     }
     bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    if (s->heat_ops->nr_ready(s->heat) && hurry_ms < c->hurry_ms)
+    bool may_leave = may_be_out && s->choose.advice <= CHOOSE_RISE;
+    if (s->heat_ops->nr_ready(s->heat) && may_leave && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
 
@@ -394,8 +393,11 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     take_feedback(c, s);
     if (s->is_leaving)
         return;
+    governor_tick(s, now_ms);
+    if (s->governor.look_ms < c->hurry_ms)
+        c->hurry_ms = s->governor.look_ms;
     if (now_ms >= s->next_look_ms) {
-        s->next_look_ms = now_ms + c->look_ms;
+        s->next_look_ms = now_ms + s->governor.look_ms;
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
@@ -456,7 +458,7 @@ static void tick(struct control *c)
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
-    c->hurry_ms = c->look_ms;
+    c->hurry_ms = IDLE_TICK_MS;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
         if (s->is_joined)
@@ -561,11 +563,8 @@ static int open_all(struct control *c)
 int control_run(const struct config *config, const struct features *features, struct listener *l,
                 struct damon_watcher *watcher)
 {
-    uint64_t look_ms = config->cold_age_ms / 16;
-    look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : look_ms > LOOK_MOST_MS ? LOOK_MOST_MS : look_ms;
     struct control c = {
-        .config = config, .features = features, .listener = l, .look_ms = look_ms, .hurry_ms = look_ms,
-        .watcher = watcher
+        .config = config, .features = features, .listener = l, .hurry_ms = IDLE_TICK_MS, .watcher = watcher
     };
     int r = open_all(&c);
     if (r) {

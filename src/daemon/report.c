@@ -58,7 +58,7 @@ static void add(cJSON *object, const char *name, uint64_t value)
     cJSON_AddNumberToObject(object, name, (double)value);
 }
 
-static cJSON *session_json(const struct session *s)
+static cJSON *session_json(const struct session *s, const struct config *config)
 {
     cJSON *o = cJSON_CreateObject();
     if (!o)
@@ -74,6 +74,13 @@ static cJSON *session_json(const struct session *s)
     add(o, "pages_cold", s->heat_ops->nr_ready(s->heat));
     add(o, "pages_offered", s->nr_offered);
     add(o, "pages_returned", s->nr_returned);
+    add(o, "cold_age_ms", config->cold_age_ms ? config->cold_age_ms
+                                              : budget_cold_age_ms(&s->governor.budget));
+    add(o, "slowdown_ppm", budget_slowdown_ppm(&s->governor.budget));
+    add(o, "promotion_ppm_per_min", budget_promotion_ppm(&s->governor.budget));
+    add(o, "waited_ns", s->governor.waited_ns);
+    add(o, "threads", s->governor.nr_threads);
+    add(o, "resident_bytes", s->governor.resident_bytes);
     add(o, "allowed_pages_per_s", s->choose.allowed_rate);
     add(o, "store_held_bytes", atomic_load(&s->held_bytes));
     add(o, "store_held_bytes_peak", atomic_load(&s->held_bytes_peak));
@@ -103,13 +110,18 @@ char *report_json(const struct session *sessions, const struct config *config, c
     add(root, "pid", (uint64_t)getpid());
     cJSON_AddStringToObject(root, "heat", heat);
     cJSON_AddStringToObject(root, "evict_by", config_evict_by_name(config));
+    char text_of[48];
+    cJSON_AddStringToObject(root, "budget", config_budget_text(config, text_of, sizeof text_of));
+    add(root, "slowdown_max_ppm", config->slowdown_ppm);
+    add(root, "promotion_max_ppm_per_min", config->promotion_ppm);
+    add(root, "resident_max_bytes", config->resident_bytes);
     add(root, "cold_age_ms", config->cold_age_ms);
     add(root, "store_cap_bytes", config->store_cap_bytes);
     add(root, "reclaim_rate_bytes_per_s", config->reclaim_rate);
     cJSON_AddItemToObject(root, "sessions", list);
     for (const struct session *s = sessions; s; s = s->next)
         if (s->is_joined && !s->is_leaving)
-            cJSON_AddItemToArray(list, session_json(s));
+            cJSON_AddItemToArray(list, session_json(s, config));
     char *text = cJSON_PrintUnformatted(root);
     cJSON_Delete(root);
     return text;

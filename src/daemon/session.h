@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "daemon/config.h"
+#include "daemon/governor.h"
 #include "heat/heat.h"
 #include "policy/choose.h"
 #include "store/writer.h"
@@ -37,6 +38,7 @@ struct session {
     const struct heat_ops *heat_ops;
     struct heat *heat;
     struct choose choose;
+    struct governor governor;
     uint64_t nr_offered, nr_returned;
     uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */
     uint32_t nr_candidates_read;                 /* ... and taken out of it */

@@ -18,6 +18,7 @@
 #include "page/table.h"
 #include "pager/move.h"
 #include "pager/pins.h"
+#include "pager/waits.h"
 #include "stats/stats.h"
 #include "store/reader.h"
 #include "sys/maps.h"
@@ -113,6 +114,7 @@ struct pager {
     bool needs_events; /* an answer said EAGAIN since the last read */
     bool is_serving_fault; /* inside pager_answer: what comes back was wanted */
     pid_t last_fault_thread;
+    struct waits waits;
 
     struct store_scratch scratch;
     pagemap_entry entries[LEAF_PAGES];

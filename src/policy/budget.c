@@ -24,6 +24,7 @@
 #define COST_FIRST_NR 64.0
 #define COST_NR_MAX 4096.0          /* the cost is that of about so many faults */
 #define RESIDENT_SLACK 32u          /* it begins this part below the target, and ends two below */
+#define WORKING_SET_AGE 12u         /* 64 s: touched in the last minute */
 #define WORKING_SET_LEAST 256u      /* pages: a share of less says nothing */
 /* The meter runs back at the budget's own rate. It pauses above half a second's share, and holds two. */
 #define METER_PAUSE_S 0.5
@@ -143,10 +144,9 @@ static void note_means(struct budget *b, const struct budget_sample *s)
                       (double)s->nr_faults / b->nr_costed;
         b->nr_costed = fmin(b->nr_costed, COST_NR_MAX);
     }
-    uint64_t cold = s->nr_there[b->age];
-    b->working_set = s->nr_pages_there > cold ? s->nr_pages_there - cold : 0;
-    if (b->working_set < WORKING_SET_LEAST)
-        b->working_set = WORKING_SET_LEAST;
+    uint64_t all = s->nr_pages_there + s->nr_out[0];
+    uint64_t idle = s->nr_there[WORKING_SET_AGE] + s->nr_out[WORKING_SET_AGE];
+    b->working_set = all > idle + WORKING_SET_LEAST ? all - idle : WORKING_SET_LEAST;
 }
 
 /* ---- the price list */

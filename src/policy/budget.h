@@ -81,7 +81,7 @@ struct budget {
     double idle[AGES_NR];        /* pages so old, there or out: a mean of the last half minute */
     double cost_ns, nr_costed;   /* of a return; by how many faults it is known */
     double other_share;          /* of the threads' time: waits that are not for returns */
-    uint64_t working_set;        /* pages */
+    uint64_t working_set;        /* pages touched in the last minute */
     unsigned age;                /* index into ages_ms: the choice */
     uint64_t out_max;            /* pages that may be out */
     double return_chance;        /* of each within 60 s; 0: all that are so old may be out */
@@ -98,7 +98,8 @@ enum choose_advice budget_pace(const struct budget *b);
 uint64_t budget_cold_age_ms(const struct budget *b);
 /* How many pages may be out at a time; UINT64_MAX: all. */
 uint64_t budget_out_max(const struct budget *b);
-/* What is measured: lost time over lifetimes, and pages wanted back a minute over the working set. */
+/* What is measured: lost time over lifetimes, and pages wanted back in the last minute over the working
+ * set, which is what was touched in it. */
 uint64_t budget_slowdown_ppm(const struct budget *b);
 uint64_t budget_promotion_ppm(const struct budget *b);
 /* How many pages a second may be write-protected that will be written again, each `fault_ns`. */
