@@ -1,6 +1,7 @@
 /* governor.c - see governor.h. */
 #include "daemon/governor.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -141,9 +142,12 @@ void governor_tick(struct session *s, uint64_t now_ms)
     budget_on_waited(&g->budget, now_ms, g->waited_ns);
     bool is_governed = g->budget.limits.kind != BUDGET_COLD_AGE;
     if (!g->sampled_ms || now_ms >= g->sampled_ms + SAMPLE_MS) {
+        bool is_first = !g->sampled_ms;
         sample(s, now_ms, &ages);
         if (is_governed)
             steer(s);
+        if (is_governed && is_first)
+            choose_begin_at(&s->choose, budget_first_rate(&g->budget));
     }
     if (is_governed)
         choose_advise(&s->choose, budget_pace(&g->budget));

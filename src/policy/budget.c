@@ -275,6 +275,13 @@ uint64_t budget_promotion_ppm(const struct budget *b)
     return b->working_set ? (uint64_t)((double)b->returned_sum / (double)b->working_set * PPM) : 0;
 }
 
+uint64_t budget_first_rate(const struct budget *b)
+{
+    return b->limits.kind == BUDGET_SLOWDOWN
+               ? (uint64_t)(allowance_ns(b) / (RECENT_HALT + 1) / b->cost_ns)
+               : UINT64_MAX;
+}
+
 uint64_t budget_protects_per_s(const struct budget *b, uint64_t fault_ns)
 {
     double ns_per_s = allowance_ns(b) / BUDGET_SECONDS / PROTECT_SHARE;

@@ -30,6 +30,14 @@ void choose_advise(struct choose *c, enum choose_advice advice)
     c->advice = advice;
 }
 
+void choose_begin_at(struct choose *c, uint64_t pages_per_second)
+{
+    if (c->allowed_rate > pages_per_second)
+        c->allowed_rate = pages_per_second > RATE_LEAST ? pages_per_second : RATE_LEAST;
+    if (c->allowed_rate > c->rate)
+        c->allowed_rate = c->rate;
+}
+
 static void next_second(struct choose *c, uint64_t second)
 {
     uint64_t nr = second - c->second;
@@ -49,10 +57,10 @@ static uint64_t nr_offered(const struct choose *c)
 }
 
 /* Of this second and the whole one before. */
-static uint64_t nr_returned(const struct choose *c)
+static uint64_t nr_lately(const struct choose *c, const uint64_t by_second[CHOOSE_SECONDS])
 {
-    return c->returned[c->second % CHOOSE_SECONDS] +
-           c->returned[(c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS];
+    return by_second[c->second % CHOOSE_SECONDS] +
+           by_second[(c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS];
 }
 
 static void fall(struct choose *c, uint64_t now_ms)
@@ -65,7 +73,7 @@ static void fall(struct choose *c, uint64_t now_ms)
 
 static void step_by_share(struct choose *c, uint64_t now_ms)
 {
-    uint64_t returned = nr_returned(c) * 1000, offered = nr_offered(c);
+    uint64_t returned = nr_lately(c, c->returned) * 1000, offered = nr_offered(c);
     if (returned > offered * FALL_PER_MILLE)
         fall(c, now_ms);
     else if (returned <= offered * RISE_PER_MILLE)
@@ -76,7 +84,8 @@ static void step_as_advised(struct choose *c, uint64_t now_ms)
 {
     if (c->advice == CHOOSE_HALT)
         fall(c, now_ms);
-    if (c->advice != CHOOSE_RISE) {
+    bool is_in_use = nr_lately(c, c->offered) > c->allowed_rate / 4; /* else nothing was learnt */
+    if (c->advice != CHOOSE_RISE || !is_in_use) {
         c->last_rise_ms = now_ms;
     } else if (now_ms >= c->last_rise_ms + RISE_PAUSE_MS) {
         c->allowed_rate *= 2;

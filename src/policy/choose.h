@@ -1,8 +1,8 @@
 /* choose.h - how many pages may leave now. Numbers in, numbers out; no clock, no I/O.
  *
  * A rate between a floor and what the user allows, which starts at an eighth. Which way it goes somebody
- * else says, once he has begun to (choose_advise(): src/policy/budget.h does): it doubles once a second,
- * or nothing leaves, or that and it falls to a quarter once a second.
+ * else says, once he has begun to (choose_advise(): src/policy/budget.h does): it doubles once a second
+ * that it is in use, or nothing leaves, or that and it falls to a quarter once a second.
  *
  * Where nobody does, because the user gave a cold age and no budget, the share that is wanted back says
  * it: it doubles every 100 ms while hardly anything comes back (1 % of what left in the last ten
@@ -43,6 +43,8 @@ void choose_init(struct choose *c, uint64_t pages_per_second);
 void choose_set_free(struct choose *c);
 /* Which way the rate goes from now on. */
 void choose_advise(struct choose *c, enum choose_advice advice);
+/* No faster than this, to begin with. */
+void choose_begin_at(struct choose *c, uint64_t pages_per_second);
 /* Pages that may be offered at this time. */
 uint64_t choose_allowance(struct choose *c, uint64_t now_ms);
 void choose_on_offered(struct choose *c, uint64_t nr_pages);

@@ -148,6 +148,8 @@ static void run(struct process *p, unsigned seconds)
         budget_on_waited(&p->budget, p->now_ms, p->lost_ns);
         if (p->now_ms % 1000 == 0)
             sample(p);
+        if (p->now_ms == 1000000)
+            choose_begin_at(&p->choose, budget_first_rate(&p->budget));
         evict(p);
         p->now_ms += STEP_MS;
     }

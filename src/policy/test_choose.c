@@ -166,6 +166,13 @@ static void as_advised(void **state)
     choose_advise(&c, CHOOSE_RISE);
     uint64_t nr = run(&c, &now_ms, now_ms + 1000, 0);
     assert_in_range(nr, 200, 300);
+    choose_init(&c, RATE);
+    choose_begin_at(&c, RATE);
+    assert_int_equal(c.allowed_rate, RATE / 8);
+    choose_begin_at(&c, 1000);
+    assert_int_equal(c.allowed_rate, 1000);
+    choose_begin_at(&c, 0);
+    assert_int_equal(c.allowed_rate, 256);
 }
 
 int main(void)
