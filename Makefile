@@ -5,13 +5,13 @@
 #   make deps        install what is missing         make asan        build-asan/ with ASan + UBSan
 #   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
 #   make vm-smoke    a short pass in a VM        make clean       removes the build directories
-#   make figures     writes docs/figures.md
+#   make figures     writes docs/figures.md       make policy-curve  writes docs/policy-curve.*
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants vm-smoke demo figures asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants vm-smoke demo figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -57,6 +57,12 @@ figures:
 	@tools/deps figures || echo 'figures: going on; what is missing is a row that says so'
 	@$(MAKE) --no-print-directory all
 	@tools/figures $(BUILD)
+
+# Half an hour; BUDGETS=0.1%,1% ARGS='--only heap': see there.
+policy-curve:
+	@tools/deps figures || echo 'policy-curve: going on; what is missing is said'
+	@$(MAKE) --no-print-directory all
+	@tools/policy-curve $(BUILD) $(if $(BUDGETS),--budgets $(BUDGETS)) $(ARGS)
 
 asan:
 	@PP_NO_INSTALL=1 tools/deps build
