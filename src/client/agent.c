@@ -427,7 +427,8 @@ static void publish_pulse(struct agent *a)
     if (!a->is_joined)
         return;
     static const enum stat_number counters[] = { STAT_faults_missing, STAT_restore_success,
-                                                 STAT_fault_wait_ns, STAT_other_wait_ns };
+                                                 STAT_fault_wait_ns, STAT_other_wait_ns,
+                                                 STAT_pageout_returns };
     struct stats_block *to = &a->session.memory->agent_stats;
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         stats_set(to, counters[i], stats_get(a->pg.stats, counters[i]));

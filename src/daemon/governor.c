@@ -63,6 +63,9 @@ static void look_at_waits(struct session *s, struct heat_ages *ages)
     struct governor *g = &s->governor;
     g->sampled_fault_wait_ns += growth(&g->fault_wait_ns, stat_of(s, STAT_fault_wait_ns), WAIT_MAX_NS);
     g->sampled_other_wait_ns += growth(&g->other_wait_ns, stat_of(s, STAT_other_wait_ns), WAIT_MAX_NS);
+    uint64_t nr_back = growth(&g->nr_paged_back, stat_of(s, STAT_pageout_returns), COUNT_MAX);
+    g->sampled_fault_wait_ns += nr_back * PAGEOUT_RETURN_NS;
+    g->sampled_paged_back += nr_back;
     s->heat_ops->ages(s->heat, ages);
     g->sampled_other_wait_ns +=
         growth(&g->nr_rewritten, ages->nr_rewritten, COUNT_MAX) * REWRITE_NS;
@@ -100,7 +103,7 @@ static void sample(struct session *s, uint64_t now_ms, const struct heat_ages *a
         .nr_threads = g->nr_threads,
         .fault_wait_ns = g->sampled_fault_wait_ns,
         /* What is brought back ahead of a fault costs nothing then: the price of a return falls. */
-        .nr_faults = nr_faults > nr_restored ? nr_faults : nr_restored,
+        .nr_faults = (nr_faults > nr_restored ? nr_faults : nr_restored) + g->sampled_paged_back,
         .other_wait_ns = g->sampled_other_wait_ns,
         .nr_returns = growth(&g->nr_returned, s->nr_returned, COUNT_MAX),
         .nr_pages_there = ages->nr_pages_there,
@@ -116,7 +119,7 @@ static void sample(struct session *s, uint64_t now_ms, const struct heat_ages *a
     add_up(sample.nr_out);
     add_up(sample.nr_reused);
     budget_on_sample(&g->budget, now_ms, &sample);
-    g->sampled_fault_wait_ns = g->sampled_other_wait_ns = 0;
+    g->sampled_fault_wait_ns = g->sampled_other_wait_ns = g->sampled_paged_back = 0;
     g->sampled_ms = now_ms;
 }
 

@@ -26,7 +26,7 @@ struct governor {
     uint64_t waited_ns;        /* by all causes since the session began */
     /* counters as they were at the last look or sample */
     uint64_t fault_wait_ns, other_wait_ns, sampled_fault_wait_ns, sampled_other_wait_ns;
-    uint64_t nr_faults, nr_restored, nr_returned, nr_rewritten;
+    uint64_t nr_faults, nr_restored, nr_returned, nr_rewritten, nr_paged_back, sampled_paged_back;
     uint64_t nr_reused[AGES_NR];
 };
 

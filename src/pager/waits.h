@@ -5,7 +5,7 @@
  * between the end of one answer and the read of the same thread's next fault lie the second half of one such
  * time, what the thread did, and the first half of the next: so a gap is an upper bound of what is not seen,
  * and a tight one where a thread runs from fault to fault. The estimate is the lower quartile of the gaps
- * below 200 us; without any it is 20 us, between the 8 us of an agent on the thread's CPU and the 40 us of
+ * below 60 us; without any it is 20 us, between the 8 us of an agent on the thread's CPU and the 40 us of
  * one elsewhere.
  *
  * Its error: threads that do much between faults make it too large, by what they do. Single faults of a

@@ -21,6 +21,7 @@
 #define MOST_HALF_LIFE_MS 120000.0  /* of reused_most */
 #define MEAN_MS 30000.0             /* of idle and other_share */
 #define COST_FIRST_NS 30000.0       /* between 10 us on one CPU and 50 us on two (docs/figures.md) */
+#define COST_LEAST_NS 1000.0        /* also where all is brought back ahead of a fault */
 #define COST_FIRST_NR 64.0
 #define COST_NR_MAX 4096.0          /* the cost is that of about so many faults */
 #define RESIDENT_SLACK 32u          /* it begins this part below the target, and ends two below */
@@ -143,6 +144,7 @@ static void note_means(struct budget *b, const struct budget_sample *s)
         b->cost_ns += ((double)s->fault_wait_ns / (double)s->nr_faults - b->cost_ns) *
                       (double)s->nr_faults / b->nr_costed;
         b->nr_costed = fmin(b->nr_costed, COST_NR_MAX);
+        b->cost_ns = fmax(b->cost_ns, COST_LEAST_NS);
     }
     uint64_t all = s->nr_pages_there + s->nr_out[0];
     uint64_t idle = s->nr_there[WORKING_SET_AGE] + s->nr_out[WORKING_SET_AGE];
