@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "base/pagesize.h"
+
 #define NS_PER_S 1000000000.0
 #define PPM 1000000.0
 
@@ -207,7 +209,7 @@ static void choose_for_resident(struct budget *b, const struct budget_sample *s)
     b->out_max = 0;
     if (!b->is_over)
         return;
-    uint64_t excess = (s->resident_bytes - enough) / 4096;
+    uint64_t excess = bytes_to_pages(s->resident_bytes - enough);
     b->age = AGES_NR - 1;
     while (b->age && s->nr_there[b->age] < excess)
         b->age--;
