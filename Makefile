@@ -4,14 +4,15 @@
 #   make demo        the A/B over the workloads      make check-full  clang, clang-tidy, cppcheck too
 #   make deps        install what is missing         make asan        build-asan/ with ASan + UBSan
 #   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
-#   make vm-smoke    a short pass in a VM        make clean       removes the build directories
-#   make figures     writes docs/figures.md       make policy-curve  writes docs/policy-curve.*
+#   make vm-smoke    a short pass in a VM        make vm          all that runs in a VM
+#   make clean       removes the build directories
+#   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants vm-smoke demo figures policy-curve asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants vm vm-smoke demo figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -47,6 +48,12 @@ vm-smoke:
 	@$(MAKE) --no-print-directory all
 	@tests/vm/run smoke $(BUILD) || [ $$? -eq 77 ]
 	@tests/vm/run damon $(BUILD) || [ $$? -eq 77 ]
+
+# All of it, three quarters of an hour under TCG.
+vm: vm-smoke
+	@set -e; for script in stripes heat workloads integ experiment; do \
+		tests/vm/run $$script $(BUILD) || [ $$? -eq 77 ]; \
+	done
 
 demo:
 	@tools/deps

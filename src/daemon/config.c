@@ -16,10 +16,13 @@
  * once ran mmap_churn at 0.69 of its speed. */
 #define FIRST_AGE_MS 5000u
 
+/* A store is cut into slabs of 64 KiB, of which each size of blob wants one: caps begin at sixteen. */
 static const struct config defaults = {
     .config_path = DEFAULT_CONFIG_PATH,
     .slowdown_ppm = 10000,
     .store_cap_bytes = 4 * GIB,
+    .store_cap_total_bytes = 1024 * GIB, /* as much as one store may be: no bound beside the others */
+    .squeeze_age_ms = 30000,
     .reclaim_rate = 500 * MIB,
     /* The kernel's own, but for regions_min, which bounds how large a region may grow: with its 10 a
      * half that had gone cold was found to three quarters in ten seconds (docs/heat.md). */
@@ -30,7 +33,7 @@ static const struct config defaults = {
     .damon_regions_max = 1000,
 };
 
-#define OPTIONS_NR 22
+#define OPTIONS_NR 40 /* more than there are; a row without a name ends them */
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {
@@ -48,12 +51,22 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "instead of a slowdown: pages untouched for so long may leave" },
         { "store-cap", 0, OPTION_SIZE, &c->store_cap_bytes, MIB, 1024 * GIB, "SIZE",
           "compressed memory kept for one client, at most" },
+        { "store-cap-total", 0, OPTION_SIZE, &c->store_cap_total_bytes, MIB, 1024 * GIB, "SIZE",
+          "compressed memory kept for all clients together, at most" },
+        { "tiers", 0, OPTION_CHOICE, &c->tiers, 0, 0, "lz4+zstd|lz4",
+          "how pages are kept: all by LZ4, then, of what stays, four in one block by zstd" },
+        { "squeeze-age", 0, OPTION_TIME, &c->squeeze_age_ms, 1, 86400000, "TIME",
+          "pages stored for so long are put into such blocks" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
         { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",
           "how pages leave; pageout: onto the kernel's swap, to compare with" },
         { "heat", 0, OPTION_CHOICE, &c->heat, 0, 0, "auto|damon|scan",
           "what tells cold pages; auto: damon where there is one for us" },
+        { "probe", 0, OPTION_CHOICE, &c->probe, 0, 0, "on|off",
+          "scan: takes a few pages out first, to see what is read" },
+        { "prefetch", 0, OPTION_CHOICE, &c->prefetch, 0, 0, "on|off",
+          "bring pages back ahead of a pass in order, and before a rhythm's next burst" },
         { "damon-sample", 0, OPTION_TIME, &c->damon_sample_ms, 1, 10000, "TIME",
           "DAMON looks at a page of each region so often" },
         { "damon-aggregation", 0, OPTION_TIME, &c->damon_aggregation_ms, 1, 60000, "TIME",
@@ -197,6 +210,11 @@ const char *config_budget_text(const struct config *c, char *buffer, size_t capa
 const char *config_evict_by_name(const struct config *c)
 {
     return c->evict_by == EVICT_BY_PAGEOUT ? "pageout" : "move";
+}
+
+const char *config_tiers_name(const struct config *c)
+{
+    return c->tiers == TIERS_LZ4 ? "lz4" : "lz4+zstd";
 }
 
 void config_print_help(void)

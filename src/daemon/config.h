@@ -12,8 +12,14 @@
 /* Where heat comes from; by the order of --heat's words. */
 enum heat_source { HEAT_AUTO, HEAT_DAMON, HEAT_SCAN };
 
+/* What can be switched, by the order of the words on and off. */
+enum choice { CHOICE_ON, CHOICE_OFF };
+
 /* How clients take pages out; by the order of --evict-by's words. */
 enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
+
+/* In what ways pages are kept; by the order of --tiers' words. */
+enum tiers { TIERS_LZ4_ZSTD, TIERS_LZ4 };
 
 struct config {
     const char *socket_path; /* NULL: the place for this user */
@@ -23,9 +29,14 @@ struct config {
     uint64_t slowdown_ppm, resident_bytes, cold_age_ms;
     uint64_t promotion_ppm; /* with a slowdown: of the working set, a minute; 0: no bound */
     uint64_t store_cap_bytes; /* of each session */
+    uint64_t store_cap_total_bytes; /* of all sessions together */
+    uint64_t squeeze_age_ms;  /* what has been stored for so long is put into groups */
+    unsigned tiers;           /* enum tiers */
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
+    unsigned probe;    /* enum choice: take a few pages first, to see what is read */
+    unsigned prefetch; /* enum choice: do clients bring pages back ahead of touches? */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;
@@ -40,6 +51,7 @@ struct budget_limits config_limits(const struct config *c);
 /* "slowdown 1%", "resident 512M" or "cold-age 5s". */
 const char *config_budget_text(const struct config *c, char *buffer, size_t capacity);
 /* "move" or "pageout". */
+const char *config_tiers_name(const struct config *c);
 const char *config_evict_by_name(const struct config *c);
 void config_print_help(void);
 

@@ -38,6 +38,9 @@
 #define SLOW_TICK_MS 500u
 /* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
 #define STUCK_TICKS 3u
+/* From a touch to the agent's read of it, and from its answer to the touching thread. Measured with a paced
+ * touch: 13.8 us of which 1 to 2 were the agent's; more where it sleeps on another CPU. */
+#define WAKING_NS 20000u
 /* Whoever asks for a shorter cold age asks for speed: no governor. */
 #define GOVERNED_FROM_MS 1000u
 
@@ -69,6 +72,7 @@ static void end_session(struct control *c, struct session *s, const char *reason
         return;
     s->is_leaving = true;
     s->end_reason = reason;
+    order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
     close(s->socket);
     s->socket = -1;
@@ -199,7 +203,11 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    char *text = report_json(c->sessions, c->config, c->watcher ? "damon" : "scan");
+    const struct report about = { .config = c->config,
+                                  .heat = c->watcher ? "damon" : "scan",
+                                  .has_device = c->features->has_device,
+                                  .viewer = s };
+    char *text = report_json(c->sessions, &about);
     size_t bytes = text ? strlen(text) : 0;
     int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
     if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
@@ -249,6 +257,14 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     case MSG_UFFD_API:
         if (s->is_joined)
             return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+        break;
+    case MSG_ORDER:
+        if (!s->is_joined)
+            return order_ask(c->sessions, c->config, s, &m->payload.order);
+        break;
+    case MSG_ORDER_DONE:
+        if (s->is_joined && order_done(c->sessions, s, &m->payload.order_done))
+            return;
         break;
     case MSG_WELCOME:
     case MSG_REFUSE:
@@ -316,19 +332,27 @@ static void accept_client(struct control *c)
 
 /* ---- heat and policy */
 
+/* A run says of up to 512 pages what became of them; so many are taken in one go, 0.3 ms. */
+#define FEEDBACK_PAGES_MAX (4 * RING_FEEDBACK_NR)
+
 static void take_feedback(struct control *c, struct session *s)
 {
     struct feedback_entry e;
-    int r;
+    int r = 0;
     unsigned nr = 0;
-    while (nr++ < RING_FEEDBACK_NR && (r = ring_take(&s->feedback, &e)) == 1) {
+    while (nr < FEEDBACK_PAGES_MAX && (r = ring_take(&s->feedback, &e)) == 1) {
+        nr++;
         enum feedback_kind kind = (enum feedback_kind)(e.word & 0xff);
         if (kind >= FEEDBACK_KIND_NR)
             continue;
-        s->heat_ops->feedback(s->heat, e.word >> 8, kind);
+        uint32_t nr_pages = feedback_nr(e), nr_probes = 0;
+        nr += nr_pages;
+        for (uint32_t i = 0; i < nr_pages; i++)
+            nr_probes += s->heat_ops->feedback(s->heat, feedback_first(e) + i, kind);
+        stats_add(&s->stats, STAT_probe_returns, nr_probes);
         if (kind == FEEDBACK_REFAULT) {
-            s->nr_returned++;
-            choose_on_returned(&s->choose, 1);
+            s->nr_returned += nr_pages - nr_probes;
+            choose_on_returned(&s->choose, nr_pages - nr_probes);
         }
     }
     if (r < 0)
@@ -349,41 +373,99 @@ static bool note_read(struct control *c, struct session *s)
     return true;
 }
 
-static void put_candidate(struct session *s, const struct heat_run *run)
+/* Whoever wants a process's memory out whatever its age does not mind what has been written lately. */
+static bool is_unwritten_only(const struct session *s)
+{
+    return s->heat_ops->knows_writes &&
+           !(s->order.stage == ORDER_SWEEPING && s->order.sweep.idle_ms == 0);
+}
+
+static bool put_candidate(struct session *s, const struct heat_run *run)
 {
     struct candidate_entry e = { .first = run->first,
                                  .nr_pages = run->nr_pages,
-                                 .flags = s->heat_ops->knows_writes ? CANDIDATE_IF_UNWRITTEN : 0 };
+                                 .flags = is_unwritten_only(s) ? CANDIDATE_IF_UNWRITTEN : 0 };
     if (ring_put(&s->candidates, &e))
-        return; /* there was room; and what is not offered now is found again */
+        return false; /* there was room; and what is not offered now is found again */
     s->candidate_pages[s->nr_candidates++ % RING_CANDIDATES_NR] = (uint16_t)run->nr_pages;
     s->pages_ahead += run->nr_pages;
+    return true;
+}
+
+static void offer_run(struct session *s, const struct heat_run *run)
+{
+    if (!put_candidate(s, run))
+        return;
+    log_debug("event=offer session=%u first=0x%llx pages=%u idle_ms=%llu", s->id,
+              (unsigned long long)run->first, run->nr_pages, (unsigned long long)run->idle_ms);
     s->nr_offered += run->nr_pages;
-    choose_on_offered(&s->choose, run->nr_pages);
+    if (s->order.stage == ORDER_SWEEPING)
+        choose_on_forced(&s->choose, run->nr_pages);
+    else
+        choose_on_offered(&s->choose, run->nr_pages);
+}
+
+/* What may leave now, by the governor or by somebody's hand. */
+static size_t pick(struct control *c, struct session *s, uint64_t now_ms, uint64_t room,
+                   struct heat_run *ret_runs, size_t nr_max)
+{
+    uint64_t allowance = choose_allowance(&s->choose, now_ms), may_be_out = governor_room(s);
+    allowance = allowance < may_be_out ? allowance : may_be_out;
+    if (s->order.stage == ORDER_SWEEPING)
+        return order_sweep(c->sessions, s, room, ret_runs, nr_max);
+    if (!allowance)
+        return 0;
+    return s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, ret_runs, nr_max);
+}
+
+static uint32_t entries_room(const struct session *s)
+{
+    uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
+    return entries_ahead < CANDIDATES_AHEAD ? CANDIDATES_AHEAD - entries_ahead : 0;
+}
+
+/* They have a budget of their own, and the governor hears neither of them nor of their return. */
+static void offer_probes(struct session *s, uint64_t now_ms, struct heat_run *runs)
+{
+    uint32_t room = entries_room(s);
+    size_t nr = s->heat_ops->pick_probes && room
+                    ? s->heat_ops->pick_probes(s->heat, now_ms, runs, room) : 0;
+    for (size_t i = 0; i < nr; i++) {
+        if (!put_candidate(s, &runs[i]))
+            continue;
+        log_debug("event=probe session=%u first=0x%llx", s->id, (unsigned long long)runs[i].first);
+        stats_add(&s->stats, STAT_probe_pages, runs[i].nr_pages);
+    }
+}
+
+static void offer_cold(struct control *c, struct session *s, uint64_t now_ms, struct heat_run *runs)
+{
+    uint32_t room = entries_room(s);
+    if (!room || s->pages_ahead >= PAGES_AHEAD)
+        return;
+    size_t nr = pick(c, s, now_ms, PAGES_AHEAD - s->pages_ahead, runs, room);
+    for (size_t i = 0; i < nr; i++)
+        offer_run(s, &runs[i]);
 }
 
 static void offer(struct control *c, struct session *s, uint64_t now_ms)
 {
     struct heat_run runs[CANDIDATES_AHEAD];
     uint32_t read_before = s->nr_candidates_read;
-    if (c->config->is_dry_run || !note_read(c, s))
+    /* What is offered while the client settles a reclaim would have to be settled, too. */
+    if (c->config->is_dry_run || s->is_held || s->order.stage == ORDER_ASKED || !note_read(c, s))
         return;
-    uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
-    uint64_t allowance = choose_allowance(&s->choose, now_ms), may_be_out = governor_room(s);
-    allowance = allowance < may_be_out ? allowance : may_be_out;
-    if (allowance && entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
-        uint64_t room = PAGES_AHEAD - s->pages_ahead;
-        size_t nr = s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
-                                       CANDIDATES_AHEAD - entries_ahead);
-        for (size_t i = 0; i < nr; i++)
-            put_candidate(s, &runs[i]);
-        if (nr)
-            compress_ring_agent(s);
-    }
-    bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
+    uint32_t put_before = s->nr_candidates;
+    bool is_client_busy = put_before != s->nr_candidates_read && read_before == s->nr_candidates_read;
+    if (s->order.stage != ORDER_SWEEPING)
+        offer_probes(s, now_ms, runs);
+    offer_cold(c, s, now_ms, runs);
+    if (s->nr_candidates != put_before)
+        compress_ring_agent(s);
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    bool may_leave = may_be_out && s->choose.advice <= CHOOSE_RISE;
-    if (s->heat_ops->nr_ready(s->heat) && may_leave && hurry_ms < c->hurry_ms)
+    bool may_leave = s->choose.advice <= CHOOSE_RISE && governor_room(s);
+    bool is_waiting = s->order.stage == ORDER_SWEEPING || (s->heat_ops->nr_ready(s->heat) && may_leave);
+    if (is_waiting && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
 
@@ -401,6 +483,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
+    order_tick(c->sessions, s, now_ms);
     if (!s->is_leaving)
         s->control_cpu_ns += thread_cpu_ns() - begin_ns;
 }
@@ -433,11 +516,31 @@ static void leave_damon(struct control *c)
     c->watcher = NULL;
 }
 
+/* What the return of a page costs the client: what its agent measures, and being woken before and after,
+ * which nobody sees who is not the touching thread. */
+static void tell_return_cost(struct session *s)
+{
+    const struct histogram *h = &s->memory->agent_stats.hists[STAT_HIST_fault_missing_ns];
+    if (s->heat_ops->set_return_ns && histogram_count(h))
+        s->heat_ops->set_return_ns(s->heat, histogram_percentile(h, 500) + WAKING_NS);
+}
+
+static void note_rates(struct session *s, uint64_t now_ms)
+{
+    const struct stats_block *st = &s->memory->agent_stats;
+    const uint64_t values[RATE_NR] = { [RATE_FAULTS] = stats_get(st, STAT_faults_missing),
+                                       [RATE_EVICTIONS] = stats_get(st, STAT_client_evict_success) };
+    rates_note(&s->rates, now_ms, values);
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
-        if (!s->is_joined && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
+        if (s->is_joined) {
+            tell_return_cost(s);
+            note_rates(s, now_ms);
+        } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
     leave_damon(c);
@@ -557,7 +660,7 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
-    return r ? r : compress_start(c->wake_fd);
+    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes);
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,

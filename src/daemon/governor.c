@@ -32,7 +32,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 void governor_init(struct governor *g, const struct config *config)
 {
     struct budget_limits limits = config_limits(config);
-    *g = (struct governor){ .nr_threads = 1 };
+    *g = (struct governor){ .nr_threads = 1, .given_age_ms = config->cold_age_ms };
     budget_init(&g->budget, &limits, monotonic_ms());
     uint64_t look_ms = config_first_age_ms(config) / 16;
     g->look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : smaller(look_ms, LOOK_MOST_MS);
@@ -154,6 +154,12 @@ void governor_tick(struct session *s, uint64_t now_ms)
     }
     if (is_governed)
         choose_advise(&s->choose, budget_pace(&g->budget));
+}
+
+uint64_t governor_cold_age_ms(const struct session *s)
+{
+    const struct governor *g = &s->governor;
+    return g->given_age_ms ? g->given_age_ms : budget_cold_age_ms(&g->budget);
 }
 
 uint64_t governor_room(const struct session *s)

@@ -21,6 +21,7 @@ struct session;
 struct governor {
     struct budget budget;
     uint64_t sampled_ms;       /* 0: not yet */
+    uint64_t given_age_ms;     /* 0: it is chosen */
     uint64_t look_ms;          /* how often memory is looked at */
     uint64_t nr_threads, resident_bytes;
     uint64_t waited_ns;        /* by all causes since the session began */
@@ -33,6 +34,7 @@ struct governor {
 void governor_init(struct governor *g, const struct config *config);
 /* Called as often as the session is served; samples once a second. */
 void governor_tick(struct session *s, uint64_t now_ms);
+uint64_t governor_cold_age_ms(const struct session *s); /* given or chosen */
 /* How many more pages may be offered, whatever the rate. */
 uint64_t governor_room(const struct session *s);
 

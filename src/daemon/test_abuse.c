@@ -209,7 +209,9 @@ static void messages_out_of_order_end_it(void **state)
     struct msg_welcome welcome = {.version = 1};
     struct msg_status status = {0};
     char garbage[40] = "garbage";
-    for (int i = 0; i < 6; i++) {
+    struct msg_order order = {.op = ORDER_DRAIN, .pid = getpid()};
+    struct msg_order_done done = {.op = ORDER_DRAIN};
+    for (int i = 0; i < 8; i++) {
         struct client c = join();
         switch (i) {
         case 0: send_hello(c.socket, WIRE_VERSION, open_pagemap()); break;
@@ -217,6 +219,8 @@ static void messages_out_of_order_end_it(void **state)
         case 2: assert_int_equal(msg_send(c.socket, MSG_STATUS, &status, NULL), 0); break;
         case 3: assert_true(send(c.socket, garbage, sizeof(garbage), 0) > 0); break;
         case 4: assert_true(send(c.socket, garbage, 1, 0) > 0); break;
+        case 5: assert_int_equal(msg_send(c.socket, MSG_ORDER, &order, NULL), 0); break;
+        case 6: assert_int_equal(msg_send(c.socket, MSG_ORDER_DONE, &done, NULL), 0); break;
         default: assert_int_equal(shutdown(c.socket, SHUT_WR), 0); break;
         }
         is_ended(&c);
@@ -479,6 +483,7 @@ static int run_daemon(void)
                             .csv_path = csv_path,
                             .cold_age_ms = 20,
                             .store_cap_bytes = 64 << 20,
+                            .store_cap_total_bytes = 64 << 20,
                             .reclaim_rate = 500 << 20};
     struct features features = {.has_page_size = true, .remote_dontneed = EINVAL};
     struct listener listener;

@@ -31,7 +31,7 @@
 #define TALLY_ALL (CHUNK_PAGES + 2 * AGES_NR)
 #define CHUNK_WORDS (TALLY_ALL + 1)
 /* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
- * mappings: what an honest client can need, and 45 MiB at most. */
+ * mappings: what an honest client can need, and 52 MiB at most. */
 #define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
@@ -54,8 +54,10 @@ void pages_init(struct heat *h, const struct heat_client *client, size_t own_byt
 
 void pages_free(struct heat *h)
 {
-    for (size_t i = 0; i < h->nr; i++)
+    for (size_t i = 0; i < h->nr; i++) {
         free(h->chunks[i].pages);
+        free(h->chunks[i].probe);
+    }
     free(h->chunks);
 }
 
@@ -116,12 +118,22 @@ static void free_pages(struct heat *h, struct chunk *c)
     c->pages = NULL;
 }
 
+static void free_probe(struct heat *h, struct chunk *c)
+{
+    if (c->probe)
+        h->page_bytes -= sizeof *c->probe;
+    free(c->probe);
+    c->probe = NULL;
+    c->closed = 0;
+}
+
 static void drop_chunks(struct heat *h, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         h->nr_pages -= h->chunks[i].nr;
         h->nr_ready -= h->chunks[i].nr_ready;
         free_pages(h, &h->chunks[i]);
+        free_probe(h, &h->chunks[i]);
     }
     memmove(&h->chunks[from], &h->chunks[to], (h->nr - to) * sizeof *h->chunks);
     h->nr -= to - from;
@@ -139,6 +151,7 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
     c->nr = (uint16_t)(end - first);
     c->nr_ready = c->nr_written = 0;
     c->looked_ms = 0;
+    free_probe(h, c); /* cells count from the first page */
     for (uint32_t i = 0; c->pages && i < c->nr; i++)
         c->pages[i] &= (uint16_t)~PAGE_THERE;
 }
@@ -148,6 +161,8 @@ static void chunk_split(struct heat *h, size_t i, page_number first, page_number
 {
     struct chunk behind = h->chunks[i];
     behind.pages = NULL;
+    behind.probe = NULL;
+    behind.closed = 0;
     if (h->chunks[i].pages) {
         behind.pages = calloc(CHUNK_WORDS, sizeof *behind.pages);
         if (behind.pages) {
@@ -256,16 +271,24 @@ static uint64_t units_needed(const struct heat *h, const struct chunk *c, uint16
     return clamp((idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE);
 }
 
-/* There and idle, and neither it nor its chunk is kept back. */
-static bool is_free(const struct chunk *c, uint16_t page)
+/* The bit that says "late" says something else without the other. */
+static uint16_t not_offered(uint16_t page)
 {
-    return page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE && !c->is_barred;
+    bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
+    return page & (uint16_t) ~(is_late ? PAGE_OFFERED_LATE : PAGE_OFFERED);
+}
+
+/* There and idle, and neither it, its cell nor its chunk is kept back. */
+static bool is_free(const struct chunk *c, uint32_t i)
+{
+    uint16_t page = c->pages[i];
+    bool is_kept = c->is_barred || c->closed >> i / PROBE_CELL_PAGES & 1;
+    return page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE && !is_kept;
 }
 
 static bool is_ready(const struct heat *h, const struct chunk *c, uint32_t i)
 {
-    uint16_t page = c->pages[i];
-    return is_free(c, page) && (page & PAGE_AGE) >= units_needed(h, c, page);
+    return is_free(c, i) && (c->pages[i] & PAGE_AGE) >= units_needed(h, c, c->pages[i]);
 }
 
 /* ---- how old, how many */
@@ -285,7 +308,7 @@ static void tally(struct heat *h, struct chunk *c)
     for (uint32_t i = 0; i < c->nr; i++) {
         uint16_t page = c->pages[i];
         bool is_out = page & PAGE_OFFERED && !(page & PAGE_THERE);
-        unsigned index = is_out || is_free(c, page) ? age_index(h, c, page) : 0;
+        unsigned index = is_out || is_free(c, i) ? age_index(h, c, page) : 0;
         if (index)
             c->pages[(is_out ? TALLY_OUT : TALLY_THERE) + index - 1]++;
     }
@@ -434,14 +457,75 @@ void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, 
             c->pages[i] = (uint16_t)((c->pages[i] & ~PAGE_AGE) | units);
 }
 
-/* ---- what becomes of it */
+/* ---- probes */
 
-void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
+void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *ret_sight)
+{
+    *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
+    for (uint32_t i = 0; c->pages && i < c->nr; i++) {
+        uint16_t page = c->pages[i];
+        uint64_t units = units_needed(h, c, page);
+        if (page & PAGE_OFFERED)
+            page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
+        else
+            units /= 2;
+        if (page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
+            (page & PAGE_AGE) >= units)
+            page_set_add(&ret_sight->idle, i);
+    }
+}
+
+struct probe_region *pages_probe(struct heat *h, struct chunk *c)
+{
+    if (!c->probe) {
+        c->probe = calloc(1, sizeof *c->probe);
+        h->page_bytes += c->probe ? sizeof *c->probe : 0;
+    }
+    return c->probe;
+}
+
+static void count_ready(struct heat *h, struct chunk *c)
+{
+    h->nr_ready -= c->nr_ready;
+    c->nr_ready = 0;
+    for (uint32_t i = 0; c->pages && i < c->nr; i++)
+        c->nr_ready += is_ready(h, c, i);
+    h->nr_ready += c->nr_ready;
+}
+
+void pages_set_closed(struct heat *h, struct chunk *c, uint32_t closed)
+{
+    if (c->closed == closed)
+        return;
+    c->closed = closed;
+    count_ready(h, c);
+}
+
+void pages_offer_probe(struct heat *h, struct chunk *c, uint32_t index)
+{
+    c->pages[index] = (uint16_t)((c->pages[index] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+    count_ready(h, c);
+}
+
+void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index)
+{
+    c->pages[index] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED);
+    count_ready(h, c);
+}
+
+struct chunk *pages_chunk(const struct heat *h, page_number page)
 {
     size_t i = chunk_from(h, page);
-    if (i == h->nr || h->chunks[i].first > page || !h->chunks[i].pages)
-        return;
-    struct chunk *c = &h->chunks[i];
+    return i < h->nr && h->chunks[i].first <= page ? &h->chunks[i] : NULL;
+}
+
+/* ---- what becomes of it */
+
+bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
+{
+    struct chunk *c = pages_chunk(h, page);
+    if (!c || !c->pages)
+        return false;
     uint32_t index = (uint32_t)(page - c->first);
     uint16_t *p = &c->pages[index];
     bool was_ready = is_ready(h, c, index);
@@ -455,12 +539,13 @@ void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
         *p = (uint16_t)((*p | PAGE_INCOMPRESSIBLE) & ~PAGE_OFFERED);
         break;
     case FEEDBACK_BUSY:
-        if ((*p & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE)
-            *p &= (uint16_t)~PAGE_INCOMPRESSIBLE;
-        *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
+        *p = with_level(not_offered(*p) & (uint16_t)~PAGE_AGE, level_of(*p) + 1);
+        break;
+    case FEEDBACK_PREFETCHED: /* nobody wanted it: no reason to wait for longer, and none to leave at once */
+        *p = not_offered(*p) & (uint16_t)~PAGE_AGE;
         break;
     case FEEDBACK_KIND_NR:
-        return;
+        break;
     }
     if (c->is_barred) { /* perhaps by this very page */
         h->nr_ready -= c->nr_ready;
@@ -469,6 +554,7 @@ void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
         c->nr_ready--;
         h->nr_ready--;
     }
+    return false;
 }
 
 /* Takes runs out of one chunk. Those taken are offered: they count anew from now on. */
@@ -520,6 +606,60 @@ size_t pages_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat
             break; /* goes on here */
         h->pick_cursor++;
     }
+    return nr;
+}
+
+/* ---- by hand */
+
+#define SWEEP_CHUNKS 4096u /* a call: 8 GiB, two milliseconds where nothing is found */
+
+/* What does not shrink is not asked for again, whoever asks. */
+static bool is_swept(const struct chunk *c, uint32_t i, uint64_t units)
+{
+    if (!c->pages)
+        return !units;
+    uint16_t page = c->pages[i];
+    return (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
+           (!units || (page & PAGE_THERE && (page & PAGE_AGE) >= units));
+}
+
+/* As pick() takes one: it counts anew from now on, if it is there. */
+static void take_swept(struct heat *h, struct chunk *c, uint32_t i)
+{
+    if (!c->pages || !(c->pages[i] & PAGE_THERE))
+        return;
+    bool was_ready = is_ready(h, c, i);
+    c->nr_ready -= was_ready;
+    h->nr_ready -= was_ready;
+    c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+}
+
+size_t heat_sweep(struct heat *h, struct heat_sweep *s, size_t pages_max, struct heat_run *ret_runs,
+                  size_t nr_max)
+{
+    size_t nr = 0, at = chunk_from(h, s->cursor), stop = at + SWEEP_CHUNKS;
+    uint64_t units = s->idle_ms ? clamp((s->idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE) : 0;
+    for (; at < h->nr && at < stop; at++) {
+        struct chunk *c = &h->chunks[at];
+        uint32_t i = s->cursor > c->first ? (uint32_t)(s->cursor - c->first) : 0;
+        while (i < c->nr) {
+            if (!is_swept(c, i, units)) {
+                i++;
+                continue;
+            }
+            s->cursor = c->first + i;
+            if (nr == nr_max || !pages_max)
+                return nr;
+            struct heat_run run = { .first = s->cursor, .idle_ms = s->idle_ms };
+            for (; i < c->nr && pages_max && is_swept(c, i, units); i++, pages_max--) {
+                take_swept(h, c, i);
+                run.nr_pages++;
+            }
+            ret_runs[nr++] = run;
+        }
+        s->cursor = chunk_end(c);
+    }
+    s->is_over = at >= h->nr;
     return nr;
 }
 

@@ -48,6 +48,8 @@ void choose_begin_at(struct choose *c, uint64_t pages_per_second);
 /* Pages that may be offered at this time. */
 uint64_t choose_allowance(struct choose *c, uint64_t now_ms);
 void choose_on_offered(struct choose *c, uint64_t nr_pages);
+/* Offered because somebody asked for it: costs no credit, but counts in what share of it returns. */
+void choose_on_forced(struct choose *c, uint64_t nr_pages);
 void choose_on_returned(struct choose *c, uint64_t nr_pages);
 
 #endif

@@ -55,3 +55,22 @@ int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagema
     int n = ioctl(pagemap_fd, PAGEMAP_SCAN, &a);
     return n < 0 ? -errno : n;
 }
+
+int pagemap_scan_next(int pagemap_fd, page_number first, page_number end, page_number *ret_page)
+{
+    struct pagemap_region found = { .start = page_address(end) };
+    struct pm_scan_arg a = {
+        .size = sizeof a,
+        .start = page_address(first),
+        .end = page_address(end),
+        .vec = (uintptr_t)&found,
+        .vec_len = 1,
+        .max_pages = 1,
+        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+        .return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+    };
+    if (ioctl(pagemap_fd, PAGEMAP_SCAN, &a) < 0)
+        return -errno;
+    *ret_page = page_of(found.start);
+    return 0;
+}

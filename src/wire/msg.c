@@ -32,11 +32,13 @@ static const struct vocabulary vocabulary[MSG_TYPE_NR] = {
 _Static_assert(sizeof(struct msg_header) == 8, "wire size");
 _Static_assert(sizeof(struct msg_empty) == 8, "wire size");
 _Static_assert(sizeof(struct msg_hello) == 32, "wire size");
-_Static_assert(sizeof(struct msg_welcome) == 40, "wire size");
+_Static_assert(sizeof(struct msg_welcome) == 48, "wire size");
 _Static_assert(sizeof(struct msg_refuse) == 128, "wire size");
 _Static_assert(sizeof(struct msg_range) == 16, "wire size");
 _Static_assert(sizeof(struct msg_uffd_api) == 16, "wire size");
 _Static_assert(sizeof(struct msg_status) == 8, "wire size");
+_Static_assert(sizeof(struct msg_order) == 16, "wire size");
+_Static_assert(sizeof(struct msg_order_done) == 24, "wire size");
 
 size_t msg_bytes(uint32_t type)
 {
@@ -74,7 +76,8 @@ static bool is_payload(enum msg_type type, const union msg_payload *p)
     switch (type) {
     case MSG_HELLO:         return p->hello.reserved == 0 &&
                                    is_terminated(p->hello.name, sizeof(p->hello.name));
-    case MSG_WELCOME:       return p->welcome.has_device <= 1 && p->welcome.dry_run <= 1;
+    case MSG_WELCOME:       return p->welcome.has_device <= 1 && p->welcome.dry_run <= 1 &&
+                                   p->welcome.reserved == 0;
     case MSG_REFUSE:        return p->refuse.reserved == 0 && p->refuse.error != 0 &&
                                    is_error_or_0(p->refuse.error) &&
                                    is_terminated(p->refuse.text, sizeof(p->refuse.text));
@@ -85,6 +88,9 @@ static bool is_payload(enum msg_type type, const union msg_payload *p)
     case MSG_UFFD_API:
     case MSG_UFFD_API_DONE: return p->uffd_api.reserved == 0 && is_error_or_0(p->uffd_api.error);
     case MSG_STATUS:        return true;
+    case MSG_ORDER:         return p->order.op < ORDER_OP_NR && p->order.pid >= 0;
+    case MSG_ORDER_DONE:    return p->order_done.op < ORDER_OP_NR &&
+                                   is_error_or_0(p->order_done.error);
     case MSG_TYPE_NR:       break;
     }
     return false;
