@@ -19,6 +19,7 @@
 #include "pager/ahead.h"
 #include "pager/move.h"
 #include "pager/pins.h"
+#include "pager/waits.h"
 #include "stats/stats.h"
 #include "store/reader.h"
 #include "sys/maps.h"
@@ -147,6 +148,7 @@ struct pager {
     pid_t last_fault_thread, serving_thread;
     struct answered_fault answered[ANSWERED_MAX]; /* the client empties it */
     uint32_t nr_answered;
+    struct waits waits;
 
     struct ahead ahead; /* ahead.h */
     struct store_scratch scratch;
