@@ -121,6 +121,10 @@ static void print_session(const struct figures *all, const struct session_figure
     printf("  %-12s %8s  %s/s may leave now, of %s/s\n", "governor", f->governor,
            figures_size(figures_number(s, "allowed_pages_per_s") * (double)PAGE_BYTES, rate, sizeof rate),
            figures_size(figures_number(all->root, "reclaim_rate_bytes_per_s"), most, sizeof most));
+    printf("  %-12s %7.3f%%  of its threads' time in the last minute; cold age %.0f ms\n", "lost",
+           figures_number(s, "slowdown_ppm") / 1e4, figures_number(s, "cold_age_ms"));
+    printf("  %-12s %7.1f%%  of what was touched in the last minute was wanted back in it\n", "promoted",
+           figures_number(s, "promotion_ppm_per_min") / 1e4);
     print_refused(s);
 }
 

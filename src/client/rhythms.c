@@ -13,7 +13,7 @@
 #include "client/client.h"
 
 #define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
-#define LOOK_EVERY_MS 250u  /* after a burst has begun, or while one is late */
+#define LOOK_EVERY_MS 250u  /* after a burst has begun, before one is due, or while one is late */
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
 #define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
 #define PAUSE_MIN_MS 20u
@@ -195,14 +195,15 @@ static bool look_at(struct agent *a, struct zone *z, uint32_t now_ms)
     uint32_t begin_ms, margin_ms;
     if (!was_wanted(z) || !rhythm_predict(&z->rhythm, &begin_ms, &margin_ms))
         return false;
-    uint32_t nr_out = nr_out_in(a, z);
-    if (!nr_out)
-        return false;
     if ((int32_t)(begin_ms + margin_ms - now_ms) < 0)
         return false; /* it did not come, and nothing was brought back for it */
     uint32_t ready_ms = begin_ms - margin_ms;
-    note_soon(r, ready_ms, now_ms, nr_out);
-    if (!is_due(r, ready_ms, now_ms))
+    bool is_time = is_due(r, ready_ms, now_ms);
+    uint32_t nr_out = nr_out_in(a, z);
+    if (is_time && !nr_out)
+        return false;
+    note_soon(r, ready_ms, now_ms, nr_out); /* what is not out yet may leave until then */
+    if (!is_time)
         return false;
     z->is_expected = true;
     z->expected_ms = begin_ms;
@@ -226,7 +227,9 @@ static void end_look(struct rhythms *r, uint32_t now_ms)
         return;
     int32_t left = (int32_t)(r->earliest_ms - now_ms), lead = (int32_t)r->lead_ms;
     if (left > (int32_t)SOON_MS)
-        look_within(r, (uint32_t)left - SOON_MS); /* how much will be due is not known yet */
+        look_within(r, (uint32_t)left - SOON_MS);
+    else if (left - lead > (int32_t)LOOK_EVERY_MS)
+        look_within(r, LOOK_EVERY_MS); /* more may leave, and need more time */
     else
         look_within(r, left > lead ? (uint32_t)(left - lead) : 1);
 }

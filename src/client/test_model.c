@@ -3,15 +3,15 @@
  * table.c, rings, and the porter's bars_is_outside) runs round by round as the agent's loop runs
  * it, over a kernel of plain data (test_model_kernel.c), beside threads that read, write, discard,
  * unmap, map and remap, a porter and a daemon (test_model_world.c) that step at any moment, also
- * between two calls of the agent. Each read is checked; after each round every page is looked at
- * as a touch would find it; at the end all is read and brought back, nobody may hang, and every
+ * between two calls of the agent. Each read is checked; after each round every page is looked at as
+ * a touch would find it; at the end all is read and brought back, nobody may hang, and every
  * staging slot and every place in the store must be free again. Walks differ in what takes part: a
  * daemon that dies, is slow, lets bytes rot, or overwrites what is given up at once; ageing (moves
  * that are not counted); write scans; readers of our memory from outside (not beside ageing: a
  * zero page they leave hides an uncounted move); pages that are brought back ahead of touches, and a
  * helper that decodes them; a daemon that is asked, all the time, to put what is stored elsewhere. A
- * third as many walks again join daemons that say
- * pageout, in turns with others: what is said to have come back has, and all that has is said.
+ * third as many walks again join daemons that say pageout, in turns with others: what is said to
+ * have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
  *   FREE_STAGED_EARLY         999  an invariant is broken
@@ -52,8 +52,8 @@
  * address that another mremap has just left and not told of yet; the kernel may tell of the second
  * first, and no order can be made of the two.
  *
- * test_model [--tell] [--gaps] [--pageout] [walks [first-seed]] runs so many, and tells their story;
- * test_model --catches prints the list above. */
+ * test_model [--tell] [--gaps] [--pageout] [walks [first-seed]] runs so many, and tells their
+ * story; test_model --catches prints the list above. */
 #include "client/test_model.h"
 
 #include <errno.h>
@@ -209,6 +209,9 @@ static void begin_walk(uint64_t seed)
     world.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     for (int i = 0; i < 4; i++)
         (void)choose(2);
+    world.has_moves = one_in(2);
+    world.moves_slowly = one_in(3);
+    world.tells_slowly = one_in(2);
     world.has_rot = one_in(4);
     world.scribbles = one_in(2);
     world.has_deaths = one_in(3);
@@ -218,9 +221,6 @@ static void begin_walk(uint64_t seed)
     world.is_slow = one_in(3);
     world.has_bursts = one_in(2);
     world.has_prefetch = one_in(2);
-    world.has_moves = one_in(2);
-    world.moves_slowly = one_in(3);
-    world.tells_slowly = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
     world.has_pageout = has_pageout;
@@ -286,7 +286,8 @@ static void lap_piece(void)
     (void)pager_lap(&pager);
 }
 
-/* Who has the bit is asked for, once: else it would stand for an answer that is not to come, or for two. */
+/* Who has the bit is asked for, once: else it would stand for an answer that is not to come, or for
+ * two. */
 static void check_squeezing(void)
 {
     for (unsigned i = 0; i < WORLD_PAGES && pager.store_now >= 0; i++) {

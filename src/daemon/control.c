@@ -30,13 +30,11 @@
 #include "sys/uffd.h"
 
 #define EVENTS_NR 64
-/* How often memory is looked at: a sixteenth of the cold age, within these. */
-#define LOOK_LEAST_MS 1u
-#define LOOK_MOST_MS 250u
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
  * on since the last time (it may be stopped, too). */
 #define HURRY_MS 5u
 #define HURRY_BUSY_MS 25u
+#define IDLE_TICK_MS 250u /* while nobody asks for more */
 #define SLOW_TICK_MS 500u
 /* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
 #define STUCK_TICKS 3u
@@ -56,7 +54,6 @@ struct control {
     struct session *sessions;
     unsigned nr_sessions;
     uint32_t next_id;
-    uint64_t look_ms;   /* set at birth */
     uint64_t hurry_ms;  /* when to look at the offers again */
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
@@ -64,6 +61,7 @@ struct control {
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
+    uint32_t turn;      /* of the loop: users have their share of each */
 };
 
 /* ---- the end of a session */
@@ -123,7 +121,8 @@ static void refuse(struct control *c, struct session *s, int error, const char *
     struct msg_refuse m = { .error = error };
     strncpy(m.text, text, sizeof m.text - 1);
     (void)msg_send(s->socket, MSG_REFUSE, &m, NULL);
-    log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
+    if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
+        log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
     end_session(c, s, text);
 }
 
@@ -178,7 +177,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         close(pagemap_fd);
         return refuse(c, s, r, "the daemon has no memory or descriptors for another session");
     }
-    if (c->config->cold_age_ms < GOVERNED_FROM_MS)
+    if (config_first_age_ms(c->config) < GOVERNED_FROM_MS)
         choose_set_free(&s->choose);
     r = msg_send(s->socket, MSG_WELCOME, &welcome, &given);
     close_given(&given);
@@ -223,12 +222,20 @@ static void on_status_get(struct control *c, struct session *s)
     free(text);
 }
 
+/* What it watches now counts for its user. */
+static void count_ranges(struct control *c, struct session *s)
+{
+    uint64_t nr_pages = s->heat_ops->nr_pages(s->heat);
+    if (!user_count(s->user, &s->share, nr_pages, s->heat_ops->bookkeeping_bytes(s->heat)))
+        end_session(c, s, "more pages and ranges than a user may have");
+}
+
 static void on_range(struct control *c, struct session *s, uint32_t type, const struct msg_range *m)
 {
     page_number first = page_of(m->start), end = page_of(m->start + m->bytes);
     if (type == MSG_RANGE_DEL) {
         s->heat_ops->remove(s->heat, first, end);
-        return;
+        return count_ranges(c, s);
     }
     if (s->heat_ops->nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
         return end_session(c, s, "more pages than a session may have");
@@ -237,6 +244,7 @@ static void on_range(struct control *c, struct session *s, uint32_t type, const 
         return end_session(c, s, "more ranges than a session may have");
     if (r)
         log_warning("event=no_memory session=%u; its new range is not scanned; continuing", s->id);
+    count_ranges(c, s);
 }
 
 static void on_message(struct control *c, struct session *s, const struct msg *m, struct msg_fds *fds)
@@ -254,7 +262,7 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     case MSG_RANGES_RESET:
         if (s->is_joined) {
             s->heat_ops->remove(s->heat, 0, (page_number)1 << 52);
-            return;
+            return count_ranges(c, s);
         }
         break;
     case MSG_UFFD_API:
@@ -279,10 +287,32 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     end_session(c, s, "a message out of order");
 }
 
+/* A user who has said too much waits in the socket's queue, and its programs with it. */
+static void set_muted(struct control *c, struct session *s, bool is_muted)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+    int operation = is_muted ? EPOLL_CTL_DEL : EPOLL_CTL_ADD; /* no events: hang-ups would still be told */
+    if (epoll_ctl(c->epoll_fd, operation, s->socket, &event))
+        return; /* no memory: at the next tick */
+    s->is_muted = is_muted;
+}
+
+static bool may_speak(struct control *c, struct session *s, uint64_t now)
+{
+    if (!user_may_speak(s->user, now)) {
+        set_muted(c, s, true);
+        return false;
+    }
+    return user_has_turn(s->user, c->turn);
+}
+
 static void read_socket(struct control *c, struct session *s)
 {
-    uint64_t until_ns = now_ns() + TURN_NS;
-    for (unsigned i = 0; i < MESSAGES_PER_TURN && now_ns() < until_ns; i++) {
+    uint64_t begin_ns = now_ns(), until_ns = begin_ns + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && begin_ns < until_ns; i++) {
+        if (!may_speak(c, s, begin_ns))
+            return;
+        user_pay(s->user, USER_MESSAGE_NS, c->turn);
         struct msg m;
         struct msg_fds fds = { .nr = 0 };
         int r = msg_recv(s->socket, &m, &fds);
@@ -298,6 +328,9 @@ static void read_socket(struct control *c, struct session *s)
             still = still->next;
         if (!still)
             return;
+        uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
+        user_pay(s->user, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
+        begin_ns = end_ns;
     }
 }
 
@@ -312,13 +345,14 @@ static void set_deaf(struct control *c, bool is_deaf)
     c->is_deaf = is_deaf;
 }
 
-static void accept_client(struct control *c)
+/* False: nobody waits. */
+static bool accept_client(struct control *c)
 {
     int fd = accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             set_deaf(c, true);
-        return;
+        return false;
     }
     struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
@@ -326,11 +360,22 @@ static void accept_client(struct control *c)
         if (!s)
             close(fd);
         session_free(s);
-        return;
+        return true;
     }
     s->next = c->sessions;
     c->sessions = s;
     c->nr_sessions++;
+    user_pay(s->user, USER_CONNECTION_NS, c->turn);
+    if (user_has_too_many(s->user))
+        refuse(c, s, -EUSERS, "too many sessions of this user (128)");
+    return true;
+}
+
+static void accept_clients(struct control *c)
+{
+    uint64_t until_ns = now_ns() + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && accept_client(c) && now_ns() < until_ns; i++)
+        ;
 }
 
 /* ---- heat and policy */
@@ -412,7 +457,8 @@ static void offer_run(struct session *s, const struct heat_run *run)
 static size_t pick(struct control *c, struct session *s, uint64_t now_ms, uint64_t room,
                    struct heat_run *ret_runs, size_t nr_max)
 {
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    uint64_t allowance = choose_allowance(&s->choose, now_ms), may_be_out = governor_room(s);
+    allowance = allowance < may_be_out ? allowance : may_be_out;
     if (s->order.stage == ORDER_SWEEPING)
         return order_sweep(c->sessions, s, room, ret_runs, nr_max);
     if (!allowance)
@@ -465,7 +511,8 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     if (s->nr_candidates != put_before)
         compress_ring_agent(s);
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    bool is_waiting = s->order.stage == ORDER_SWEEPING || s->heat_ops->nr_ready(s->heat);
+    bool may_leave = s->choose.advice <= CHOOSE_RISE && governor_room(s);
+    bool is_waiting = s->order.stage == ORDER_SWEEPING || (s->heat_ops->nr_ready(s->heat) && may_leave);
     if (is_waiting && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
@@ -476,8 +523,11 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     take_feedback(c, s);
     if (s->is_leaving)
         return;
+    governor_tick(s, now_ms);
+    if (s->governor.look_ms < c->hurry_ms)
+        c->hurry_ms = s->governor.look_ms;
     if (now_ms >= s->next_look_ms) {
-        s->next_look_ms = now_ms + c->look_ms;
+        s->next_look_ms = now_ms + s->governor.look_ms;
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
@@ -554,14 +604,24 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
+static void listen_again(struct control *c, struct session *s)
+{
+    if (user_may_speak(s->user, now_ns()))
+        set_muted(c, s, false);
+    else if (MUTED_LOOK_MS < c->hurry_ms)
+        c->hurry_ms = MUTED_LOOK_MS;
+}
+
 static void tick(struct control *c)
 {
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
-    c->hurry_ms = c->look_ms;
+    c->hurry_ms = IDLE_TICK_MS;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        if (s->is_muted)
+            listen_again(c, s);
         if (s->is_joined)
             tick_session(c, s, now_ms);
     }
@@ -590,7 +650,7 @@ static void set_timer(struct control *c)
 static void on_event(struct control *c, const struct epoll_event *e)
 {
     if (e->data.ptr == &c->listener)
-        accept_client(c);
+        accept_clients(c);
     else if (e->data.ptr == &c->signal_fd)
         c->must_end = true;
     else if (e->data.ptr == &c->wake_fd)
@@ -610,6 +670,7 @@ static void serve(struct control *c)
 {
     struct epoll_event events[EVENTS_NR];
     int n = epoll_wait(c->epoll_fd, events, EVENTS_NR, -1);
+    c->turn++;
     for (int i = 0; i < n; i++)
         if (!is_own(c, events[i].data.ptr))
             read_socket(c, events[i].data.ptr);
@@ -658,17 +719,15 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
-    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes);
+    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
+                                  c->config->user_store_cap_bytes);
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,
                 struct damon_watcher *watcher)
 {
-    uint64_t look_ms = config->cold_age_ms / 16;
-    look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : look_ms > LOOK_MOST_MS ? LOOK_MOST_MS : look_ms;
     struct control c = {
-        .config = config, .features = features, .listener = l, .look_ms = look_ms, .hurry_ms = look_ms,
-        .watcher = watcher
+        .config = config, .features = features, .listener = l, .hurry_ms = IDLE_TICK_MS, .watcher = watcher
     };
     int r = open_all(&c);
     if (r) {

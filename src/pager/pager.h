@@ -19,6 +19,7 @@
 #include "pager/ahead.h"
 #include "pager/move.h"
 #include "pager/pins.h"
+#include "pager/waits.h"
 #include "stats/stats.h"
 #include "store/reader.h"
 #include "sys/maps.h"
@@ -148,6 +149,7 @@ struct pager {
     pid_t last_fault_thread, serving_thread;
     struct answered_fault answered[ANSWERED_MAX]; /* the client empties it */
     uint32_t nr_answered;
+    struct waits waits;
 
     struct ahead ahead; /* ahead.h */
     struct store_scratch scratch;
@@ -188,7 +190,7 @@ enum ahead_result {
     AHEAD_CHANGING, /* an event waits */
 };
 enum ahead_result pager_ahead(struct pager *pg, page_number page);
-/* Decodes one page. False: nothing is left to decode. */
+/* Decodes one page, or its group. False: nothing is left to decode. */
 bool pager_ahead_decode(struct pager *pg);
 /* Installs the oldest run that is decoded, if it is AHEAD_RUN long or can't grow; is_all: as it is. At
  * most one COPY. 0, or -EAGAIN: an event waits. */
@@ -257,8 +259,8 @@ void pager_release(struct pager *pg, struct page_release release);
 
 /* ---- squeeze.c: other places for what is stored */
 
-/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is asked to be
- * put into groups. What lies in slabs that leave is always asked to be moved. */
+/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is
+ * asked to be put into groups. What lies in slabs that leave is always asked to be moved. */
 void pager_begin_lap(struct pager *pg, bool is_ageing, bool may_group);
 /* A piece of it, 10 us at most. True: there is more; false: it is over, or waits for answers. */
 bool pager_lap(struct pager *pg);
