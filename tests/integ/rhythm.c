@@ -25,6 +25,7 @@ static void burst(void)
         if (i % 3 == 0)
             pages_write(&a.pages, i);
     }
+    sleep_until(test_now_ms() + 500);
     arena_all_out(&a);
 }
 
