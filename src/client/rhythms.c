@@ -198,12 +198,12 @@ static bool look_at(struct agent *a, struct zone *z, uint32_t now_ms)
     if ((int32_t)(begin_ms + margin_ms - now_ms) < 0)
         return false; /* it did not come, and nothing was brought back for it */
     uint32_t ready_ms = begin_ms - margin_ms;
-    bool is_time = is_due(r, ready_ms, now_ms);
+    bool is_now = is_due(r, ready_ms, now_ms);
     uint32_t nr_out = nr_out_in(a, z);
-    if (is_time && !nr_out)
+    if (is_now && !nr_out)
         return false;
-    note_soon(r, ready_ms, now_ms, nr_out); /* what is not out yet may leave until then */
-    if (!is_time)
+    note_soon(r, ready_ms, now_ms, nr_out); /* what is all there may have left by then */
+    if (!is_now)
         return false;
     z->is_expected = true;
     z->expected_ms = begin_ms;

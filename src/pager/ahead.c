@@ -49,9 +49,11 @@ static void decode(struct ahead *h, uint32_t at, struct store_scratch *scratch)
     int r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, at));
     if (r) /* the helper's last group may have been at this place before: not any more */
         r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, at));
-    atomic_store_explicit(&slot->state, r ? AHEAD_BAD : AHEAD_READY,
-                          mutant_is(MUTANT_AHEAD_RELAXED_READY) ? memory_order_relaxed
-                                                                : memory_order_release);
+    uint32_t state = r ? AHEAD_BAD : AHEAD_READY;
+    if (mutant_is(MUTANT_AHEAD_RELAXED_READY)) /* an order that is no constant is the strongest one */
+        atomic_store_explicit(&slot->state, state, memory_order_relaxed);
+    else
+        atomic_store_explicit(&slot->state, state, memory_order_release);
 }
 
 static bool decode_next(struct ahead *h, uint32_t *at, struct store_scratch *scratch)

@@ -14,7 +14,7 @@
 
 #define READ_NR 16384u
 #define IDLE_NR 8192u
-#define READ_S 30u
+#define READ_S 20u
 #define LONG_NS 5000u
 
 static struct daemon d;

@@ -25,7 +25,7 @@ static void burst(void)
         if (i % 3 == 0)
             pages_write(&a.pages, i);
     }
-    test_nap_us(PERIOD_MS * 400); /* pages leave long after the burst, as they do */
+    sleep_until(test_now_ms() + 500);
     arena_all_out(&a);
 }
 
