@@ -12,6 +12,7 @@
 
 #include "base/options.h"
 #include "cli/keeper.h"
+#include "cli/library.h"
 #include "cli/program.h"
 #include "preload/settings.h"
 #include "sys/uffd.h"
@@ -21,8 +22,6 @@
 #define EXIT_OURS 125
 #define EXIT_NOT_RUNNABLE 126
 #define EXIT_NOT_FOUND 127
-
-#define LIBRARY_NAME "libprocess-pager-preload.so"
 
 struct run_settings {
     const char *slowdown, *resident, *cold_age, *heat; /* the daemon's */
@@ -184,30 +183,12 @@ static const char *find_contradiction(const struct run_settings *s, bool has_dae
 
 /* ---- the command's environment */
 
-/* Where we were built, or where `make install` puts it. */
-static bool find_library(char *ret_path, size_t capacity)
-{
-    ssize_t n = readlink("/proc/self/exe", ret_path, capacity - sizeof LIBRARY_NAME - 1);
-    ret_path[n > 0 ? n : 0] = 0;
-    char *slash = strrchr(ret_path, '/');
-    if (slash) {
-        strcpy(slash + 1, LIBRARY_NAME);
-        if (access(ret_path, R_OK) == 0)
-            return true;
-    }
-    (void)snprintf(ret_path, capacity, "%s", PP_LIBDIR "/" LIBRARY_NAME);
-    return access(ret_path, R_OK) == 0;
-}
-
 static int prepare_environment(const struct run_settings *s, const char *socket_path)
 {
     char library[4096], text[4096];
-    if (!find_library(library, sizeof library))
-        return complain(LIBRARY_NAME " is neither beside this program nor in " PP_LIBDIR ": install it",
-                        EXIT_OURS);
-    if (strpbrk(library, " :"))
-        return complain("the loader takes no path with a blank or a colon for " LIBRARY_NAME
-                        ": install it elsewhere", EXIT_OURS);
+    const char *obstacle = library_find(library, sizeof library);
+    if (obstacle)
+        return complain(obstacle, EXIT_OURS);
     int n = snprintf(text, sizeof text, "socket=%s;min-range=%llu;start-after=%llu%s%s", socket_path,
                      (unsigned long long)s->min_range_bytes, (unsigned long long)s->start_after_ms,
                      s->exclude ? ";exclude=" : "", s->exclude ? s->exclude : "");
