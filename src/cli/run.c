@@ -24,20 +24,22 @@
 #define EXIT_NOT_FOUND 127
 
 struct run_settings {
-    const char *slowdown, *resident, *cold_age, *heat; /* the daemon's */
+    const char *slowdown, *promotion_rate, *resident, *cold_age, *heat; /* the daemon's */
     const char *exclude, *socket_path;
     uint64_t min_range_bytes, start_after_ms;
     bool has_stats, is_private, is_strict, wants_help;
 };
 
-#define OPTIONS_NR 13
+#define OPTIONS_NR 14
 
 static void make_table(struct run_settings *s, struct option_spec ret_table[OPTIONS_NR])
 {
     const struct option_spec table[OPTIONS_NR] = {
         /* clang-format off */
-        { "slowdown", 0, OPTION_TEXT, &s->slowdown, 0, 0, "PERCENT",
+        { "slowdown", 0, OPTION_TEXT, &s->slowdown, 0, 0, "SHARE",
           "how much slower the program may become (a daemon of its own)" },
+        { "promotion-rate", 0, OPTION_TEXT, &s->promotion_rate, 0, 0, "SHARE",
+          "and how much of what is touched may be wanted back (a daemon of its own)" },
         { "resident", 0, OPTION_TEXT, &s->resident, 0, 0, "SIZE",
           "how much of its memory shall stay (a daemon of its own)" },
         { "cold-age", 0, OPTION_TEXT, &s->cold_age, 0, 0, "TIME",
@@ -125,8 +127,13 @@ static int find_daemon(const struct run_settings *s, char *ret_path, size_t capa
 
 static const char *own_daemon_option(const struct run_settings *s)
 {
-    return s->slowdown ? "--slowdown" : s->resident ? "--resident" : s->cold_age ? "--cold-age" :
-           s->heat ? "--heat" : s->has_stats ? "--stats-on-exit" : NULL;
+    return s->slowdown         ? "--slowdown"
+           : s->promotion_rate ? "--promotion-rate"
+           : s->resident       ? "--resident"
+           : s->cold_age       ? "--cold-age"
+           : s->heat           ? "--heat"
+           : s->has_stats      ? "--stats-on-exit"
+                               : NULL;
 }
 
 static void pass_on(struct keeper_order *order, unsigned *nr, const char *name, const char *value)
@@ -154,6 +161,7 @@ static int start_own_daemon(const struct run_settings *s, char *ret_path, size_t
     struct keeper_order order = { .has_stats = s->has_stats };
     unsigned nr = 0;
     pass_on(&order, &nr, "--slowdown", s->slowdown);
+    pass_on(&order, &nr, "--promotion-rate", s->promotion_rate);
     pass_on(&order, &nr, "--resident", s->resident);
     pass_on(&order, &nr, "--cold-age", s->cold_age);
     pass_on(&order, &nr, "--heat", s->heat);

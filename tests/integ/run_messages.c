@@ -91,6 +91,36 @@ static void bad_words(void)
     CHECK(strstr(c.out, "usage: process-pager run"));
 }
 
+/* It is asked for what it was told, from inside; and it has given up its rights as any other does. */
+static void tells_its_daemon(void)
+{
+    static const char *const budgets[][3] = {
+        { "--slowdown", "5%", "\"slowdown 5%\"" },
+        { "--resident", "100M", "\"resident 100M\"" },
+        { "--cold-age", "3s", "\"cold-age 3s\"" },
+    };
+    static const char ask[] = "\"$0\" status --json; grep Seccomp: /proc/$(\"$0\" status --json | "
+                              "sed -n 's/.*\"pid\":[[:space:]]*\\([0-9]*\\).*/\\1/p' | head -n 1)/status";
+    test_case("a daemon of its own has the budget that run was given, and no rights");
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+        RUN("--private", budgets[i][0], budgets[i][1], "--", "/bin/sh", "-c", ask, program_path("process-pager"));
+        CHECK_EQ(c.code, 0);
+        CHECK(strstr(c.out, budgets[i][2]));
+        CHECK(strstr(c.out, "Seccomp:\t2\n"));
+    }
+    RUN("--private", "--slowdown", "5%", "--promotion-rate", "2%", "--", "/bin/sh", "-c", ask,
+        program_path("process-pager"));
+    CHECK_EQ(c.code, 0);
+    CHECK(strstr(c.out, "\"promotion_max_ppm_per_min\":20000"));
+    test_case("a budget that can't be meant is told by its daemon");
+    RUN("--private", "--resident", "100M", "--promotion-rate", "2%", "--", "/bin/true");
+    CHECK_EQ(c.code, 125);
+    SAID("cannot start a daemon of its own: process-pagerd: --promotion-rate bounds a --slowdown further");
+    RUN("--private", "--slowdown", "200%", "--", "/bin/true");
+    CHECK_EQ(c.code, 125);
+    SAID("--slowdown");
+}
+
 static void with_a_daemon(void)
 {
     static struct daemon d;
@@ -99,7 +129,7 @@ static void with_a_daemon(void)
     RUN("--socket", d.socket_path, "--", "/bin/sh", "-c", "echo $PROCESS_PAGER_SOCKET");
     CHECK_EQ(c.code, 0);
     CHECK(!strncmp(c.out, d.socket_path, strlen(d.socket_path)));
-    static const char *const own[] = { "--slowdown", "--resident", "--cold-age", "--heat" };
+    static const char *const own[] = { "--slowdown", "--promotion-rate", "--resident", "--cold-age", "--heat" };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         RUN("--socket", d.socket_path, own[i], "1", "--", "/bin/true");
         CHECK_EQ(c.code, 125);
@@ -195,6 +225,7 @@ int main(void)
     what_cannot_be_paged();
     says_what_came_of_it();
     leaves_excluded_programs_alone();
+    tells_its_daemon();
     with_a_daemon();
     as_another_user();
     return test_end();
