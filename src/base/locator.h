@@ -5,9 +5,9 @@
  *   bits 3-14  size - 1  of the blob in bytes (1..4096)
  *   bits 15-50 offset    in the store, in units of 16 bytes (up to 1 TiB)
  *
- * LOCATOR_FILL32 has no blob: its upper bits are the 32-bit word that fills the page. LOCATOR_ZSTD is one page
- * of a group that shares a blob, which may be longer: its bits 3-12 are the size in units of 16 bytes, less
- * one, and bits 13-14 say which page of the group it is. */
+ * LOCATOR_FILL32 has no blob: its upper bits are the 32-bit word that fills the page. LOCATOR_ZSTD
+ * is one page of a group that shares a blob, which may be longer: its bits 3-12 are the size in
+ * units of 16 bytes, less one, and bits 13-14 say which page of the group it is. */
 #ifndef BASE_LOCATOR_H
 #define BASE_LOCATOR_H
 
@@ -31,8 +31,8 @@ enum locator_kind {
 #define LOCATOR_SIZE_MAX 4096u
 #define LOCATOR_GROUP_PAGES 4u
 #define LOCATOR_GROUP_BYTES_MAX 16384u
-/* The store's file is cut into slabs; those that are to become empty are told by a table in which slab n stands
- * at n % STORE_LEAVING_NR as n + 1, so that one look answers. */
+/* The store's file is cut into slabs; those that are to become empty are told by a table in which
+ * slab n stands at n % STORE_LEAVING_NR as n + 1, so that one look answers. */
 #define STORE_SLAB_BYTES 65536u
 #define STORE_LEAVING_NR 256u
 #define LOCATOR_STORE_BYTES_MAX ((uint64_t)STORE_UNIT_BYTES << 36)

@@ -107,6 +107,7 @@ static void *map_private_to_us(int fd, size_t bytes, int protection)
     if (m == MAP_FAILED)
         return NULL;
     (void)madvise(m, bytes, MADV_DONTFORK);
+    (void)madvise(m, bytes, MADV_DONTDUMP); /* gigabytes of holes, and of no use without the daemon */
     return m;
 }
 

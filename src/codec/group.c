@@ -1,7 +1,8 @@
 /* group.c - zstd, both ways.
  *
- * Which level, and how many pages: measured with libzstd 1.5.4 on 19,743 pages of real heaps (build/bench/heaps
- * --quick --save-pages), payload against LZ4's, and microseconds for a group on a busy machine:
+ * Which level, and how many pages: measured with libzstd 1.5.4 on 19,743 pages of real heaps
+ * (build/bench/heaps --quick --save-pages), payload against LZ4's, and microseconds for a group on
+ * a busy machine:
  *
  *             redis  python    node    there   back          redis  python    node    there   back
  *   level -1                                        level 1
@@ -11,8 +12,9 @@
  *    1 page   0.680   0.643   0.703    15-21    6.2           0.668   0.618   0.689    28-39    6.1
  *    4 pages  0.586   0.547   0.613    39-65     16           0.568   0.519   0.596   94-148     15
  *
- * So groups of four at level 1: level -1 is no quicker for four pages, level 3 takes 2 % less room for a
- * fifth to a third more time, and larger groups would gain little for a restore that takes longer. */
+ * So groups of four at level 1: level -1 is no quicker for four pages, level 3 takes 2 % less room
+ * for a fifth to a third more time, and larger groups would gain little for a restore that takes
+ * longer. */
 #define ZSTD_STATIC_LINKING_ONLY /* ZSTD_initStaticDCtx: no allocation; exported by the shared library */
 #include "codec/group.h"
 
@@ -45,8 +47,8 @@ size_t group_encode(struct group_encoder *e, const void *pages, unsigned nr, voi
     return ZSTD_isError(size) ? 0 : size;
 }
 
-/* Frames of today's format only: libzstd may know those of its first versions, whose decoders allocate, and
- * frames to be skipped. */
+/* Frames of today's format only: libzstd may know those of its first versions, whose decoders
+ * allocate, and frames to be skipped. */
 static bool begins_as_frame(const void *blob, size_t size)
 {
     uint32_t magic;

@@ -1,6 +1,7 @@
-/* Pages come back from a group, each in its place; no blob however wrong makes the decoder write beyond four
- * pages or read beyond the blob. Method: groups of several kinds of pages; mutated, cut and foreign
- * blobs in buffers of their exact size, so that the sanitizer build sees any access beyond. */
+/* Pages come back from a group, each in its place; no blob however wrong makes the decoder write
+ * beyond four pages or read beyond the blob. Method: groups of several kinds of pages; mutated, cut
+ * and foreign blobs in buffers of their exact size, so that the sanitizer build sees any access
+ * beyond. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -26,7 +26,8 @@
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
 #define DEAD_SHARE 8u
 #define DEAD_BYTES_MIN ((uint64_t)1 << 20)
-/* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65 us. */
+/* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65
+ * us. */
 #define SQUEEZE_TURN_NS NS_PER_MS
 #define SQUEEZE_PAUSES 4u
 
@@ -39,6 +40,7 @@ static struct {
     uint64_t next_squeeze_ns; /* compress */
     bool has_asks;            /* compress: of what is stored, and not yet answered */
     _Atomic bool must_end;
+    uint64_t user_cap_bytes; /* set at birth */
     struct session *active; /* compress: those with work */
     struct session *all;    /* compress */
     uint64_t next_idle_ms;  /* compress */
@@ -95,7 +97,8 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
         answer.result = STORED_INCOMPRESSIBLE;
         break;
     case CODEC_BLOB:
-        if (store_put(s->store, encoded.bytes, encoded.size, &offset))
+        if (!user_may_put(s->user, cp.user_cap_bytes) ||
+            store_put(s->store, encoded.bytes, encoded.size, &offset))
             answer.result = STORED_FULL;
         else
             answer.place = locator_make(encoded.kind, offset, encoded.size);
@@ -157,6 +160,8 @@ static void publish_usage(struct session *s)
 {
     struct store_usage u;
     store_usage(s->store, &u);
+    user_hold(s->user, (int64_t)(u.held_bytes - atomic_load_explicit(&s->held_bytes,
+                                                                     memory_order_relaxed)));
     atomic_store_explicit(&s->held_bytes, u.held_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->payload_bytes, u.payload_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->nr_blobs, u.nr_blobs, memory_order_relaxed);
@@ -415,10 +420,11 @@ static void *compress_main(void *unused)
     return NULL;
 }
 
-int compress_start(int wake_fd, uint64_t total_cap_bytes)
+int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes)
 {
     cp.wake_fd = wake_fd;
     cp.budget.cap_bytes = total_cap_bytes;
+    cp.user_cap_bytes = user_cap_bytes;
     int r = codec_encoder_new(&cp.encoder);
     if (r == 0)
         r = squeezer_new(&cp.squeezer);

@@ -20,6 +20,7 @@ static const struct config defaults = {
     .store_cap_bytes = 4 * GIB,
     .store_cap_total_bytes = 1024 * GIB, /* as much as one store may be: no bound beside the others */
     .squeeze_age_ms = 30000,
+    .user_store_cap_bytes = 16 * GIB,
     .reclaim_rate = 500 * MIB,
     /* The kernel's own, but for regions_min, which bounds how large a region may grow: with its 10 a
      * half that had gone cold was found to three quarters in ten seconds (docs/heat.md). */
@@ -48,6 +49,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "how pages are kept: all by LZ4, then, of what stays, four in one block by zstd" },
         { "squeeze-age", 0, OPTION_TIME, &c->squeeze_age_ms, 1, 86400000, "TIME",
           "pages stored for so long are put into such blocks" },
+        { "user-store-cap", 0, OPTION_SIZE, &c->user_store_cap_bytes, MIB, 1024 * GIB, "SIZE",
+          "the same for all clients of one user that is not ours" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
         { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",
@@ -70,6 +73,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "regions of all clients together, at most" },
         { "csv", 0, OPTION_TEXT, &c->csv_path, 0, 0, "FILE",
           "append a row of figures when a client's session ends" },
+        { "sandbox", 0, OPTION_CHOICE, &c->sandbox, 0, 0, "on|off|strict",
+          "give up rights when set up; strict: end instead of refusing (for tests)" },
         { "config", 0, OPTION_TEXT, &c->config_path, 0, 0, "FILE",
           "options as 'name = value' lines" },
         { "dry-run", 0, OPTION_FLAG, &c->is_dry_run, 0, 0, NULL, "find what is cold, evict nothing" },

@@ -24,6 +24,7 @@ struct config {
     const char *config_path;
     uint64_t cold_age_ms;
     uint64_t store_cap_bytes; /* of each session */
+    uint64_t user_store_cap_bytes; /* of each user, over all sessions */
     uint64_t store_cap_total_bytes; /* of all sessions together */
     uint64_t squeeze_age_ms;  /* what has been stored for so long is put into groups */
     unsigned tiers;           /* enum tiers */
@@ -32,6 +33,7 @@ struct config {
     unsigned heat;     /* enum heat_source */
     unsigned probe;    /* enum choice: take a few pages first, to see what is read */
     unsigned prefetch; /* enum choice: do clients bring pages back ahead of touches? */
+    unsigned sandbox;  /* enum sandbox_mode of sandbox.h */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;

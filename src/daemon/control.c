@@ -64,6 +64,7 @@ struct control {
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
+    uint32_t turn;      /* of the loop: users have their share of each */
 };
 
 /* ---- the end of a session */
@@ -123,7 +124,8 @@ static void refuse(struct control *c, struct session *s, int error, const char *
     struct msg_refuse m = { .error = error };
     strncpy(m.text, text, sizeof m.text - 1);
     (void)msg_send(s->socket, MSG_REFUSE, &m, NULL);
-    log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
+    if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
+        log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
     end_session(c, s, text);
 }
 
@@ -223,12 +225,20 @@ static void on_status_get(struct control *c, struct session *s)
     free(text);
 }
 
+/* What it watches now counts for its user. */
+static void count_ranges(struct control *c, struct session *s)
+{
+    uint64_t nr_pages = s->heat_ops->nr_pages(s->heat);
+    if (!user_count(s->user, &s->share, nr_pages, s->heat_ops->bookkeeping_bytes(s->heat)))
+        end_session(c, s, "more pages and ranges than a user may have");
+}
+
 static void on_range(struct control *c, struct session *s, uint32_t type, const struct msg_range *m)
 {
     page_number first = page_of(m->start), end = page_of(m->start + m->bytes);
     if (type == MSG_RANGE_DEL) {
         s->heat_ops->remove(s->heat, first, end);
-        return;
+        return count_ranges(c, s);
     }
     if (s->heat_ops->nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
         return end_session(c, s, "more pages than a session may have");
@@ -237,6 +247,7 @@ static void on_range(struct control *c, struct session *s, uint32_t type, const 
         return end_session(c, s, "more ranges than a session may have");
     if (r)
         log_warning("event=no_memory session=%u; its new range is not scanned; continuing", s->id);
+    count_ranges(c, s);
 }
 
 static void on_message(struct control *c, struct session *s, const struct msg *m, struct msg_fds *fds)
@@ -254,7 +265,7 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     case MSG_RANGES_RESET:
         if (s->is_joined) {
             s->heat_ops->remove(s->heat, 0, (page_number)1 << 52);
-            return;
+            return count_ranges(c, s);
         }
         break;
     case MSG_UFFD_API:
@@ -279,10 +290,32 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     end_session(c, s, "a message out of order");
 }
 
+/* A user who has said too much waits in the socket's queue, and its programs with it. */
+static void set_muted(struct control *c, struct session *s, bool is_muted)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+    int operation = is_muted ? EPOLL_CTL_DEL : EPOLL_CTL_ADD; /* no events: hang-ups would still be told */
+    if (epoll_ctl(c->epoll_fd, operation, s->socket, &event))
+        return; /* no memory: at the next tick */
+    s->is_muted = is_muted;
+}
+
+static bool may_speak(struct control *c, struct session *s, uint64_t now)
+{
+    if (!user_may_speak(s->user, now)) {
+        set_muted(c, s, true);
+        return false;
+    }
+    return user_has_turn(s->user, c->turn);
+}
+
 static void read_socket(struct control *c, struct session *s)
 {
-    uint64_t until_ns = now_ns() + TURN_NS;
-    for (unsigned i = 0; i < MESSAGES_PER_TURN && now_ns() < until_ns; i++) {
+    uint64_t begin_ns = now_ns(), until_ns = begin_ns + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && begin_ns < until_ns; i++) {
+        if (!may_speak(c, s, begin_ns))
+            return;
+        user_pay(s->user, USER_MESSAGE_NS, c->turn);
         struct msg m;
         struct msg_fds fds = { .nr = 0 };
         int r = msg_recv(s->socket, &m, &fds);
@@ -298,6 +331,9 @@ static void read_socket(struct control *c, struct session *s)
             still = still->next;
         if (!still)
             return;
+        uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
+        user_pay(s->user, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
+        begin_ns = end_ns;
     }
 }
 
@@ -312,13 +348,14 @@ static void set_deaf(struct control *c, bool is_deaf)
     c->is_deaf = is_deaf;
 }
 
-static void accept_client(struct control *c)
+/* False: nobody waits. */
+static bool accept_client(struct control *c)
 {
     int fd = accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             set_deaf(c, true);
-        return;
+        return false;
     }
     struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
@@ -326,11 +363,22 @@ static void accept_client(struct control *c)
         if (!s)
             close(fd);
         session_free(s);
-        return;
+        return true;
     }
     s->next = c->sessions;
     c->sessions = s;
     c->nr_sessions++;
+    user_pay(s->user, USER_CONNECTION_NS, c->turn);
+    if (user_has_too_many(s->user))
+        refuse(c, s, -EUSERS, "too many sessions of this user (128)");
+    return true;
+}
+
+static void accept_clients(struct control *c)
+{
+    uint64_t until_ns = now_ns() + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && accept_client(c) && now_ns() < until_ns; i++)
+        ;
 }
 
 /* ---- heat and policy */
@@ -554,6 +602,14 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
+static void listen_again(struct control *c, struct session *s)
+{
+    if (user_may_speak(s->user, now_ns()))
+        set_muted(c, s, false);
+    else if (MUTED_LOOK_MS < c->hurry_ms)
+        c->hurry_ms = MUTED_LOOK_MS;
+}
+
 static void tick(struct control *c)
 {
     uint64_t expirations;
@@ -562,6 +618,8 @@ static void tick(struct control *c)
     c->hurry_ms = c->look_ms;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        if (s->is_muted)
+            listen_again(c, s);
         if (s->is_joined)
             tick_session(c, s, now_ms);
     }
@@ -590,7 +648,7 @@ static void set_timer(struct control *c)
 static void on_event(struct control *c, const struct epoll_event *e)
 {
     if (e->data.ptr == &c->listener)
-        accept_client(c);
+        accept_clients(c);
     else if (e->data.ptr == &c->signal_fd)
         c->must_end = true;
     else if (e->data.ptr == &c->wake_fd)
@@ -610,6 +668,7 @@ static void serve(struct control *c)
 {
     struct epoll_event events[EVENTS_NR];
     int n = epoll_wait(c->epoll_fd, events, EVENTS_NR, -1);
+    c->turn++;
     for (int i = 0; i < n; i++)
         if (!is_own(c, events[i].data.ptr))
             read_socket(c, events[i].data.ptr);
@@ -658,7 +717,8 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
-    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes);
+    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
+                                  c->config->user_store_cap_bytes);
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,

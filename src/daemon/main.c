@@ -11,6 +11,7 @@
 #include "daemon/features.h"
 #include "daemon/listen.h"
 #include "daemon/report.h"
+#include "daemon/sandbox.h"
 #include "daemon/source.h"
 #include "heat/damon.h"
 
@@ -77,6 +78,15 @@ int main(int argc, char **argv)
     code = listener_open(config.socket_path, &listener, error, sizeof error);
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
+        return code;
+    }
+    const struct sandbox sandbox = { .mode = (enum sandbox_mode)config.sandbox,
+                                     .csv_path = config.csv_path,
+                                     .socket_path = listener.path };
+    code = sandbox_enter(&sandbox, error, sizeof error); /* before the first thread */
+    if (code) {
+        fprintf(stderr, "process-pagerd: %s\n", error);
+        listener_close(&listener);
         return code;
     }
     struct source source;

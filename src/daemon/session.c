@@ -37,6 +37,11 @@ struct session *session_new(int socket, uint32_t id)
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
         s->pid = peer.pid;
         s->uid = peer.uid;
+        s->user = user_enter(s->uid);
+    }
+    if (!s->user) { /* who has no name here is not let in */
+        free(s);
+        return NULL;
     }
     return s;
 }
@@ -182,6 +187,7 @@ struct session *session_free(struct session *s)
     close_fd(s->daemon_bell);
     close_fd(s->agent_bell);
     close_fd(s->porter_bell);
+    user_leave(s->user, &s->share, atomic_load(&s->held_bytes));
     free(s);
     return NULL;
 }

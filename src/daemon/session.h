@@ -14,6 +14,7 @@
 #include "daemon/config.h"
 #include "daemon/order.h"
 #include "daemon/rates.h"
+#include "daemon/user.h"
 #include "heat/heat.h"
 #include "policy/choose.h"
 #include "store/writer.h"
@@ -25,6 +26,7 @@ struct session {
     uint32_t id;
     pid_t pid;
     uid_t uid;
+    struct user *user;
     char name[17];
     uint64_t born_ms;
     struct session_memory *memory;
@@ -34,6 +36,8 @@ struct session {
     int socket; /* -1: gone */
     int pagemap_fd;
     bool is_joined, is_leaving;
+    bool is_muted; /* its user has said too much: not listened to for a while */
+    struct user_share share;
     const char *end_reason;
     struct ring candidates, feedback;
     const struct heat_ops *heat_ops;

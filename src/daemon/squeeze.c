@@ -1,5 +1,6 @@
-/* squeeze.c - see squeeze.h. What is asked for may have been given up meanwhile, or be another page's by now: then
- * the client does not take the answer. So all that is looked at here is whether something is there. */
+/* squeeze.c - see squeeze.h. What is asked for may have been given up meanwhile, or be another
+ * page's by now: then the client does not take the answer. So all that is looked at here is whether
+ * something is there. */
 #include "daemon/squeeze.h"
 
 #include <errno.h>

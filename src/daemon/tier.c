@@ -8,7 +8,8 @@
 /* So much of what is held must be room in slots and blocks that nothing uses. */
 #define HOLES_SHARE 16u
 #define HOLES_BYTES_MIN ((uint64_t)256 << 10)
-/* Between two choices. Longer, by doubling, while a client empties no slab: its pages may be apart by now. */
+/* Between two choices. Longer, by doubling, while a client empties no slab: its pages may be apart
+ * by now. */
 #define COMPACT_PAUSE_MS 500u
 #define COMPACT_PAUSE_MAX_MS 64000u
 
@@ -19,7 +20,7 @@ static void fail(struct session *s, const char *why)
 
 bool tier_has_asks(struct session *s)
 {
-    return !atomic_load_explicit(&s->failure, memory_order_relaxed) && !ring_is_empty(&s->squeeze);
+    return !atomic_load_explicit(&s->failure, memory_order_relaxed) && ring_look(&s->squeeze) != 0;
 }
 
 bool tier_do_one(struct session *s, struct squeezer *q)

@@ -151,8 +151,8 @@ void page_on_squeeze(struct page *p)
     p->is_squeezing = 1;
 }
 
-/* Is it still the page that was asked for? The place alone does not say so: it may have been given up and used
- * again for the next bytes of the same page. */
+/* Is it still the page that was asked for? The place alone does not say so: it may have been given
+ * up and used again for the next bytes of the same page. */
 static bool is_asked_for(const struct page *p, unsigned store, locator old)
 {
     return p->state == PAGE_STORED && p->store == (store & 3) && p->where == old &&

@@ -14,13 +14,15 @@
  *   ZERO      nowhere; reads as zeros         zero page
  *   POISONED  lost, and known to be           SIGBUS
  *
- * Two bits stand beside RESIDENT: barred (rule 4), and paged out: the kernel has put it into its swap at
- * our wish. Swap is a part of the target, so nothing follows from that but that we look when it is back.
+ * Two bits stand beside RESIDENT: barred (rule 4), and paged out: the kernel has put it into its
+ * swap at our wish. Swap is a part of the target, so nothing follows from that but that we look
+ * when it is back.
  *
- * One stands beside STORED: squeezing. The daemon has been asked to put its bytes elsewhere, denser or out of a
- * slab that is to become empty. Every way out of STORED takes the bit away, and no page has it twice at a time
- * (pager/squeeze.c): so if it is still there when the answer comes, the page is the one that was asked for. A
- * page that is STORED also has an age, which decides nothing but when to ask.
+ * One stands beside STORED: squeezing. The daemon has been asked to put its bytes elsewhere, denser
+ * or out of a slab that is to become empty. Every way out of STORED takes the bit away, and no page
+ * has it twice at a time (pager/squeeze.c): so if it is still there when the answer comes, the page
+ * is the one that was asked for. A page that is STORED also has an age, which decides nothing but
+ * when to ask.
  *
  * Rules this file holds (docs/page-lifecycle.md has the matrix event x state, test_page.c is it):
  *   1. The staged copy or the place in the store is given up only by the call that makes the page
@@ -112,8 +114,8 @@ unsigned page_on_lap(struct page *p);
 bool page_may_squeeze(const struct page *p);
 /* It has been. Only a page that may be. */
 void page_on_squeeze(struct page *p);
-/* The answer for a page that was at `old` in that store: it is at `place` as well. False, and nothing changes:
- * it is not that page any more, `place` must be given up. True: `old` must be. */
+/* The answer for a page that was at `old` in that store: it is at `place` as well. False, and
+ * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. */
 bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place);
 /* The answer is that it stays where it is; is_dense: for good. */
 void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_dense);
@@ -127,7 +129,8 @@ void page_on_seen_absent(struct page *p);
 void page_on_bar_over(struct page *p);
 
 /* mremap took the page elsewhere: `to` becomes what `from` was, `from` RESIDENT (a hole). What `to`
- * held has been unmapped and is released. An answer would not find it there: it is not squeezing any more. */
+ * held has been unmapped and is released. An answer would not find it there: it is not squeezing
+ * any more. */
 struct page_release page_on_rekey(struct page *to, struct page *from);
 
 /* Its bytes are lost. Nothing of it is worth keeping. */

@@ -256,8 +256,8 @@ void pager_release(struct pager *pg, struct page_release release);
 
 /* ---- squeeze.c: other places for what is stored */
 
-/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is asked to be
- * put into groups. What lies in slabs that leave is always asked to be moved. */
+/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is
+ * asked to be put into groups. What lies in slabs that leave is always asked to be moved. */
 void pager_begin_lap(struct pager *pg, bool is_ageing, bool may_group);
 /* A piece of it, 10 us at most. True: there is more; false: it is over, or waits for answers. */
 bool pager_lap(struct pager *pg);

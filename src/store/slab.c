@@ -38,7 +38,8 @@ uint32_t slot_units_for(size_t bytes)
     uint32_t even = SLAB_UNITS / (SLAB_UNITS / units);
     if (even <= SLOT_UNITS_EVEN_MAX)
         return even;
-    /* The next size that is cheaper than this one is not far; of equals the longest, so that sizes are few. */
+    /* The next size that is cheaper than this one is not far; of equals the longest, so that sizes
+     * are few. */
     uint32_t best = units;
     for (uint32_t s = units + 1; s <= even; s++)
         if (slot_cost(s) <= slot_cost(best))

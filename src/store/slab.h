@@ -1,13 +1,14 @@
 /* slab.h - one slab of the store: 64 KiB cut into slots of one size. Which slots are used, which of
- * its sixteen 4 KiB blocks hold memory, and which of those hold nothing that is live. Arithmetic and
- * bits only: no memory of the store is touched here, no list, no system call.
+ * its sixteen 4 KiB blocks hold memory, and which of those hold nothing that is live. Arithmetic
+ * and bits only: no memory of the store is touched here, no list, no system call.
  *
- * Sizes: up to 195 units (of STORE_UNIT_BYTES), what the blob of one page may need, of all slot sizes that fit
- * equally often into a slab only the largest is used, so that what is lost at a slab's end is below one unit a
- * slot. There are 107 of them; a blob of 1450-1600 B loses 1.2 % on average, never more than 3 %. Of the longer
- * ones, for groups of pages, few fit into a slab, so that rule would lose 5 to 11 %. But what a slab does not
- * use at its end costs nothing in whole blocks: the size is taken that makes the blocks of all slots cheapest
- * for each of them (2.6 to 3.2 % lost). The last bytes of a slot are the writer's. */
+ * Sizes: up to 195 units (of STORE_UNIT_BYTES), what the blob of one page may need, of all slot
+ * sizes that fit equally often into a slab only the largest is used, so that what is lost at a
+ * slab's end is below one unit a slot. There are 107 of them; a blob of 1450-1600 B loses 1.2 % on
+ * average, never more than 3 %. Of the longer ones, for groups of pages, few fit into a slab, so
+ * that rule would lose 5 to 11 %. But what a slab does not use at its end costs nothing in whole
+ * blocks: the size is taken that makes the blocks of all slots cheapest for each of them (2.6 to
+ * 3.2 % lost). The last bytes of a slot are the writer's. */
 #ifndef STORE_SLAB_H
 #define STORE_SLAB_H
 

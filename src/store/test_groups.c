@@ -1,7 +1,8 @@
-/* A group is there until its last member is dropped, once each; a store with holes becomes small again when
- * its places are moved out of the slabs that leave; a budget bounds several stores together. Method: random
- * puts, drops, moves and trims of blobs and groups beside a model that knows every member; bytes are read
- * through the client's read-only map, and the kernel's count of blocks is the judge of what is held. */
+/* A group is there until its last member is dropped, once each; a store with holes becomes small
+ * again when its places are moved out of the slabs that leave; a budget bounds several stores
+ * together. Method: random puts, drops, moves and trims of blobs and groups beside a model that
+ * knows every member; bytes are read through the client's read-only map, and the kernel's count of
+ * blocks is the judge of what is held. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -288,8 +288,8 @@ static void a_group_that_rots_is_noticed(void **state)
     groups_free(g);
 }
 
-/* What stays in the scratch never hides what the store has: it is asked again when it does not fit, and
- * forgotten when somebody says so. */
+/* What stays in the scratch never hides what the store has: it is asked again when it does not fit,
+ * and forgotten when somebody says so. */
 static void the_group_that_stays_is_no_trap(void **state)
 {
     (void)state;

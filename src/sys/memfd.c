@@ -23,6 +23,7 @@ int memfd_share(const char *name, size_t bytes, int *ret_fd, void **ret_map)
         close(fd);
         return r;
     }
+    (void)madvise(map, bytes, MADV_DONTDUMP); /* others' pages go through it */
     *ret_fd = fd;
     *ret_map = map;
     return 0;

@@ -14,8 +14,9 @@
  *   squeeze     client agent -> daemon compress      put these pages elsewhere, if that saves something
  *   squeezed    daemon compress -> client agent      where they are as well; the old places stay good
  *
- * raw, raw_free, stored, squeeze and squeezed can hold everything that can be in flight, so an honest peer never
- * finds them full; given_up, candidates and feedback may be full and their producers cope. */
+ * raw, raw_free, stored, squeeze and squeezed can hold everything that can be in flight, so an
+ * honest peer never finds them full; given_up, candidates and feedback may be full and their
+ * producers cope. */
 #ifndef WIRE_SESSION_MEMORY_H
 #define WIRE_SESSION_MEMORY_H
 
@@ -140,8 +141,8 @@ struct session_memory {
     struct feedback_entry feedback_entries[RING_FEEDBACK_NR];
     struct squeeze_entry squeeze_entries[SQUEEZES_NR];
     struct squeezed_entry squeezed_entries[SQUEEZES_NR];
-    /* Slabs that are to become empty, as base/locator.h has them: a hint, so a word that is torn away from the
-     * others does no harm. The number changes when there are new ones. */
+    /* Slabs that are to become empty, as base/locator.h has them: a hint, so a word that is torn
+     * away from the others does no harm. The number changes when there are new ones. */
     _Atomic uint32_t leaving_round;
     _Atomic uint32_t leaving[STORE_LEAVING_NR];
 };

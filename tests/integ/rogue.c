@@ -442,7 +442,7 @@ static void make_group(struct session *s, const struct squeeze_entry *ask, struc
     enum rogue_squeeze how = orders->squeeze;
     if (how == ROGUE_SQUEEZE_OTHER_BYTES)
         for (unsigned i = 0; i < ask->nr; i++)
-            pages[pages_to_bytes(i) + 1000] ^= 1;
+            pages[pages_to_bytes(i) + 1000] = 0xee; /* also when it is asked for again */
     size_t size = group_encode(group_encoder, pages, ask->nr, blob, LOCATOR_GROUP_BYTES_MAX);
     if (!size) {
         e->result = SQUEEZED_DENSE;
@@ -451,10 +451,12 @@ static void make_group(struct session *s, const struct squeeze_entry *ask, struc
     if (how == ROGUE_SQUEEZE_NO_FRAME)
         memset(blob, 0x77, size);
     uint64_t offset = put_bytes(s, blob, size);
-    s->members[offset / CLASS_BYTES] = (unsigned char)((1u << ask->nr) - 1);
-    for (unsigned i = 0; i < ask->nr; i++)
-        e->places[i] = locator_make_group(
-            offset, size, how == ROGUE_SQUEEZE_MIXED_UP ? (i + 1) % ask->nr : i);
+    bool is_mixed_up = how == ROGUE_SQUEEZE_MIXED_UP;
+    for (unsigned i = 0; i < ask->nr; i++) {
+        unsigned index = !is_mixed_up ? i : ask->nr > 1 ? (i + 1) % ask->nr : 1;
+        s->members[offset / CLASS_BYTES] |= (unsigned char)(1u << index);
+        e->places[i] = locator_make_group(offset, size, index);
+    }
 }
 
 static void answer_squeeze(struct session *s, const struct squeeze_entry *ask)

@@ -1,6 +1,7 @@
-/* tiers - the real daemon squeezes what stays out, gives memory back after holes, and keeps to the cap that all
- * sessions share; whatever it does, pages read as they were. Method: pages of hexadecimal digits, a half page
- * twice, which LZ4 takes to a half and zstd to a quarter; the daemon's own status says what it holds. */
+/* tiers - the real daemon squeezes what stays out, gives memory back after holes, and keeps to the
+ * cap that all sessions share; whatever it does, pages read as they were. Method: pages of
+ * hexadecimal digits, a half page twice, which LZ4 takes to a half and zstd to a quarter; the
+ * daemon's own status says what it holds. */
 #include "support.h"
 
 #include <poll.h>
@@ -66,7 +67,8 @@ static void check_all(void)
         check_page((uint32_t)((uint64_t)i * 5 % NR));
 }
 
-/* A number of the daemon's status: the first of that name behind `from` (NULL: behind the beginning). */
+/* A number of the daemon's status: the first of that name behind `from` (NULL: behind the
+ * beginning). */
 static uint64_t daemon_says(const char *from, const char *name)
 {
     static char text[65536];
@@ -188,8 +190,11 @@ static void after_holes(const char *tiers)
         if (test_random(&seed) >> 20 & 1) {
             CHECK_EQ(madvise(page_at(i), PAGE_BYTES, MADV_DONTNEED), 0);
             versions[i] = 0;
+            test_nap_us(700); /* more than 2000 a second would be taken for churn */
         }
-    WAIT_LONG_UNTIL(daemon_says(NULL, "store_held_bytes") < full * 64 / 100);
+    WAIT_LONG_UNTIL(daemon_says(NULL, "store_held_bytes") < full * 64 / 100 &&
+                    daemon_says(NULL, "store_held_bytes") < daemon_says(NULL, "store_payload_bytes") * 118 / 100);
+    CHECK(daemon_says(NULL, "store_payload_bytes") > full / 4);
     printf("%s: a random half discarded: %lu KiB held before, %lu then, for %lu payload; %lu moved\n", tiers,
            (unsigned long)(full >> 10), (unsigned long)(daemon_says(NULL, "store_held_bytes") >> 10),
            (unsigned long)(daemon_says(NULL, "store_payload_bytes") >> 10),
