@@ -1,6 +1,6 @@
 /* rhythm - memory that is used in a regular rhythm is back before its next burst, and only then.
  * Method: bursts one and a half seconds apart, each a pass over all pages, after which all is taken out and
- * nothing more offered: half a second later, when the zones have been looked at and nothing of them was
+ * nothing more offered: not before 0.4 s, when the zones have been looked at and nothing of them was
  * out. The cold age is longer than a burst's pause, so the agent's clock runs more slowly than what it has to be
  * in time for. Before each burst it is asked of pagemap how much is there. Then a burst
  * does not come: what was brought back for it counts as wasted, and there is no next time. No speed
@@ -22,12 +22,13 @@ static void sleep_until(uint64_t ms)
 
 static void burst(void)
 {
+    uint64_t begin_ms = test_now_ms();
     for (uint32_t i = 0; i < NR; i++) {
         pages_check(&a.pages, i);
         if (i % 3 == 0)
             pages_write(&a.pages, i);
     }
-    sleep_until(test_now_ms() + 500);
+    sleep_until(begin_ms + 400);
     arena_all_out(&a);
 }
 
