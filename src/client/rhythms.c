@@ -13,7 +13,7 @@
 #include "client/client.h"
 
 #define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
-#define LOOK_EVERY_MS 250u  /* after a burst has begun, or while one is late */
+#define LOOK_EVERY_MS 250u  /* after a burst has begun, before one is due, or while one is late */
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
 #define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
 #define PAUSE_MIN_MS 20u
@@ -219,6 +219,8 @@ static void end_look(struct agent *a, uint32_t now_ms)
     int32_t left = (int32_t)(r->earliest_ms - now_ms), lead = (int32_t)r->lead_ms;
     if (left > (int32_t)SOON_MS)
         look_within(a, (uint32_t)left - SOON_MS); /* how much will be due is not known yet */
+    else if (left - lead > (int32_t)LOOK_EVERY_MS)
+        look_within(a, LOOK_EVERY_MS); /* more may leave until then, and need more time */
     else
         look_within(a, left > lead ? (uint32_t)(left - lead) : 1);
 }
