@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <term.h>
 #include <unistd.h>
 
 #include "cli/ask.h"
@@ -24,6 +25,16 @@ static const struct option_spec table[] = {
     CLI_SOCKET_ROW(&settings.socket_path),
     CLI_LAST_ROWS,
 };
+
+/* Asked first: what newterm() has begun for a terminal that it does not know stays in memory. */
+static bool is_known_terminal(void)
+{
+    int error;
+    if (setupterm(NULL, STDOUT_FILENO, &error) != OK)
+        return false;
+    (void)del_curterm(cur_term);
+    return true;
+}
 
 static void print_options(void)
 {
@@ -182,7 +193,7 @@ static int run(int argc, char **argv)
     if (r)
         return ask_complain(r);
     free(json);
-    SCREEN *screen = newterm(NULL, stdout, stdin);
+    SCREEN *screen = is_known_terminal() ? newterm(NULL, stdout, stdin) : NULL;
     if (!screen)
         return cli_complain(NO_TERMINAL, "top does not know this terminal: set TERM, for example to xterm");
     take_signals();

@@ -668,7 +668,8 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         if (!is_busy)
             is_busy = squeeze_piece(a);
         tell_given_up(a);
-        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
+        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
+                   !a->next_tick_ns /* the clock is to be set first */;
         sleep_ring_porter(a, pp, is_busy);
         if (!is_busy)
             sleep_until_needed(a, pp);

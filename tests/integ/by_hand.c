@@ -277,7 +277,7 @@ static void who_stands_still_or_goes(struct client *me)
     do { /* until the first has been heard */
         CHECK(test_now_ms() < deadline_ms);
         (void)ask_as(0, "status", "--json", me->pid);
-    } while (!strstr(c.out, "by hand"));
+    } while (!strstr(c.out, "\"drained\""));
     (void)ask_as(0, "drain", "--resume", me->pid);
     CHECK(strstr(c.err, "just now"));
     CHECK_EQ(c.code, EX_UNAVAILABLE);

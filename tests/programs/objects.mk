@@ -7,7 +7,7 @@ VPATH := $(sort $(dir $(sources)))
 all: $(objects) $(OBJECTS)/long.o
 $(OBJECTS)/long.c:
 	@mkdir -p $(OBJECTS)
-	awk 'BEGIN { for (i = 0; i < 3000; i++) printf "int f%d(int n, int *p) { int s = %d; for (int i = 0; i < n; i++) " \
+	awk 'BEGIN { for (i = 0; i < 400; i++) printf "int f%d(int n, int *p) { int s = %d; for (int i = 0; i < n; i++) " \
 	    "{ if (p[i] > s) s += p[i] * %d; else s ^= p[n - i] >> 3; } return s; }\n", i, i, i * 7 + 1 }' >$@
 $(OBJECTS)/long.o: $(OBJECTS)/long.c
 	gcc -std=gnu11 -O2 -c $< -o $@
