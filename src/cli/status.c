@@ -1,7 +1,6 @@
 /* status.c - process-pager status: what the daemon keeps, for whom. */
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,15 +178,10 @@ static int run(int argc, char **argv)
         return cli_complain(EX_USAGE, "status: one process id, or none for all");
     if (first < argc && !cli_read_pid(argv[first], &pid))
         return EX_USAGE;
-    char *json;
     struct figures figures;
-    int r = ask_status(settings.socket_path, &json);
+    int r = ask_figures(settings.socket_path, &figures);
     if (r)
         return ask_complain(r);
-    bool is_read = figures_read(json, &figures);
-    free(json);
-    if (!is_read)
-        return ask_complain(-EPROTO);
     code = print(&figures, pid);
     figures_free(&figures);
     if (fflush(stdout))

@@ -143,22 +143,12 @@ static void on_signal(int number)
     must_end = 1;
 }
 
-static bool ask(struct figures *ret)
-{
-    char *json;
-    if (ask_status(settings.socket_path, &json))
-        return false;
-    bool is_read = figures_read(json, ret);
-    free(json);
-    return is_read;
-}
-
 /* Keys until the next picture is due, or another size wants one: a key that sorts draws the same figures
  * anew. */
 static void show_once(void)
 {
     struct figures figures;
-    bool is_there = ask(&figures);
+    bool is_there = ask_figures(settings.socket_path, &figures) == 0;
     int key;
     do {
         draw(is_there ? &figures : NULL);

@@ -38,19 +38,15 @@ void agent_on_unwatched(void *context, page_number first, page_number end)
     session_announce(context, MSG_RANGE_DEL, first, end);
 }
 
-/* False: the ring is full, and a hint is lost if it is not given again. */
-bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
+bool agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr)
 {
-    struct agent *a = context;
-    struct feedback_entry entry = feedback_make(kind, page, 1);
+    struct feedback_entry entry = feedback_make(kind, first, nr);
     return !a->is_joined || ring_put(&a->session.feedback, &entry) == 0;
 }
 
-void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr)
+bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
 {
-    struct feedback_entry entry = feedback_make(kind, first, nr);
-    if (a->is_joined)
-        (void)ring_put(&a->session.feedback, &entry);
+    return agent_on_feedback_run(context, kind, page, 1);
 }
 
 /* ---- one piece of each kind of work; true: there was some */
@@ -226,6 +222,15 @@ static bool adopt_ranges(struct agent *a, struct pp_pager *pp, uint64_t now)
     return is_done;
 }
 
+/* The same, and what was newly mapped where managed intervals overlap [first, end). */
+static bool adopt_between(struct agent *a, struct pp_pager *pp, page_number first, page_number end)
+{
+    bool is_done = adopt_ranges(a, pp, now_ns());
+    if (a->pg.has_gaps)
+        is_done &= rewatch_between(a, first, end);
+    return is_done;
+}
+
 bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
 {
     if (a->is_frozen || pthread_mutex_trylock(&pp->ranges_lock))
@@ -234,10 +239,7 @@ bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
         if (!(pp->ranges.items[i].tag & 1))
             pp->ranges.items[i].tag = range_tag(0, false);
     pthread_mutex_unlock(&pp->ranges_lock);
-    bool is_done = adopt_ranges(a, pp, now_ns());
-    if (a->pg.has_gaps)
-        is_done &= rewatch_between(a, 0, (page_number)-1);
-    return is_done;
+    return adopt_between(a, pp, 0, (page_number)-1);
 }
 
 void agent_nap(const struct agent *a)
@@ -288,10 +290,8 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
  * kernel may have no more mappings for us. */
 static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct command *c)
 {
-    bool is_done = adopt_ranges(a, pp, now_ns());
-    if (a->pg.has_gaps)
-        is_done &= rewatch_between(a, c->first, c->end);
-    if (is_done || now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
+    if (adopt_between(a, pp, c->first, c->end) ||
+        now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
         return true;
     agent_nap(a);
     return false;

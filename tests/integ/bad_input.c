@@ -352,18 +352,6 @@ static const char *copy_of(const char *program)
     return to;
 }
 
-static bool is_userfaultfd_closed_to_users(void)
-{
-    char text[8] = "1";
-    int fd = open("/proc/sys/vm/unprivileged_userfaultfd", O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd >= 0) {
-        (void)!read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    return text[0] == '0' && (stat("/dev/userfaultfd", &st) || !(st.st_mode & 0006));
-}
-
 static void without_rights(const char *daemon, const char *tool)
 {
     static const struct mistake no_uffd[] = {
