@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "client/client.h"
 #include "client/fork.h"
 #include "preload/find.h"
@@ -79,7 +80,18 @@ static int open_pager(void)
     return r;
 }
 
-/* 0: it was, and has been stopped; else it could not be. */
+/* The library that a program links itself. Asking for its symbols would allocate where it has none. */
+static int is_pager_library(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)size;
+    (void)context;
+    if (mutant_is(MUTANT_LOADER_LOCK_AT_FORK))
+        usleep(1000);
+    return strstr(info->dlpi_name, "/libprocess-pager.so") != NULL;
+}
+
+/* 0: it was, and has been stopped; else it could not be. A fork waits for command_lock: the loader's lock,
+ * which libc does not set anew in the child, is taken under it only. */
 static int be_agent(void)
 {
     int r = open_pager();
@@ -87,9 +99,14 @@ static int be_agent(void)
         return r;
     struct pp_pager *pp = life.pager;
     pager_lock_commands(pp);
-    r = atomic_load(&life.must_end) ? -ECANCELED : agent_boot_here(pp);
+    if (atomic_load(&life.must_end))
+        r = -ECANCELED;
+    else if (dl_iterate_phdr(is_pager_library, NULL))
+        r = -EALREADY; /* the program has a pager of its own, and two on one page are never right */
+    else
+        r = agent_boot_here(pp);
     if (r == 0) {
-        /* What was discarded before we came may be clean still, and the kernel may drop it: see make_dirty(). */
+        /* What was discarded before may be clean still, and the kernel may drop it: see make_dirty(). */
         pp->agent->pg.table.has_forgotten_bars = true;
         find_begin(pp, settings.min_range_bytes);
         atomic_store(&pp->is_started, 1);
@@ -113,14 +130,6 @@ static bool are_orphans(void)
     return threads_list(&threads) == 0 && threads_are_orphans(&threads, 1);
 }
 
-/* The library that a program links itself. Asking for its symbols would allocate where it has none. */
-static int is_pager_library(struct dl_phdr_info *info, size_t size, void *context)
-{
-    (void)size;
-    (void)context;
-    return strstr(info->dlpi_name, "/libprocess-pager.so") != NULL;
-}
-
 static void *live(void *unused)
 {
     (void)unused;
@@ -136,8 +145,8 @@ static void *live(void *unused)
         has_own = has_own || own_descriptors();
         if (!has_own || are_orphans())
             return NULL;
-        if (dl_iterate_phdr(is_pager_library, NULL))
-            return NULL; /* the program has a pager of its own, and two on one page are never right */
+        if (mutant_is(MUTANT_LOADER_LOCK_AT_FORK))
+            (void)dl_iterate_phdr(is_pager_library, NULL);
         if (anonymous_pages() >= enough && !may_work_later(be_agent()))
             return NULL;
         pause_ns = pause_ns < NS_PER_S / 2 ? NS_PER_S / 2 : 2 * pause_ns;
@@ -262,7 +271,8 @@ void life_resume(void)
 __attribute__((constructor)) static void begin(void)
 {
     const char *text = secure_getenv(SETTINGS_VARIABLE);
-    if (!text || !strncmp(program_invocation_short_name, "process-pager", 13) || !settings_read(text, program_invocation_short_name, &settings))
+    const char *name = program_invocation_short_name;
+    if (!text || !strncmp(name, "process-pager", 13) || !settings_read(text, name, &settings))
         return;
     fork_list_tell(on_child);
     begin_thread();

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -46,7 +47,8 @@ static uint64_t version;
 
 static uint64_t word_of(size_t page, size_t i)
 {
-    uint64_t x = (version << 40) + (page << 20) + i / 8 + 1; /* eight words the same: it shrinks, and not to nothing */
+    /* Eight words the same: it shrinks, and not to nothing. */
+    uint64_t x = (version << 40) + (page << 20) + i / 8 + 1;
     x ^= x << 13, x ^= x >> 7;
     return x ^ x << 17;
 }
@@ -371,7 +373,8 @@ static void own_userfaultfd(void)
     if (fd < 0)
         _exit(77);
     struct uffdio_api api = { .api = UFFD_API };
-    struct uffdio_register all = { .range = { (uintptr_t)memory, NR * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+    struct uffdio_register all = { .range = { (uintptr_t)memory, NR * PAGE },
+                                   .mode = UFFDIO_REGISTER_MODE_MISSING };
     NEED(ioctl(fd, UFFDIO_API, &api) == 0 && ioctl(fd, UFFDIO_REGISTER, &all) == 0);
     NEED(nr_threads() == 1);
     check(0, NR);
@@ -437,6 +440,39 @@ static void forks(void)
     }
 }
 
+static int nothing(struct dl_phdr_info *info, size_t size, void *context)
+{
+    (void)info, (void)size, (void)context;
+    return 0;
+}
+
+/* A process with one thread may do anything after a fork: what our thread was about then must not be in the
+ * way. In each child it begins anew, and the next fork comes a little later each time. */
+static void forks_early(void)
+{
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+        NEED(pid >= 0);
+        if (pid == 0) {
+            struct timespec begin, now;
+            NEED(clock_gettime(CLOCK_MONOTONIC, &begin) == 0);
+            do
+                NEED(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+            while ((now.tv_sec - begin.tv_sec) * 1000000000 + now.tv_nsec - begin.tv_nsec < i * 25000);
+            pid = fork();
+            NEED(pid >= 0);
+            if (pid == 0) {
+                alarm(10); /* as long as nothing is known of hanging */
+                (void)dl_iterate_phdr(nothing, NULL);
+                _exit(0);
+            }
+            await_child(pid);
+            _exit(0);
+        }
+        await_child(pid);
+    }
+}
+
 /* As daemons do it: twice forked, no terminal, no descriptors. What became of it is told by a file. */
 static void goes_to_the_background(const char *path)
 {
@@ -451,12 +487,13 @@ static void goes_to_the_background(const char *path)
     for (int fd = 0; fd < 1024; fd++)
         (void)close(fd);
     pagemap_fd = open("/proc/self/pagemap", O_RDONLY);
-    NEED(pagemap_fd == 0);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    NEED(dup(fd) == 2); /* there what is wrong is told, too */
+    NEED(pagemap_fd == 0 && fd == 1);
     fill(memory, NR); /* shared with those who have gone it would stay */
     await_out();
     check(0, NR);
-    int fd = open(path, O_WRONLY | O_CREAT, 0600);
-    NEED(fd == 1 && write(fd, "right", 5) == 5);
+    NEED(write(fd, "right", 5) == 5);
     _exit(0);
 }
 
@@ -547,9 +584,10 @@ int main(int argc, char **argv)
     } cases[] = {
         { "idle", idle }, { "heap", heap }, { "signals", signals }, { "protect", protect },
         { "map_fixed", map_fixed }, { "close_all", close_all }, { "other_root", other_root },
-        { "privileges", privileges }, { "capabilities", capabilities }, { "not_dumpable", not_dumpable }, { "new_user", new_user },
+        { "privileges", privileges }, { "capabilities", capabilities },
+        { "not_dumpable", not_dumpable }, { "new_user", new_user },
         { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all },
-        { "own_userfaultfd", own_userfaultfd }, { "forks", forks },
+        { "own_userfaultfd", own_userfaultfd }, { "forks", forks }, { "forks_early", forks_early },
         { "first_thread_leaves", first_thread_leaves }, { "many_threads", many_threads },
         { "locked", locked }, { "left_out", left_out },
     };
