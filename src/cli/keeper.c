@@ -29,6 +29,8 @@
 #define END_MS_MAX 5000      /* for it to end */
 #define LOOK_MS_MIN 10       /* whether the tree is still there, after the command has ended ... */
 #define LOOK_MS_MAX 1000     /* ... and ever more rarely */
+/* In the middle of an exec a process has no environment, for as long as a page takes to be read from disk. */
+#define LOOKS_IN_VAIN 3
 
 struct place {
     char folder[80], inner[100]; /* inner: "", or a folder whose name nobody can list */
@@ -238,7 +240,11 @@ static void keep(const struct keeper *k)
         if (has_ended(k->daemon))
             return;
     int pause_ms = LOOK_MS_MIN;
-    while (!has_ended(k->daemon) && (is_in_any_environment(k->place.socket) || has_sessions(k))) {
+    for (int in_vain = 0; in_vain < LOOKS_IN_VAIN && !has_ended(k->daemon);) {
+        bool is_there = is_in_any_environment(k->place.socket) || has_sessions(k);
+        if (is_there == (in_vain > 0))
+            pause_ms = LOOK_MS_MIN;
+        in_vain = is_there ? 0 : in_vain + 1;
         usleep((useconds_t)pause_ms * 1000);
         pause_ms = pause_ms < LOOK_MS_MAX / 2 ? 2 * pause_ms : LOOK_MS_MAX;
     }
