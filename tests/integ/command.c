@@ -16,7 +16,7 @@
 
 #include "support.h"
 
-#define PATIENCE_MS 10000u
+#define PATIENCE_MS 40000u
 
 const char *program_path(const char *name)
 {
@@ -31,6 +31,19 @@ const char *program_path(const char *name)
     if (access(path, X_OK))
         test_skip("not all programs are built: ninja builds them");
     return path;
+}
+
+void program_copy(const char *from, const char *to)
+{
+    char buffer[65536];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    CHECK(in >= 0 && out >= 0);
+    for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
+        CHECK_EQ(write(out, buffer, (size_t)n), n);
+    close(in);
+    close(out);
+    CHECK_EQ(chmod(to, 0755), 0);
 }
 
 bool become_user(uid_t uid)

@@ -75,30 +75,16 @@ static void kernel_is_there(const char *found)
         expect(*found == '?' ? "?" : "yes", what[i], *found == '?' ? NULL : found);
 }
 
-/* Others must be able to reach both: copies in our directory. */
-static void copy(const char *from, const char *to)
-{
-    char buffer[65536];
-    int in = open(from, O_RDONLY | O_CLOEXEC);
-    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-    CHECK(in >= 0 && out >= 0);
-    for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
-        CHECK_EQ(write(out, buffer, (size_t)n), n);
-    close(in);
-    close(out);
-    CHECK_EQ(chmod(to, 0755), 0);
-}
-
 /* First a file that is cut off, which the loader does not take; then the library. */
 static void put_preload_beside(void)
 {
     test_case("a preload library that cannot be loaded");
     const char *to = test_path("libprocess-pager-preload.so");
-    copy("/dev/null", to);
+    program_copy("/dev/null", to);
     ask(0, d.socket_path);
     expect("NO", "the preload library", "file too short");
     CHECK_EQ(c.code, EX_UNAVAILABLE);
-    copy(program_path("libprocess-pager-preload.so"), to);
+    program_copy(program_path("libprocess-pager-preload.so"), to);
     ask(0, d.socket_path);
     expect("yes", "the preload library", "libprocess-pager-preload.so");
 }
@@ -199,7 +185,7 @@ int main(void)
     test_begin("doctor tells what is missing, for whom, and says so by its exit code", 50);
     daemon_start(&d, (const char *const[]){ NULL });
     strcpy(shared->program, test_path("program"));
-    copy(program_path("process-pager"), shared->program);
+    program_copy(program_path("process-pager"), shared->program);
     as_we_are();
     if (geteuid() == 0) {
         directory_open_to_all();

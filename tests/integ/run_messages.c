@@ -103,7 +103,8 @@ static void tells_its_daemon(void)
                               "sed -n 's/.*\"pid\":[[:space:]]*\\([0-9]*\\).*/\\1/p' | head -n 1)/status";
     test_case("a daemon of its own has the budget that run was given, and no rights");
     for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
-        RUN("--private", budgets[i][0], budgets[i][1], "--", "/bin/sh", "-c", ask, program_path("process-pager"));
+        RUN("--private", budgets[i][0], budgets[i][1], "--", "/bin/sh", "-c", ask,
+            program_path("process-pager"));
         CHECK_EQ(c.code, 0);
         CHECK(strstr(c.out, budgets[i][2]));
         CHECK(strstr(c.out, "Seccomp:\t2\n"));
@@ -142,31 +143,6 @@ static void with_a_daemon(void)
     (void)helper_kill(d.pid, SIGTERM);
 }
 
-/* Nothing in the program is root's: the daemon hands it what it needs. */
-static void as_another_user(void)
-{
-    static struct daemon d;
-    test_case("another user's program at root's daemon");
-    const char *victim = getenv("PP_VICTIM");
-    command_run(&c, NOBODY, (const char *const[]){ "/usr/bin/test", "-x", victim, NULL });
-    if (geteuid() != 0 || c.code != 0) {
-        printf("not shown: another user's program (not root, or the build can't be entered by others)\n");
-        return;
-    }
-    daemon_start(&d, (const char *[]){ "--cold-age", "100ms", NULL });
-    directory_open_to_all();
-    CHECK_EQ(chmod(d.socket_path, 0666), 0);
-    command_run(&c, NOBODY, (const char *const[]){ program_path("process-pager"), "run", "--strict", "--socket",
-                                                   d.socket_path, "--start-after", "0ms", "--min-range", "64K",
-                                                   "--", victim, "idle", NULL });
-    CHECK_EQ(c.code, 0);
-    SAID_NOTHING();
-    CHECK_EQ(chmod(d.socket_path, 0600), 0);
-    command_run(&c, NOBODY, (const char *const[]){ program_path("process-pager"), "run", "--strict", "--socket",
-                                                   d.socket_path, "--", "/bin/true", NULL });
-    CHECK_EQ(c.code, 125);
-}
-
 static void what_cannot_be_paged(void)
 {
     test_case("static and set-user-id programs");
@@ -195,13 +171,13 @@ static void what_cannot_be_paged(void)
 static void says_what_came_of_it(void)
 {
     test_case("--stats-on-exit");
-    RUN("--private", "--cold-age", "50ms", "--start-after", "0ms", "--min-range", "64K", "--stats-on-exit", "--",
-        getenv("PP_VICTIM"), "idle");
+    RUN("--private", "--cold-age", "50ms", "--start-after", "0ms", "--min-range", "64K", "--stats-on-exit",
+        "--", getenv("PP_VICTIM"), "idle");
     CHECK_EQ(c.code, 0);
     SAID("process-pager: run_victim[");
     SAID("faults brought pages back");
-    RUN("--private", "--cold-age", "50ms", "--start-after", "0ms", "--min-range", "64K", "--stats-on-exit", "--",
-        getenv("PP_VICTIM"), "left_out");
+    RUN("--private", "--cold-age", "50ms", "--start-after", "0ms", "--min-range", "64K", "--stats-on-exit",
+        "--", getenv("PP_VICTIM"), "left_out");
     CHECK_EQ(c.code, 0);
     SAID("4.0 MiB locked");
     SAID("MiB stacks");
@@ -227,6 +203,5 @@ int main(void)
     leaves_excluded_programs_alone();
     tells_its_daemon();
     with_a_daemon();
-    as_another_user();
     return test_end();
 }
