@@ -8,14 +8,15 @@
 #   make clean       removes the build directories
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
 #   make fuzz        SECONDS=60 of each fuzz target
+#   make programs    real programs under `process-pager run`
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants fuzz fuzz-coverage vm vm-smoke demo figures policy-curve asan \
-	install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants programs fuzz fuzz-coverage vm vm-smoke demo figures \
+	policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -45,6 +46,11 @@ stress:
 stress-mutants: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) process-pagerd tests/stress/stress
 	@tests/stress/mutants
+
+# Each beside itself without a pager; a minute and a half.
+programs:
+	@tools/deps programs || echo 'programs: going on; what is missing is a skip that says so'
+	@tests/run programs
 
 # Hostile bytes at the doors for longer than in `make check`; then which lines they have reached.
 fuzz:

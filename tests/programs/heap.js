@@ -13,6 +13,6 @@ let turn = 0;
 function next() {
   console.log(turn, digest());
   for (let i = turn; i < NR; i += 7) records.get(i).orders.push(turn);
-  if (++turn < 4) setTimeout(next, 1000);
+  if (++turn < 4) setTimeout(next, 1000 * (process.env.PAUSE || 0));
 }
 next();

@@ -1,10 +1,22 @@
 # Records in a dict, lists and strings; idle, walked, changed, and again; a child process that sees them, too.
+# Idle is, with $PAUSE, until a quarter of its memory has left.
 import hashlib
 import os
 import time
 
 NR = 40000
 records = {i: {"name": "customer %d" % (i * 7919 % NR), "orders": [i, i * 2, str(i) * 3]} for i in range(NR)}
+
+
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1])
+
+
+def pause():
+    enough, end = resident() * 3 // 4, time.monotonic() + 20
+    while "PAUSE" in os.environ and resident() > enough and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def digest():
@@ -16,7 +28,7 @@ def digest():
 
 for turn in range(4):
     print(turn, digest(), flush=True)
-    time.sleep(1)
+    pause()
     for i in range(turn, NR, 7):
         records[i]["orders"].append(turn)
 pid = os.fork()
