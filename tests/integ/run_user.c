@@ -78,8 +78,10 @@ static void open_the_device(void)
     CHECK_EQ(rmdir(folder), 0);
 }
 
-static const char ask[] = "pid=$(\"$0\" status --json | "
-                          "sed -n 's/.*\"pid\":[[:space:]]*\\([0-9]*\\).*/\\1/p' | head -n 1); grep -E '^(Uid|CapPrm|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status";
+/* A program with AddressSanitizer would want to be first. */
+static const char ask[] =
+    "pid=$(env -u LD_PRELOAD \"$0\" status --json | sed -n 's/.*\"pid\":[[:space:]]*\\([0-9]*\\).*/\\1/p' | head -n 1); "
+    "grep -E '^(Uid|CapPrm|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status";
 
 static void with_a_daemon_of_its_own(void)
 {
