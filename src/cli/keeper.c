@@ -168,6 +168,8 @@ static void await_daemon(const struct keeper *k, char *ret_text, size_t capacity
 
 static void end_daemon(const struct keeper *k)
 {
+    if (has_ended(k->daemon)) /* its number may be somebody else's by now */
+        return;
     (void)kill(k->daemon, SIGTERM);
     for (int ms = 0; ms < END_MS_MAX; ms += 5) {
         if (has_ended(k->daemon))
@@ -304,7 +306,7 @@ _Noreturn static void be_keeper(struct keeper *k)
         end_daemon(k);
         if (k->order->has_stats)
             summary_print(k->place.csv);
-    } else if (!has_ended(k->daemon)) {
+    } else {
         end_daemon(k);
     }
     remove_place(&k->place);
