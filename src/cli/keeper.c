@@ -275,7 +275,7 @@ static void let_go(struct keeper *k)
     close_between(first, second);
     close_between(second, -1);
     for (int fd = 0; fd >= 0 && fd < 3;) {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC); /* nothing of ours may become 0, 1 or 2 */
+        fd = open("/dev/null", O_RDWR); /* nothing of ours may become 0, 1 or 2, nor of the daemon's */
         if (fd >= 3)
             close(fd);
     }
