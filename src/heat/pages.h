@@ -31,12 +31,13 @@ struct chunk {
     uint64_t protected_ms; /* scan */
     uint16_t *pages;       /* NULL: nothing was ever there; behind them the tally, see pages.c */
     struct probe_region *probe; /* scan; NULL: never asked */
-    uint32_t barred_until_s; /* is_governed: nothing leaves before */
+    uint32_t barred_s;       /* is_governed: since when nothing leaves, for so many cold ages */
     uint16_t cold_units;     /* the cold age at the last look */
     uint16_t nr_offered;     /* since it was last barred, ... */
     uint16_t nr_soon;        /* ... and of them back too soon */
-    uint8_t bar_level;
-    bool is_barred; /* at the last look, or since */
+    uint8_t bar_level;   /* of the last bar, counted from 1; 0: none yet */
+    bool is_barred;      /* at the last look, or since */
+    bool is_tally_barred;
 };
 
 /* Begins each source's own struct, which has it as its first member. */

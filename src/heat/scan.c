@@ -10,7 +10,7 @@
  *               written again, as far as we know, out of 2500 a second for a session: 0.25 to 0.6 %
  *               of one CPU at most. Chunks take their turns: one that can't pay is waited
  *               for, not passed over, or the first few would take everything. Where all that was
- *               protected has been written again, the turns come more rarely.
+ *               protected has been written again by the next turn, the turns come more rarely.
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
@@ -191,7 +191,8 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
     if (mode != PAGEMAP_SCAN_PROTECT)
         return;
-    bool is_hot = c->protected_ms && c->nr_written * 8u >= nr_there * 7u;
+    bool is_at_once = now_ms < c->protected_ms + 2 * (s->look_pause_ms << c->hot_shift);
+    bool is_hot = c->protected_ms && is_at_once && c->nr_written * 8u >= nr_there * 7u;
     c->hot_shift = !is_hot ? 0 : c->hot_shift < HOT_SHIFT_MAX ? (uint8_t)(c->hot_shift + 1)
                                                                : (uint8_t)HOT_SHIFT_MAX;
     c->nr_written = c->nr_to_pay = 0;
@@ -280,6 +281,8 @@ static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind k
 {
     struct scan *s = (struct scan *)h;
     struct chunk *c = pages_chunk(h, page);
+    if (c)
+        c->is_dull = false; /* there is something again */
     if (!c || !c->probe || !c->pages)
         return pages_feedback(h, page, kind);
     uint32_t index = (uint32_t)(page - c->first);
