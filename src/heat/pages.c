@@ -439,6 +439,14 @@ bool pages_has_room(struct heat *h, struct chunk *c)
     return c->pages;
 }
 
+uint32_t pages_nr_offered(const struct chunk *c, uint32_t from, uint32_t to)
+{
+    uint32_t nr = 0;
+    for (uint32_t i = from; i < to; i++)
+        nr += (c->pages[i] & PAGE_OFFERED) != 0;
+    return nr;
+}
+
 /* Seen touched. What was touched at the last look as well has not been idle. */
 static void note_touched(struct heat *h, struct chunk *c, uint16_t *p)
 {
