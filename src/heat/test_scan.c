@@ -487,6 +487,39 @@ static void what_rests_in_between_is_not_hot(void **state)
     area_free(&a);
 }
 
+/* All of the area is out, and there again as a client puts it back: not protected, and nobody has come yet. */
+static struct area area_back_ahead(bool *picked)
+{
+    struct area a = area_new_governed(CHUNK, 1000);
+    write_pages(&a, 0, CHUNK);
+    while (heat_scan_ops.nr_ready(a.heat) < CHUNK)
+        pass(&a, 100);
+    assert_int_equal(pick_all(&a, picked), CHUNK);
+    (void)madvise(a.memory, CHUNK * PAGE_BYTES, MADV_DONTNEED);
+    pass(&a, 5000);
+    write_pages(&a, 0, CHUNK);
+    return a;
+}
+
+static void what_is_back_ahead_is_not_protected_before_its_use(void **state)
+{
+    (void)state;
+    static bool picked[CHUNK];
+    struct area a = area_back_ahead(picked);
+    pass(&a, 2500);
+    assert_int_equal(nr_protected(&a, 0, CHUNK), 0);
+    assert_int_equal(ages_of(&a).nr_rewritten, 0); /* putting back is no fault */
+    for (size_t p = 0; p < CHUNK; p++)
+        heat_scan_ops.feedback(a.heat, a.first + p, FEEDBACK_REFAULT); /* somebody has come */
+    pass(&a, 1000);
+    assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
+    area_free(&a);
+    a = area_back_ahead(picked); /* nobody comes */
+    pass(&a, 6000);
+    assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
+    area_free(&a);
+}
+
 static void what_does_not_shrink_is_left_alone_until_written(void **state)
 {
     (void)state;
@@ -780,6 +813,7 @@ int main(void)
         cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
+        cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
