@@ -762,7 +762,7 @@ static void wait_for_answers(struct arena *a)
 /* A thread of the test may touch one of them in between. */
 void arena_out(struct arena *a, uint32_t first, uint32_t nr)
 {
-    uint64_t deadline_ms = test_now_ms() + 5000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(5000);
     do {
         CHECK(test_now_ms() < deadline_ms);
         rogue_offer_only(a->rogue, pages_at(&a->pages, first), nr);
@@ -774,7 +774,7 @@ void arena_out(struct arena *a, uint32_t first, uint32_t nr)
 
 void arena_all_out(struct arena *a)
 {
-    uint64_t deadline_ms = test_now_ms() + 5000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(5000);
     do {
         CHECK(test_now_ms() < deadline_ms);
         rogue_offer_all(a->rogue);
