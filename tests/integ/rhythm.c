@@ -42,7 +42,7 @@ int main(void)
 {
     struct rogue *r = rogue_new("rogue");
     r->prefetches = true;
-    r->cold_age_ms = test_limit_ms(2000);
+    r->cold_age_ms = (uint32_t)test_limit_ms(2000);
     test_begin("what is used in a rhythm is back before its next burst", 50);
     arena_begin(&a, r, NR);
     test_case("a regular rhythm");
