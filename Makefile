@@ -70,7 +70,7 @@ vm-smoke:
 
 # All of it, three quarters of an hour under TCG.
 vm: vm-smoke
-	@set -e; for script in stripes heat workloads integ experiment; do \
+	@set -e; for script in stripes heat workloads cgroup integ experiment; do \
 		tests/vm/run $$script $(BUILD) || [ $$? -eq 77 ]; \
 	done
 

@@ -19,6 +19,7 @@
 #define DRAIN_SLICE 16u       /* pages of a drain between two looks for faults */
 #define OLD_STORE_SLICE 16u   /* pages of an old store, at most once a millisecond: 64 MiB/s */
 #define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
+#define GIVEN_UP_BELL 512u    /* places that wait to be taken: 2 MiB that the daemon could give back */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
@@ -94,7 +95,7 @@ static void tell_given_up(struct agent *a)
             break;
         a->pg.nr_give_up--;
     }
-    if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR / 2)
+    if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR - GIVEN_UP_BELL)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 

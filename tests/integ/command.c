@@ -170,7 +170,7 @@ void command_run(struct command *ret, uid_t uid, const char *const words[])
         become_program(uid, words, out, err);
     close(out[1]);
     close(err[1]);
-    uint64_t deadline_ms = test_now_ms() + PATIENCE_MS;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(PATIENCE_MS);
     listen_to(ret, out[0], err[0], deadline_ms);
     close(out[0]);
     close(err[0]);
