@@ -774,14 +774,19 @@ void arena_out(struct arena *a, uint32_t first, uint32_t nr)
     wait_for_answers(a);
 }
 
-/* Who is running or waits for a CPU may be in the middle of a discard, as far as the agent can see, so on a busy
- * machine bars last until whoever waits here is seen asleep: it sleeps for longer after a while. */
+/* A thread that is running or waits for a CPU may be in the middle of a discard, as far as bars can tell. The agent
+ * is, as long as it is offered things without a pause, and whoever polls here: so after a while both rest. */
 static void wait_until_all_out(struct arena *a, uint64_t begin_ms)
 {
     while (pages_nr_present(&a->pages, 0, a->pages.nr)) {
         uint64_t waited_ms = test_now_ms() - begin_ms;
         CHECK(waited_ms < test_limit_ms(20000));
-        test_nap_us(waited_ms < 100 ? 200 : 50000);
+        test_nap_us(waited_ms < 200 ? 200 : 20000);
+        if (waited_ms < 500)
+            continue;
+        rogue_pause(a->rogue);
+        test_nap_us(50000);
+        rogue_offer_all(a->rogue);
     }
 }
 
