@@ -723,7 +723,7 @@ void rogue_pause(struct rogue *r)
     r->offers = false;
     r->only_nr = 0;
     uint64_t rounds = r->rounds;
-    WAIT_UNTIL(r->rounds > rounds + 1 && r->is_quiet);
+    WAIT_LONG_UNTIL(r->rounds > rounds + 1 && r->is_quiet);
     test_nap_us(2000); /* the offer that the agent has in its hands */
 }
 
