@@ -22,10 +22,6 @@
 #include "cli/summary.h"
 #include "wire/msg.h"
 
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-
 #define START_MS_MAX 10000   /* for the daemon to answer */
 #define END_MS_MAX 5000      /* for it to end */
 #define LOOK_MS_MIN 10       /* whether the tree is still there, after the command has ended ... */
