@@ -88,6 +88,8 @@ static void tell_given_up(struct agent *a)
 {
     if (!a->is_joined || !a->pg.nr_give_up)
         return;
+    if (a->forks.nr && !mutant_is(MUTANT_FORK_GIVES_UP_EARLY))
+        return; /* a child may be reading there */
     struct session *s = &a->session;
     while (a->pg.nr_give_up) {
         struct given_up_entry e = { .place = a->pg.give_up[a->pg.nr_give_up - 1] };
@@ -278,8 +280,12 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
     case COMMAND_STOP:
         a->is_frozen = true;
         break;
+    case COMMAND_COVER:
+        a->command_result = forks_cover(a);
+        break;
     case COMMAND_UNPIN:
     case COMMAND_THAW:
+    case COMMAND_EMPTY:
     case COMMAND_RECLAIM:
     case COMMAND_SETTLE:
         break;
@@ -334,6 +340,26 @@ static int command_settle(struct agent *a, const struct command *c)
     return 1;
 }
 
+/* Staged pages go back: the child has no staging. 1: none is left, and it is known what is out. */
+static int command_freeze(struct agent *a)
+{
+    if (mutant_is(MUTANT_NO_FORK_DRAIN))
+        return 1;
+    for (uint32_t slot = 0, nr = 0; slot < a->pg.staging.nr && nr < DRAIN_SLICE; slot++) {
+        if (a->pg.staging.slots[slot].state != SLOT_HOLDS)
+            continue;
+        nr++;
+        page_number page = a->pg.staging.slots[slot].page;
+        int r = pager_drain(&a->pg, &page, page + 1, DRAIN_FORGET_ZEROS, 1);
+        if (r != 1)
+            return r;
+    }
+    if (a->pg.nr_staged || a->pg.unmapped.nr)
+        return 0;
+    a->command_result = pager_nr_out(&a->pg) > 0;
+    return 1;
+}
+
 /* One slice of what the command asks for. 1: done; 0: more; negative: as pager_drain. */
 static int command_slice(struct agent *a, struct pp_pager *pp, const struct command *c)
 {
@@ -349,15 +375,18 @@ static int command_slice(struct agent *a, struct pp_pager *pp, const struct comm
     case COMMAND_PIN:
         return pager_drain(&a->pg, &a->command_cursor, c->end, DRAIN_INSTALL, DRAIN_SLICE);
     case COMMAND_FREEZE:
-        if (mutant_is(MUTANT_NO_FORK_DRAIN))
-            return 1;
-        break;
+        return command_freeze(a);
+    case COMMAND_THAW:
+        a->is_command_waiting = !forks_are_settled(a, now_ns() - a->command_begin_ns);
+        return !a->is_command_waiting;
     case COMMAND_STOP:
         if (mutant_is(MUTANT_STOP_WITHOUT_DRAIN))
             return 1;
         break;
+    case COMMAND_EMPTY:
+        break;
     case COMMAND_UNPIN:
-    case COMMAND_THAW:
+    case COMMAND_COVER:
         return 1;
     }
     int r = pager_drain_all(&a->pg, &a->drain_cursor, DRAIN_SLICE);
@@ -376,7 +405,7 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
         int r = command_slice(a, pp, c);
         if (r == -EIO || r == -ENOTCONN)
             a->command_result = r; /* a page is lost; the rest still comes back */
-        bool must_yield = a->is_command_waiting && atomic_load(&pp->nr_wanting);
+        bool must_yield = a->is_command_waiting && c->op != COMMAND_THAW && atomic_load(&pp->nr_wanting);
         if (must_yield) {
             c->first = a->command_cursor;
             a->command_result = -EINPROGRESS;
@@ -394,14 +423,17 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
         break;
     case COMMAND_THAW:
         a->is_frozen = false;
+        stats_add(a->pg.stats, STAT_other_wait_ns, now_ns() - a->command_begin_ns);
         break;
     case COMMAND_STOP:
         a->must_end = true;
         break;
     case COMMAND_FREEZE: /* a fork waits; other calls ask for what they wait for */
+    case COMMAND_EMPTY:
         stats_add(a->pg.stats, STAT_other_wait_ns, now_ns() - a->command_begin_ns);
         break;
     case COMMAND_PIN:
+    case COMMAND_COVER:
     case COMMAND_RECLAIM:
     case COMMAND_SETTLE:
         break;
@@ -652,7 +684,8 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
             continue;
         if (a->pg.unmapped.nr)
             pager_settle_unmapped(&a->pg);
-        bool is_busy = take_answers(a, pp);
+        bool is_busy = a->forks.nr && forks_piece(a);
+        is_busy |= take_answers(a, pp);
         is_busy |= command_piece(a, pp) | order_piece(a, pp);
         if (a->is_socket_ready || now_ns() >= a->next_tick_ns) {
             a->is_socket_ready = false;

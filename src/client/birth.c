@@ -122,11 +122,15 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     pg->on_unwatched = agent_on_unwatched;
     pg->on_feedback = agent_on_feedback;
     pg->on_squeeze = agent_on_squeeze;
+    pg->on_fork = forks_on_fork;
+    pg->on_remapped = forks_on_remapped;
+    pg->on_no_descriptor = forks_on_no_descriptor;
     pg->context = a;
     pg->store_now = -1;
     pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;
     a->porter_bell_fd = a->timer_fd = a->others_fd = -1;
     session_clear(&a->session);
+    forks_clear(&a->forks);
     porter->pp = pp;
     porter->stats = &pp->porter_stats;
     porter->bell_fd = -1;
@@ -214,7 +218,13 @@ static int open_uffd(struct agent *a, uint64_t features, int *ret_fd)
 static int open_uffds(struct agent *a, struct pp_pager *pp)
 {
     struct pager *pg = &a->pg;
-    int r = open_uffd(a, UFFD_FEATURES_MAIN, &pg->uffd);
+    /* To be told of forks takes a right that most have not, and without it we can do, too. */
+    int r = open_uffd(a, UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK, &pg->uffd);
+    pp->door.address_bytes = 0;
+    if (r == 0)
+        forks_begin(a, &pp->door);
+    else
+        r = open_uffd(a, UFFD_FEATURES_MAIN, &pg->uffd);
     if (r == 0)
         r = open_uffd(a, UFFD_FEATURES_STAGING, &pg->uffd_staging);
     if (r == -EPERM)
@@ -259,6 +269,7 @@ static void boot_done(struct pp_pager *pp, int result)
 
 static void close_descriptors(struct agent *a, struct porter *porter)
 {
+    forks_end(a);
     int fds[] = { a->pg.uffd, a->pg.uffd_staging, a->pg.pagemap_fd, a->porter_bell_fd,
                   a->timer_fd, a->others_fd, porter->bell_fd };
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/intervals.h"
+#include "client/forks.h"
 #include "client/prefetch.h"
 #include "pager/pager.h"
 #include "wire/msg.h"
@@ -28,7 +29,9 @@ enum command_op {
     COMMAND_UNREGISTER, /* bring the interval back and forget it */
     COMMAND_PIN,
     COMMAND_UNPIN,
-    COMMAND_FREEZE, /* bring everything back, let nothing leave: a fork follows */
+    COMMAND_FREEZE, /* let nothing leave, bring back what is staged: a fork follows. 1: pages are out */
+    COMMAND_COVER,  /* they may stay out: the child is going to bring back its own */
+    COMMAND_EMPTY,  /* they may not: bring everything back */
     COMMAND_THAW,
     COMMAND_STOP, /* bring everything back and end */
     COMMAND_RECLAIM, /* move out what may leave of the interval ... */
@@ -138,6 +141,7 @@ struct agent {
     uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
     struct prefetcher prefetch;
+    struct forks forks;
     char error[160];
 };
 
@@ -165,6 +169,7 @@ struct pp_pager {
     struct porter *porter;
     void *region;        /* all of the agent's memory */
     size_t region_bytes;
+    struct fork_door door; /* the forking thread's, under command_lock; address: the agent's, at its start */
     void *bell_page;     /* a discard of it raises an event: how applications wake the agent */
     size_t pager_bytes;  /* set at birth: of this struct and its lists */
     /* Set before the start, or NULL: finds ranges by itself (src/preload). The agent's, between two looks

@@ -2,8 +2,12 @@
 #include "client/fork.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "client/client.h"
@@ -11,6 +15,95 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* rank 5: before every pager's */
 static struct pp_pager *list[PAGERS_MAX];
 static void (*tell_child)(void);
+static unsigned nr_covered; /* of the fork that is under way, as the next */
+static sigset_t signals_before;
+
+/* ---- a fork with pages out: docs/fork.md */
+
+static void close_door(struct fork_door *door)
+{
+    for (int i = 0; i < 2; i++)
+        if (door->reserve[i] >= 0)
+            close(door->reserve[i]);
+    close(door->socket);
+}
+
+/* Numbers that the child needs for what it is sent, and can't be refused then. */
+static int reserve_numbers(struct fork_door *door)
+{
+    for (int i = 0; i < 2; i++)
+        door->reserve[i] = -1;
+    for (int i = 0; i < 2; i++) {
+        door->reserve[i] = fcntl(door->socket, F_DUPFD_CLOEXEC, 0);
+        if (door->reserve[i] < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* The child compares a word in the bell's page, which must be a hole for that: mlockall() fills it. And it asks
+ * /proc which of its memory is to be empty. */
+static bool can_child_look(const struct pp_pager *pp)
+{
+    unsigned char is_there = 1;
+    return mincore(pp->bell_page, PAGE_BYTES, &is_there) == 0 && !(is_there & 1) &&
+           access("/proc/thread-self/smaps", R_OK) == 0;
+}
+
+/* Connects to the agent, which is to take the connection next. */
+static int knock(struct pp_pager *pp)
+{
+    struct fork_door *door = &pp->door;
+    if (!door->address_bytes || !can_child_look(pp))
+        return -EOPNOTSUPP;
+    door->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (door->socket < 0)
+        return -errno;
+    int r = connect(door->socket, (struct sockaddr *)&door->address, door->address_bytes) ? -errno : 0;
+    if (r == 0)
+        r = reserve_numbers(door);
+    else
+        door->reserve[0] = door->reserve[1] = -1;
+    if (r)
+        close_door(door);
+    return r;
+}
+
+static void block_signals(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &signals_before);
+}
+
+static void unblock_signals(void)
+{
+    if (nr_covered)
+        pthread_sigmask(SIG_SETMASK, &signals_before, NULL);
+    nr_covered = 0;
+}
+
+/* Nothing leaves any more. Either nothing is out, or the child is going to bring back its own, or all comes back. */
+static void freeze(struct pp_pager *pp)
+{
+    int error = errno; /* of whoever forks */
+    pp->door.is_covering = false;
+    if (pager_command_locked(pp, COMMAND_FREEZE, 0, 0) != 1)
+        goto done;
+    if (knock(pp) == 0) {
+        pp->door.is_covering = pager_command_locked(pp, COMMAND_COVER, 0, 0) == 0;
+        if (!pp->door.is_covering)
+            close_door(&pp->door);
+    }
+    if (!pp->door.is_covering)
+        (void)pager_command_locked(pp, COMMAND_EMPTY, 0, 0);
+    else if (!nr_covered++)
+        block_signals();
+done:
+    errno = error;
+}
+
+/* ---- the handlers */
 
 /* In the order of the ranks; released in reverse by parent and child. */
 static void before_fork(void)
@@ -21,7 +114,7 @@ static void before_fork(void)
             continue;
         pager_lock_commands(list[i]);
         if (atomic_load(&list[i]->is_started))
-            (void)pager_command_locked(list[i], COMMAND_FREEZE, 0, 0);
+            freeze(list[i]);
     }
     for (int i = 0; i < PAGERS_MAX; i++)
         if (list[i])
@@ -34,15 +127,41 @@ static void in_parent(void)
         if (!list[i])
             continue;
         pthread_mutex_unlock(&list[i]->ranges_lock);
-        if (atomic_load(&list[i]->is_started))
+        if (atomic_load(&list[i]->is_started)) {
+            int error = errno; /* fork's */
+            if (list[i]->door.is_covering)
+                close_door(&list[i]->door); /* the child has it, too, if there is one */
+            list[i]->door.is_covering = false;
             (void)pager_command_locked(list[i], COMMAND_THAW, 0, 0);
+            errno = error;
+        }
         pthread_mutex_unlock(&list[i]->command_lock);
     }
+    unblock_signals();
     pthread_mutex_unlock(&list_lock);
+}
+
+/* Before anything else: what is out in this process nobody else brings back. */
+static void refill_child(void)
+{
+    for (int i = 0; nr_covered && i < PAGERS_MAX; i++) {
+        struct pp_pager *pp = list[i];
+        if (!pp || !pp->door.is_covering)
+            continue;
+        for (int j = 0; j < 2; j++)
+            close(pp->door.reserve[j]);
+        fork_child_take(pp);
+    }
+    for (int i = 0; nr_covered && i < PAGERS_MAX; i++)
+        if (list[i] && list[i]->door.is_covering) {
+            fork_child_refill(list[i]);
+            list[i]->door.is_covering = false;
+        }
 }
 
 static void in_child(void)
 {
+    refill_child();
     for (int i = PAGERS_MAX; i-- > 0;) {
         struct pp_pager *pp = list[i];
         if (!pp)
@@ -58,6 +177,7 @@ static void in_child(void)
         }
         pthread_mutex_unlock(&pp->command_lock);
     }
+    unblock_signals();
     pthread_mutex_unlock(&list_lock);
     if (tell_child)
         tell_child();

@@ -243,6 +243,8 @@ static bool is_forbidden(const struct agent *a, struct pp_pager *pp)
     case COMMAND_UNREGISTER:
     case COMMAND_PIN:
     case COMMAND_FREEZE:
+    case COMMAND_COVER:
+    case COMMAND_EMPTY:
     case COMMAND_STOP:
         return true;
     case COMMAND_UNPIN:

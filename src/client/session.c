@@ -175,6 +175,8 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
         if (s->memory && map) {
             a->pg.stores[store] = (struct store_map){ .bytes = map, .nr_bytes = w->store_bytes };
             a->pg.store_now = store;
+            forks_keep_store(&a->forks, (unsigned)store, s->store_fd);
+            s->store_fd = -1;
             store_scratch_forget(&a->pg.scratch); /* another map may have been there */
             r = 0;
         } else {
@@ -184,7 +186,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
         }
     }
     close(memory_fd);
-    close_fd(&s->store_fd); /* the map is enough */
+    close_fd(&s->store_fd);
     if (r) {
         (void)snprintf(ret_error, capacity, "cannot map the daemon's memory (%s)", error_text(r));
         return r;
@@ -351,6 +353,7 @@ static void unmap_drained_stores(struct agent *a)
             !pager_ahead_reads(&a->pg, map->bytes)) {
             munmap((void *)(uintptr_t)map->bytes, map->nr_bytes);
             *map = (struct store_map){ 0 };
+            forks_keep_store(&a->forks, (unsigned)i, -1);
         }
     }
 }

@@ -7,7 +7,7 @@
 
 #include "client/client.h"
 
-enum agent_other { OTHER_PORTER_BELL, OTHER_TIMER, OTHER_AGENT_BELL, OTHER_SOCKET, OTHERS_NR };
+enum agent_other { OTHER_PORTER_BELL, OTHER_TIMER, OTHER_AGENT_BELL, OTHER_SOCKET, OTHER_FORK, OTHERS_NR };
 
 /* What wakes the agent, beside the userfaultfd. 0 or negative errno. */
 int agent_listen(struct agent *a, int fd, enum agent_other which);

@@ -230,6 +230,8 @@ static void on_remap(struct pager *pg, page_number from, page_number to, size_t 
         rekey(pg, to + i, from + i);
     }
     pg->bars_set++;
+    if (pg->on_remapped)
+        pg->on_remapped(pg->context, from, to, nr);
 }
 
 void pager_apply_event(struct pager *pg, const struct uffd_msg *m)
@@ -245,9 +247,15 @@ void pager_apply_event(struct pager *pg, const struct uffd_msg *m)
         on_remap(pg, page_of(m->arg.remap.from), page_of(m->arg.remap.to),
                  bytes_to_pages(m->arg.remap.len));
         return;
+    case UFFD_EVENT_FORK:
+        if (!pg->on_fork)
+            break;
+        pg->on_fork(pg->context, (int)m->arg.fork.ufd);
+        return;
     default:
-        invariant_broken("an event that was not asked for");
+        break;
     }
+    invariant_broken("an event that was not asked for");
 }
 
 bool pager_is_changing(struct pager *pg)

@@ -106,6 +106,9 @@ struct pager {
     void (*on_unwatched)(void *context, page_number first, page_number end);
     bool (*on_feedback)(void *context, enum feedback_kind kind, page_number page); /* false: no room */
     bool (*on_squeeze)(void *context, const struct squeeze_entry *entry);          /* false: no room */
+    void (*on_fork)(void *context, int uffd); /* takes the child's userfaultfd */
+    void (*on_remapped)(void *context, page_number from, page_number to, size_t nr);
+    bool (*on_no_descriptor)(void *context); /* true: one is free now */
     void *context;
 
     struct page_table table;

@@ -22,7 +22,7 @@ static void queue_fault(struct pager *pg, const struct uffd_msg *m, uint64_t rea
 /* Somebody waits for this one, then: discards of our own page are how we are woken. */
 static bool is_of_watched(const struct pager *pg, const struct uffd_msg *m)
 {
-    if (m->event == UFFD_EVENT_REMAP)
+    if (m->event == UFFD_EVENT_REMAP || m->event == UFFD_EVENT_FORK)
         return true;
     return intervals_overlap(&pg->watched, page_of(m->arg.remove.start), page_of(m->arg.remove.end));
 }
@@ -35,6 +35,11 @@ int pager_read(struct pager *pg)
     int total = 0;
     while (pg->nr_faults + READ_BATCH <= PENDING_FAULTS_MAX) {
         int n = uffd_read(pg->uffd, messages, READ_BATCH);
+        if (n == -EMFILE || n == -ENFILE) { /* of a fork: the event stays until there is one */
+            if (pg->on_no_descriptor && pg->on_no_descriptor(pg->context))
+                continue;
+            break;
+        }
         if (n < 0)
             return n;
         uint64_t read_ns = n ? now_ns() : 0;

@@ -204,7 +204,11 @@ static bool take_messages(struct session *s)
             break;
         case MSG_WELCOME:
         case MSG_REFUSE:
-        case MSG_UFFD_API:
+        case MSG_UFFD_API: {
+            const struct msg_uffd_api no = { .error = -EPERM };
+            (void)msg_send(s->socket, MSG_UFFD_API_DONE, &no, NULL);
+            break;
+        }
         case MSG_UFFD_API_DONE:
         case MSG_STATUS_GET:
         case MSG_STATUS:

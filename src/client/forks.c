@@ -1,0 +1,428 @@
+/* forks.c - see forks.h and docs/fork.md. The agent writes down what was out at a fork, hands it to the child
+ * with its userfaultfd, answers what the child touches before it has that, and keeps every place that is given up
+ * until the child is through. */
+#include "client/forks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mutant.h"
+#include "client/client.h"
+#include "client/sleep.h"
+#include "sys/smaps.h"
+#include "sys/uffd.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+#define BACKLOG 4 /* forks of one process come one at a time; the rest is for strangers, who are sent away */
+/* A child that has not come to our handler by then is in a debugger's hands: its parent goes on. */
+#define PATIENCE_NS NS_PER_S
+#define TRIES_MAX 1000 /* the child has one thread: it can't be faulting and change its mappings at once */
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* ---- birth and death */
+
+void forks_clear(struct forks *f)
+{
+    memset(f, 0, sizeof *f);
+    f->listener = -1;
+    for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++)
+        f->children[i].socket = f->children[i].uffd = -1;
+    for (unsigned i = 0; i < PAGE_STORES_NR; i++)
+        f->store_fds[i] = -1;
+}
+
+void forks_keep_store(struct forks *f, unsigned store, int fd)
+{
+    close_fd(&f->store_fds[store]);
+    f->store_fds[store] = fd;
+}
+
+/* The kernel chooses the name: nobody has to tidy it up. */
+static int listen_anywhere(struct fork_door *door)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    struct sockaddr_un any = { .sun_family = AF_UNIX };
+    socklen_t bytes = sizeof door->address;
+    if (bind(fd, (struct sockaddr *)&any, sizeof any.sun_family) || listen(fd, BACKLOG) ||
+        getsockname(fd, (struct sockaddr *)&door->address, &bytes)) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    door->address_bytes = bytes;
+    return fd;
+}
+
+void forks_begin(struct agent *a, struct fork_door *door)
+{
+    int fd = listen_anywhere(door);
+    if (fd < 0)
+        door->address_bytes = 0; /* everything comes back before a fork */
+    else
+        a->forks.listener = fd;
+}
+
+static void drop(struct agent *a, struct fork_child *c)
+{
+    if (c->uffd >= 0)
+        agent_unlisten(a, c->uffd);
+    agent_unlisten(a, c->socket);
+    close_fd(&c->uffd); /* before the socket: its end says that nobody else reads the child's faults */
+    close_fd(&c->socket);
+    if (c->pages)
+        munmap(c->pages, c->nr_pages_max * sizeof *c->pages);
+    if (a->forks.expected == c)
+        a->forks.expected = NULL;
+    *c = (struct fork_child){ .socket = -1, .uffd = -1 };
+    a->forks.nr--;
+}
+
+void forks_end(struct agent *a)
+{
+    struct forks *f = &a->forks;
+    for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++)
+        if (f->children[i].is_taken)
+            drop(a, &f->children[i]);
+    for (unsigned i = 0; i < PAGE_STORES_NR; i++)
+        close_fd(&f->store_fds[i]);
+    close_fd(&f->listener);
+}
+
+/* ---- COVER */
+
+/* Strangers may know the name, too. */
+static int take_connection(const struct forks *f)
+{
+    for (int i = 0; i < 2 * BACKLOG; i++) {
+        int fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            return -errno;
+        struct ucred peer;
+        socklen_t bytes = sizeof peer;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid == getpid())
+            return fd;
+        close(fd);
+    }
+    return -ECONNREFUSED;
+}
+
+static int map_pages(struct fork_child *c, size_t nr_max, int *ret_fd)
+{
+    size_t bytes = nr_max * sizeof *c->pages;
+    int fd = memfd_create("process-pager-fork", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("process-pager-fork", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    void *map = ftruncate(fd, (off_t)bytes) ? MAP_FAILED
+                                            : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    (void)madvise(map, bytes, MADV_DONTFORK);
+    (void)madvise(map, bytes, MADV_DONTDUMP);
+    c->pages = map;
+    c->nr_pages_max = nr_max;
+    *ret_fd = fd;
+    return 0;
+}
+
+/* All that could fail, and all descriptors but the last one, before there is a child. */
+static int ready(struct agent *a, struct fork_child *c)
+{
+    int fd = -1;
+    int r = map_pages(c, pager_nr_out(&a->pg) + a->pg.nr_poisoned, &fd);
+    if (r)
+        return r;
+    struct fork_message m = { .word = FORK_PAGES, .bytes = c->nr_pages_max * sizeof *c->pages };
+    r = fork_send(c->socket, &m, fd);
+    close(fd);
+    for (unsigned i = 0; r == 0 && i < PAGE_STORES_NR; i++) {
+        m = (struct fork_message){ .word = FORK_STORE, .index = i, .bytes = a->pg.stores[i].nr_bytes };
+        if (a->pg.store_pages[i])
+            r = a->forks.store_fds[i] < 0 ? -EBADF : fork_send(c->socket, &m, a->forks.store_fds[i]);
+    }
+    return r ? r : agent_listen(a, c->socket, OTHER_FORK);
+}
+
+int forks_cover(struct agent *a)
+{
+    struct forks *f = &a->forks;
+    struct fork_child *c = NULL;
+    for (unsigned i = 0; i < FORK_CHILDREN_MAX && !c; i++)
+        if (!f->children[i].is_taken)
+            c = &f->children[i];
+    int fd = take_connection(f);
+    if (fd < 0)
+        return fd;
+    if (!c) {
+        close(fd);
+        return -EBUSY;
+    }
+    *c = (struct fork_child){ .is_taken = true, .socket = fd, .uffd = -1 };
+    f->nr++;
+    int r = ready(a, c);
+    if (r)
+        drop(a, c);
+    else
+        f->expected = c;
+    return r;
+}
+
+/* ---- FORK */
+
+static void write_down(struct pager *pg, struct fork_child *c)
+{
+    for (uint32_t i = 0; i < pg->table.nr_leaves; i++) {
+        const struct page_leaf *leaf = &pg->table.leaves[i];
+        for (unsigned j = 0; j < LEAF_PAGES && leaf->nr_out; j++) {
+            const struct page *p = &leaf->pages[j];
+            if (p->state == PAGE_RESIDENT || p->state == PAGE_ZERO)
+                continue; /* there, or a hole, which reads as zeros */
+            if (p->state == PAGE_STAGED || c->nr_pages == c->nr_pages_max) {
+                c->is_lost = true; /* can't be: nothing leaves since FREEZE */
+                return;
+            }
+            c->pages[c->nr_pages++] = (struct fork_page){ .page = leaf->first + j,
+                                                          .what = *p,
+                                                          .checksum = leaf->checksums[j] };
+        }
+    }
+}
+
+void forks_on_fork(void *context, int uffd)
+{
+    struct agent *a = context;
+    struct fork_child *c = a->forks.expected;
+    int placeholder = open("/dev/null", O_RDWR | O_CLOEXEC); /* if one was given up for this one */
+    if (placeholder > 2)
+        close(placeholder);
+    if (!c || c->uffd >= 0) { /* nobody's who waits for us; if both come at once, the child finds out */
+        close(uffd);
+        return;
+    }
+    c->uffd = uffd;
+    c->is_lost = agent_listen(a, uffd, OTHER_FORK) != 0;
+    write_down(&a->pg, c);
+    stats_add(a->pg.stats, STAT_forks_covered, 1);
+    stats_add(a->pg.stats, STAT_fork_pages, c->nr_pages);
+}
+
+/* With no number free the kernel would keep the event, and its raiser asleep for good. */
+bool forks_on_no_descriptor(void *context)
+{
+    (void)context;
+    for (int fd = 0; fd < 3; fd++)
+        if (close(fd) == 0)
+            return true;
+    usleep(1000);
+    return false;
+}
+
+/* ---- what came late */
+
+/* Has the child our registration there? 1, 0; or -1: not to be told. */
+static int is_registered(const struct fork_child *c, page_number page)
+{
+    int r = uffd_writeprotect(c->uffd, page_address(page), PAGE_BYTES, false);
+    return r == 0 ? 1 : r == -ENOENT ? 0 : -1;
+}
+
+static void move_pages(struct fork_child *c, page_number from, page_number to, size_t nr)
+{
+    for (size_t i = 0; i < c->nr_pages; i++) {
+        struct fork_page *p = &c->pages[i];
+        if (p->page >= to && p->page < to + nr)
+            p->what = (struct page){ .state = PAGE_RESIDENT }; /* unmapped by it */
+        else if (p->page >= from && p->page < from + nr)
+            p->page += to - from;
+    }
+}
+
+void forks_on_remapped(void *context, page_number from, page_number to, size_t nr)
+{
+    struct agent *a = context;
+    for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++) {
+        struct fork_child *c = &a->forks.children[i];
+        if (c->uffd < 0 || c->is_settled)
+            continue;
+        int is_at_from = is_registered(c, from), is_at_to = is_registered(c, to);
+        if (is_at_to == 1 && is_at_from == 0 && !mutant_is(MUTANT_FORK_MISSES_REMAP))
+            move_pages(c, from, to, nr);
+        else if (is_at_to)
+            c->is_lost = !mutant_is(MUTANT_FORK_MISSES_REMAP);
+    }
+}
+
+/* ---- what the child touches before it can help itself */
+
+static const unsigned char zeros[PAGE_BYTES] __attribute__((aligned(4096)));
+
+static const struct fork_page *find_page(const struct fork_child *c, page_number page)
+{
+    for (size_t i = 0; i < c->nr_pages; i++) /* some 0.2 ms for 1 GiB of pages, for a handful of touches */
+        if (c->pages[i].page == page && c->pages[i].what.state != PAGE_RESIDENT)
+            return &c->pages[i];
+    return NULL;
+}
+
+/* Asked of our own process: the child's mappings are what ours were. */
+static bool is_wiped(page_number page)
+{
+    struct interval items[64];
+    struct intervals wiped = { .items = items, .nr_max = sizeof items / sizeof *items };
+    return smaps_wiped(&wiped) || intervals_find(&wiped, page);
+}
+
+static int give_bytes(const struct fork_child *c, page_number page, const void *bytes)
+{
+    int r = uffd_copy(c->uffd, page_address(page), bytes);
+    for (int i = 0; r == -EAGAIN && i < TRIES_MAX; i++) {
+        sched_yield();
+        r = uffd_copy(c->uffd, page_address(page), bytes);
+    }
+    return r;
+}
+
+static void answer(struct agent *a, struct fork_child *c, page_number page)
+{
+    struct pager *pg = &a->pg;
+    const struct fork_page *p = find_page(c, page);
+    const void *bytes = zeros;
+    int r = 0;
+    if (p && !is_wiped(page)) {
+        r = p->what.state == PAGE_STORED
+                ? store_read(&pg->stores[p->what.store], p->what.where, p->checksum, &pg->scratch, pg->page)
+                : -EILSEQ;
+        bytes = pg->page;
+    }
+    if (r == 0)
+        r = give_bytes(c, page, bytes);
+    else
+        r = uffd_poison(c->uffd, page_address(page));
+    if (r == -EEXIST || r == 0 || r == -ENOENT)
+        uffd_wake(c->uffd, page_address(page), PAGE_BYTES);
+    else
+        c->is_lost = true;
+}
+
+static void forget_pages(struct fork_child *c, page_number first, page_number end)
+{
+    for (size_t i = 0; i < c->nr_pages; i++)
+        if (c->pages[i].page >= first && c->pages[i].page < end)
+            c->pages[i].what = (struct page){ .state = PAGE_RESIDENT };
+}
+
+/* Handlers of the program that run before ours may do what they like. */
+static void on_message(struct agent *a, struct fork_child *c, const struct uffd_msg *m)
+{
+    switch (m->event) {
+    case UFFD_EVENT_PAGEFAULT:
+        answer(a, c, page_of(m->arg.pagefault.address));
+        return;
+    case UFFD_EVENT_REMOVE:
+        forget_pages(c, page_of(m->arg.remove.start), page_of(m->arg.remove.end));
+        return;
+    case UFFD_EVENT_REMAP:
+        move_pages(c, page_of(m->arg.remap.from), page_of(m->arg.remap.to), bytes_to_pages(m->arg.remap.len));
+        return;
+    case UFFD_EVENT_FORK: /* it has no one to serve it */
+        close((int)m->arg.fork.ufd);
+        return;
+    default: /* UNMAP: there is nothing to install into any more */
+        return;
+    }
+}
+
+static void serve(struct agent *a, struct fork_child *c)
+{
+    struct uffd_msg messages[8];
+    int n = uffd_read(c->uffd, messages, 8);
+    for (int i = 0; i < n; i++)
+        if (messages[i].event != UFFD_EVENT_PAGEFAULT)
+            on_message(a, c, &messages[i]);
+    for (int i = 0; i < n; i++)
+        if (messages[i].event == UFFD_EVENT_PAGEFAULT)
+            on_message(a, c, &messages[i]);
+}
+
+/* ---- in the loop */
+
+/* The child's last word, or its end: true. */
+static bool has_ended(struct fork_child *c)
+{
+    struct fork_message m;
+    int fd, r;
+    while ((r = fork_receive(c->socket, &m, &fd)) == 0) {
+        if (fd >= 0)
+            close(fd);
+        if (m.word == FORK_DONE)
+            return true;
+        c->has_asked |= m.word == FORK_HERE;
+    }
+    return r != -EAGAIN;
+}
+
+static bool give(struct fork_child *c)
+{
+    struct fork_message m = { .word = FORK_UFFD, .bytes = c->nr_pages * sizeof *c->pages };
+    c->is_given = fork_send(c->socket, &m, c->uffd) == 0;
+    return c->is_given;
+}
+
+static void child_piece(struct agent *a, struct fork_child *c)
+{
+    if (c->uffd >= 0 && !c->is_settled)
+        c->is_settled = !pager_is_changing(&a->pg);
+    if (has_ended(c) || (c->is_lost && !c->is_given)) {
+        drop(a, c);
+        return;
+    }
+    if (!c->is_settled)
+        return;
+    serve(a, c);
+    if (c->has_asked && !c->is_given && !give(c))
+        drop(a, c);
+}
+
+bool forks_piece(struct agent *a)
+{
+    bool is_unsettled = false;
+    for (unsigned i = 0; a->forks.nr && i < FORK_CHILDREN_MAX; i++) {
+        struct fork_child *c = &a->forks.children[i];
+        if (!c->is_taken)
+            continue;
+        child_piece(a, c);
+        is_unsettled |= c->uffd >= 0 && !c->is_settled;
+    }
+    return is_unsettled;
+}
+
+bool forks_are_settled(struct agent *a, uint64_t waiting_ns)
+{
+    struct fork_child *c = a->forks.expected;
+    if (c && c->uffd < 0)
+        drop(a, c); /* the event is read before fork() returns: it has failed */
+    else if (c && !c->is_given && waiting_ns < PATIENCE_NS)
+        return false;
+    a->forks.expected = NULL;
+    return true;
+}

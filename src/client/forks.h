@@ -1,0 +1,109 @@
+/* forks.h - a fork with pages out, the agent's side, and what the two ends of its socket say to each
+ * other. docs/fork.md has the protocol; fork.c is the forking thread, fork_child.c the child.
+ *
+ * Contract: the agent's, but for the channel's four functions, which are anybody's. Nothing allocates. */
+#ifndef CLIENT_FORKS_H
+#define CLIENT_FORKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/pagesize.h"
+#include "page/page.h"
+
+struct agent;
+struct pp_pager;
+
+/* Children that are not through yet. With more of them the next fork brings everything back. */
+#define FORK_CHILDREN_MAX 16u
+
+/* One page that was out at the fork. */
+struct fork_page {
+    page_number page;
+    struct page what; /* STORED or POISONED */
+    uint32_t checksum;
+    uint32_t reserved;
+};
+
+/* A child, from COVER to DONE. */
+struct fork_child {
+    bool is_taken;
+    int socket;
+    int uffd; /* the child's, from FORK on; else -1 */
+    struct fork_page *pages; /* shared with the child */
+    size_t nr_pages, nr_pages_max;
+    bool is_settled; /* no event of before the fork can be under way any more */
+    bool is_lost;    /* it can't be covered: it is told so by the end of the connection */
+    bool has_asked, is_given;
+};
+
+struct forks {
+    int listener; /* -1: the kernel does not tell us of forks */
+    struct fork_child children[FORK_CHILDREN_MAX];
+    unsigned nr;                 /* taken */
+    struct fork_child *expected; /* of the fork that is under way */
+    int store_fds[PAGE_STORES_NR]; /* of each store map, for children to map; -1: none */
+};
+
+/* Where the forking thread knocks, and what it holds while it forks. In struct pp_pager. */
+struct fork_door {
+    struct sockaddr_un address; /* written by the agent at its start */
+    socklen_t address_bytes;    /* 0: everything has to come back before a fork */
+    int socket;
+    int reserve[2]; /* numbers that the child is going to need */
+    bool is_covering;
+    struct refill *refill; /* the child's, between the two steps of fork_child.c */
+};
+
+void forks_clear(struct forks *f); /* at birth */
+/* The userfaultfd tells of forks: from now on they can be covered, if there is a socket to be had. */
+void forks_begin(struct agent *a, struct fork_door *door);
+void forks_end(struct agent *a); /* closes all; children that are not through end */
+/* A store was mapped at this place (takes the descriptor), or unmapped (-1). */
+void forks_keep_store(struct forks *f, unsigned store, int fd);
+
+/* COVER: takes the connection and readies everything that could fail. 0 or negative errno. */
+int forks_cover(struct agent *a);
+/* THAW: may the parent go on? */
+bool forks_are_settled(struct agent *a, uint64_t waiting_ns);
+/* What children have said and touched, a bounded piece. True: look again at once. */
+bool forks_piece(struct agent *a);
+
+/* The pager's ears. */
+void forks_on_fork(void *agent, int uffd);
+void forks_on_remapped(void *agent, page_number from, page_number to, size_t nr);
+bool forks_on_no_descriptor(void *agent);
+
+/* ---- the channel */
+
+enum fork_word {
+    FORK_PAGES,  /* to the child; a descriptor: struct fork_page, `bytes` to map */
+    FORK_STORE,  /* to the child; a descriptor: store `index`, `bytes` to map */
+    FORK_HERE,   /* from the child: its handler runs */
+    FORK_UFFD,   /* to the child; a descriptor: its userfaultfd; `bytes` of PAGES are used */
+    FORK_DONE,   /* from the child */
+};
+
+struct fork_message {
+    uint32_t word; /* enum fork_word */
+    uint32_t index;
+    uint64_t bytes;
+};
+
+/* fd -1: none. 0 or negative errno; never waits. */
+int fork_send(int socket, const struct fork_message *m, int fd);
+/* *ret_fd: -1: none came. -EAGAIN: nothing there; -ECONNRESET: the other end has gone. Never waits. */
+int fork_receive(int socket, struct fork_message *ret_m, int *ret_fd);
+
+/* ---- fork_child.c */
+
+/* In the child, before any of the program's code. Of every pager: gets what it needs, for which the parent waits, or
+ * does not return ... */
+void fork_child_take(struct pp_pager *pp);
+/* ... and brings back what was out. */
+void fork_child_refill(struct pp_pager *pp);
+
+#endif
