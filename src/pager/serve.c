@@ -69,13 +69,15 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
     int r = pager_restore(pg, f->page);
     pg->is_serving_fault = false;
     switch (r) {
-    case -EAGAIN:
     case -ENOMEM:
+        stats_add(pg->stats, STAT_restore_no_memory, 1);
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
-    case -ENOENT: /* its mapping has gone: whoever waits looks again and meets what is there now */
-        uffd_wake(pg->uffd, page_address(f->page), PAGE_BYTES);
+    case -EAGAIN:
+        return mutant_is(MUTANT_DROP_FAILED_FAULT);
+    case 0:
         break;
-    default:
+    default: /* its mapping has gone, or who knows: whoever waits looks again and meets what is there now */
+        uffd_wake(pg->uffd, page_address(f->page), PAGE_BYTES);
         break;
     }
     uint64_t end_ns = now_ns();
