@@ -229,6 +229,8 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
     else if (r == -EOPNOTSUPP)
         (void)snprintf(pp->error, sizeof pp->error, "this kernel lacks UFFDIO_MOVE or async "
                        "write-protection: Linux 6.8 or later is needed");
+    else if (r)
+        (void)snprintf(pp->error, sizeof pp->error, "cannot open a userfaultfd (%s)", strerror(-r));
     if (r)
         return r;
     /* Write-protect mode: MOVE accepts it as a destination, and its holes never fault. */
@@ -238,6 +240,8 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
                           pages_to_bytes(STAGING_SLOTS_MAX), UFFD_WATCH);
     if (r == 0)
         r = uffd_register(pg->uffd, (uintptr_t)pp->bell_page, PAGE_BYTES, UFFD_WATCH);
+    if (r)
+        (void)snprintf(pp->error, sizeof pp->error, "cannot watch the agent's own memory (%s)", strerror(-r));
     return r;
 }
 
@@ -254,6 +258,11 @@ static int start_thread(pthread_t *ret_thread, void *stack, void *(*main)(void *
         r = pthread_create(ret_thread, &attributes, main, argument);
     pthread_attr_destroy(&attributes);
     return -r;
+}
+
+static void say_no_thread(struct pp_pager *pp, int error)
+{
+    (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", strerror(-error));
 }
 
 static void boot_done(struct pp_pager *pp, int result)
@@ -290,7 +299,10 @@ static int boot(struct pp_pager *pp)
     if (r)
         return r;
     void *stack = (unsigned char *)pp->region + STACK_BYTES;
-    return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
+    r = start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
+    if (r)
+        say_no_thread(pp, r);
+    return r;
 }
 
 /* It may be ringing for us just now, and that ends when we read it. */
@@ -365,7 +377,7 @@ int agent_start(struct pp_pager *pp)
     r = start_thread(&pp->agent_thread, agent_stack, agent_main, pp);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r) {
-        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", strerror(-r));
+        say_no_thread(pp, r);
         free_region(pp);
         return r;
     }

@@ -41,6 +41,11 @@ static void say(char *ret_error, size_t capacity, const char *text)
     (void)snprintf(ret_error, capacity, "%s", text);
 }
 
+static void say_why(char *ret_error, size_t capacity, const char *text, int error)
+{
+    (void)snprintf(ret_error, capacity, "%s (%s)", text, strerror(-error));
+}
+
 /* Connects to the first place that answers and says hello. The socket, or negative errno: that of the
  * place that came nearest (no right beats nobody there). */
 int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t capacity)
@@ -76,7 +81,10 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
     struct msg_fds fds = { .fd = { pagemap_fd }, .nr = 1 };
     int r = msg_send(fd, MSG_HELLO, &hello, &fds);
     if (r) {
-        say(ret_error, capacity, "the daemon closed the connection at once");
+        if (r == -ECONNRESET)
+            say(ret_error, capacity, "the daemon closed the connection at once");
+        else
+            say_why(ret_error, capacity, "cannot send to the daemon", r);
         close(fd);
         return r;
     }
@@ -185,12 +193,12 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     close(memory_fd);
     close_fd(&s->store_fd); /* the map is enough */
     if (r) {
-        (void)snprintf(ret_error, capacity, "cannot map the daemon's memory (%s)", strerror(-r));
+        say_why(ret_error, capacity, "cannot map the daemon's memory", r);
         return r;
     }
     r = agent_listen(a, s->agent_bell, OTHER_AGENT_BELL);
     if (r) {
-        (void)snprintf(ret_error, capacity, "cannot listen to the daemon (%s)", strerror(-r));
+        say_why(ret_error, capacity, "cannot listen to the daemon", r);
         return r;
     }
     bind_rings(a, pp->porter);
@@ -240,8 +248,10 @@ int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *r
     if (r == -EMFILE) {
         say(ret_error, capacity, "no descriptor is free for what the daemon sends: raise the limit "
                                  "(ulimit -n)");
-    } else if (r) {
+    } else if (r == -ECONNRESET) {
         say(ret_error, capacity, "the daemon closed the connection: its log says why");
+    } else if (r) {
+        say_why(ret_error, capacity, "cannot read what the daemon answers", r);
     } else if (m.header.type == MSG_REFUSE) {
         (void)snprintf(ret_error, capacity, "refused by the daemon: %s", m.payload.refuse.text);
         r = m.payload.refuse.error < 0 ? m.payload.refuse.error : -EPROTO;
@@ -269,6 +279,7 @@ int session_begin(struct agent *a, struct pp_pager *pp, char *ret_error, size_t 
     a->session.socket = fd;
     int r = agent_listen(a, fd, OTHER_SOCKET);
     if (r) {
+        say_why(ret_error, capacity, "cannot listen to the daemon", r);
         drop_connection(a);
         return r;
     }

@@ -22,6 +22,8 @@ int uffd_open(int device_fd)
     int fd = (int)syscall(SYS_userfaultfd, flags);
     if (fd >= 0)
         return fd;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+        return -errno; /* no matter of rights, and no other door would help */
 
     int own_device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
     if (own_device >= 0) {
