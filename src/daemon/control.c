@@ -58,6 +58,7 @@ struct control {
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
     bool must_end;
+    uint64_t next_no_room_ms; /* when the next line of those may be written that anybody can cause */
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
@@ -183,7 +184,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
     close_given(&given);
     if (r) {
         s->is_joined = false; /* the compress thread does not have it */
-        return end_session(c, s, "the welcome could not be sent");
+        return refuse(c, s, r, "the welcome could not be sent");
     }
     compress_attach(s);
     log_info("event=session_begin session=%u pid=%d uid=%u name=%s", s->id, (int)s->pid, s->uid,
@@ -212,7 +213,8 @@ static void on_status_get(struct control *c, struct session *s)
     char *text = report_json(c->sessions, &about);
     size_t bytes = text ? strlen(text) : 0;
     int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
-    if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
+    bool is_written = fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes;
+    if (is_written) {
         struct msg_status status = { .bytes = bytes };
         struct msg_fds fds = { .fd = { fd }, .nr = 1 };
         (void)msg_send(s->socket, MSG_STATUS, &status, &fds);
@@ -220,6 +222,8 @@ static void on_status_get(struct control *c, struct session *s)
     if (fd >= 0)
         close(fd);
     free(text);
+    if (!is_written) /* else it would wait */
+        refuse(c, s, -ENOMEM, "the daemon has no memory or descriptors for its status");
 }
 
 /* What it watches now counts for its user. */
@@ -306,6 +310,15 @@ static bool may_speak(struct control *c, struct session *s, uint64_t now)
     return user_has_turn(s->user, c->turn);
 }
 
+static const char *reason_of(int error)
+{
+    switch (error) {
+    case -EPROTO:     return "not a message";
+    case -ECONNRESET: return "the client has gone";
+    default:          return "cannot receive: no memory or descriptors";
+    }
+}
+
 static void read_socket(struct control *c, struct session *s)
 {
     uint64_t begin_ns = now_ns(), until_ns = begin_ns + TURN_NS;
@@ -319,7 +332,7 @@ static void read_socket(struct control *c, struct session *s)
         if (r == -EAGAIN)
             return;
         if (r)
-            return end_session(c, s, r == -EPROTO ? "not a message" : "the client has gone");
+            return end_session(c, s, reason_of(r));
         uint32_t id = s->id;
         on_message(c, s, &m, &fds);
         msg_fds_close(&fds);
@@ -345,6 +358,16 @@ static void set_deaf(struct control *c, bool is_deaf)
     c->is_deaf = is_deaf;
 }
 
+/* Who is let in and at once out again is told that the log says why. */
+static void say_no_room(struct control *c, const char *why)
+{
+    uint64_t now_ms = monotonic_ms();
+    if (now_ms < c->next_no_room_ms)
+        return;
+    c->next_no_room_ms = now_ms + 1000;
+    log_warning("event=accept error=\"%s\"; continuing with the sessions there are", why);
+}
+
 /* False: nobody waits. */
 static bool accept_client(struct control *c)
 {
@@ -354,9 +377,11 @@ static bool accept_client(struct control *c)
             set_deaf(c, true);
         return false;
     }
-    struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
+    bool has_room = c->nr_sessions <= SESSIONS_MAX + 16;
+    struct session *s = has_room ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
     if (!s || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+        say_no_room(c, has_room ? "no memory for another connection" : "too many connections (272)");
         if (!s)
             close(fd);
         session_free(s);
