@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/limits.h"
@@ -92,6 +93,7 @@ static void tell_given_up(struct agent *a)
         struct given_up_entry e = { .place = a->pg.give_up[a->pg.nr_give_up - 1] };
         if (ring_put(&s->given_up, &e))
             break;
+        point_kills(POINT_GIVEN_UP_TOLD);
         a->pg.nr_give_up--;
     }
     if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR / 2)
@@ -360,6 +362,7 @@ static int command_slice(struct agent *a, struct pp_pager *pp, const struct comm
         return 1;
     }
     int r = pager_drain_all(&a->pg, &a->drain_cursor, DRAIN_SLICE);
+    point_kills(POINT_DRAINING);
     return r == 1 && pager_nr_out(&a->pg) ? 0 : r; /* mremap may have moved some behind the cursor */
 }
 

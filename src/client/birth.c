@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/sched.h"
@@ -69,8 +70,9 @@ static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
         size_t zones = table / TABLE_BYTES_PER_ZONE_BYTE;
         size_t bytes = page_round_up(region_bytes_without_table() + table + zones);
-        void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *m = point_fails(POINT_REGION) ? MAP_FAILED
+                                            : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (m == MAP_FAILED)
             continue;
         (void)madvise(m, bytes, MADV_NOHUGEPAGE);
@@ -150,7 +152,8 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
 
 static int own_descriptors(struct agent *a, struct porter *porter)
 {
-    if (syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE_FLAG))
+    if (point_fails(POINT_OWN_TABLE) ||
+        syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE_FLAG))
         return -errno;
     while (FIRST_CLOSED_FD == 0) { /* nothing of ours may become 0, 1 or 2 */
         int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -159,13 +162,14 @@ static int own_descriptors(struct agent *a, struct porter *porter)
         if (fd >= 2)
             break;
     }
-    a->pg.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    a->pg.pagemap_fd = point_fails(POINT_OWN_PAGEMAP) ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (a->pg.pagemap_fd < 0)
         return -errno;
-    a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    a->porter_bell_fd = point_fails(POINT_OWN_BELL) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     porter->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    a->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    a->others_fd = epoll_create1(EPOLL_CLOEXEC);
+    a->timer_fd = point_fails(POINT_OWN_TIMER) ? -1
+                                               : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    a->others_fd = point_fails(POINT_OWN_EPOLL) ? -1 : epoll_create1(EPOLL_CLOEXEC);
     if (a->porter_bell_fd < 0 || porter->bell_fd < 0 || a->timer_fd < 0 || a->others_fd < 0)
         return -errno;
     a->porter = porter;
@@ -255,7 +259,7 @@ static int start_thread(pthread_t *ret_thread, void *stack, void *(*main)(void *
         return -r;
     r = pthread_attr_setstack(&attributes, stack, STACK_BYTES);
     if (r == 0)
-        r = pthread_create(ret_thread, &attributes, main, argument);
+        r = point_fails(POINT_OWN_THREAD) ? errno : pthread_create(ret_thread, &attributes, main, argument);
     pthread_attr_destroy(&attributes);
     return -r;
 }

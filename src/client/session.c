@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 
@@ -111,7 +112,8 @@ static int free_store(const struct pager *pg)
 
 static void *map_private_to_us(int fd, size_t bytes, int protection)
 {
-    void *m = mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *m = point_fails(POINT_MAP_SHARED) ? MAP_FAILED
+                                            : mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (m == MAP_FAILED)
         return NULL;
     (void)madvise(m, bytes, MADV_DONTFORK);
@@ -201,6 +203,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
         say_why(ret_error, capacity, "cannot listen to the daemon", r);
         return r;
     }
+    point_kills(POINT_WELCOME_TAKEN);
     bind_rings(a, pp->porter);
     a->is_joined = true;
     a->leaving_round = 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 /* Zeros, only ever read: what a touch of nothing gets where the zero page can't be mapped. */
@@ -13,7 +14,7 @@ static const unsigned char zeros[PAGE_BYTES] __attribute__((aligned(4096)));
 static int is_there(struct pager *pg, page_number page)
 {
     pagemap_entry e;
-    int r = pagemap_read(pg->pagemap_fd, page, 1, &e);
+    int r = point_fails(POINT_LOOK_BACK) ? -errno : pagemap_read(pg->pagemap_fd, page, 1, &e);
     return r ? r : pagemap_is_there(e);
 }
 
@@ -28,7 +29,9 @@ static int changing(struct pager *pg)
 
 static int copy(struct pager *pg, page_number page, const void *bytes)
 {
-    return uffd_copy(pg->uffd, page_address(page), bytes);
+    bool must_fail = point_fails(POINT_COPY_NO_MEMORY) || point_fails(POINT_COPY_CHANGING) ||
+                     point_fails(POINT_COPY_REFUSED);
+    return must_fail ? -errno : uffd_copy(pg->uffd, page_address(page), bytes);
 }
 
 /* COPY's answer, given its meaning. -EEXIST becomes 0: it is there, and who waits is woken. An error that has
@@ -58,7 +61,7 @@ static int install_copy(struct pager *pg, page_number page, const void *bytes)
 /* *ret_was_there: somebody was quicker; nothing was installed. */
 static int install_zeros(struct pager *pg, page_number page, bool *ret_was_there)
 {
-    int r = uffd_zeropage(pg->uffd, page_address(page));
+    int r = point_fails(POINT_ZEROPAGE) ? -errno : uffd_zeropage(pg->uffd, page_address(page));
     if (r == -EAGAIN)
         return changing(pg);
     if (r != -EEXIST) {
@@ -81,7 +84,9 @@ static int move_back(struct pager *pg, page_number page, uint32_t slot)
 {
     const unsigned char *staged = pg->staging_memory + pages_to_bytes(slot);
     uint64_t moved;
-    int r = uffd_move(pg->uffd, page_address(page), (uintptr_t)staged, PAGE_BYTES, &moved);
+    int r = point_fails(POINT_MOVE_BACK)
+                ? -errno
+                : uffd_move(pg->uffd, page_address(page), (uintptr_t)staged, PAGE_BYTES, &moved);
     if (r == 0)
         return 0;
     int has_arrived = is_there(pg, page), is_left = is_there(pg, page_of((uintptr_t)staged));
@@ -153,7 +158,7 @@ void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p,
 /* The page is lost and its next touch must say so. -EIO, or -EAGAIN from the kernel. */
 static int poison(struct pager *pg, struct page_leaf *leaf, struct page *p, page_number page)
 {
-    int r = uffd_poison(pg->uffd, page_address(page));
+    int r = point_fails(POINT_POISON) ? -errno : uffd_poison(pg->uffd, page_address(page));
     if (r == -EAGAIN)
         return changing(pg);
     if (r == -ENOENT)
@@ -208,6 +213,7 @@ int pager_restore(struct pager *pg, page_number page)
         if (pg->is_serving_fault)
             note_answered(pg, page);
     }
+    point_kills(POINT_INSTALLED);
     pager_count(pg, leaf, p, -1);
     pager_release(pg, page_on_installed(p));
     return 0;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 #define READ_BATCH 32
@@ -64,6 +65,7 @@ int pager_read(struct pager *pg)
 static bool answer(struct pager *pg, const struct pending_fault *f)
 {
     uint64_t begin_ns = now_ns();
+    point_kills(POINT_FAULT_READ);
     pg->is_serving_fault = true;
     pg->serving_thread = f->thread;
     int r = pager_restore(pg, f->page);

@@ -6,11 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/point.h"
 #include "sys/uapi.h"
 
 int maps_open(struct maps *m)
 {
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int fd = point_fails(POINT_OWN_MAPS) ? -1 : open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     *m = (struct maps){ .fd = fd };
@@ -31,7 +32,7 @@ static int find_by_query(struct maps *m, uint64_t address, struct maps_vma *ret_
         .query_addr = address,
         .query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
     };
-    if (ioctl(m->fd, PROCMAP_QUERY, &q))
+    if (point_fails(POINT_MAPS_FIND) || ioctl(m->fd, PROCMAP_QUERY, &q))
         return -errno;
     uint64_t rwx = q.vma_flags & (PROCMAP_QUERY_VMA_READABLE | PROCMAP_QUERY_VMA_WRITABLE |
                                   PROCMAP_QUERY_VMA_EXECUTABLE);
