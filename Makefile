@@ -7,14 +7,15 @@
 #   make vm-smoke    a short pass in a VM        make vm          all that runs in a VM
 #   make clean       removes the build directories
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
-#   make fuzz        SECONDS=60 of each fuzz target
+#   make fuzz        SECONDS=60 of each fuzz target   make faults  all failures, SECONDS=60 of deaths
+#   make soak        MINUTES=60 of everything, the daemon killed all the time
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants fuzz fuzz-coverage vm vm-smoke demo figures policy-curve asan \
+.PHONY: all deps check check-full stress stress-mutants soak faults fuzz fuzz-coverage vm vm-smoke demo figures policy-curve asan \
 	install uninstall clean
 
 all: $(BUILD)/build.ninja
@@ -45,6 +46,17 @@ stress:
 stress-mutants: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) process-pagerd tests/stress/stress
 	@tests/stress/mutants
+
+# MINUTES=60, SAN=address or thread, SEED=1.
+soak:
+	@KIND=soak MINUTES=$(or $(MINUTES),60) tests/stress/run
+
+# Everything that can fail fails; then the daemon dies at random passes of each point for SECONDS.
+faults: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) process-pagerd tests/integ/fault_points tests/integ/kill_points \
+		tests/integ/process-pagerd-points
+	@export PP_DAEMON=$(BUILD)/process-pagerd PP_POINT_DAEMON=$(BUILD)/tests/integ/process-pagerd-points && \
+		$(BUILD)/tests/integ/fault_points --all && $(BUILD)/tests/integ/kill_points $(SECONDS)
 
 # Hostile bytes at the doors for longer than in `make check`; then which lines they have reached.
 fuzz:

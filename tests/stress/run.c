@@ -187,7 +187,7 @@ void run_kill_daemon(struct run *r)
     r->daemon = 0;
 }
 
-static void end_daemon(struct run *r)
+void run_end_daemon(struct run *r)
 {
     int status = 0;
     if (!r->daemon)
@@ -340,6 +340,8 @@ void run_kind(struct run *r)
     r->random = (r->seed + 1) * 0x9e3779b97f4a7c15;
     run_start_daemon(r);
     wait_for_socket(r);
+    if (r->kind->begin)
+        r->kind->begin(r);
     for (unsigned i = 0; i < r->kind->nr_clients; i++)
         run_start_client(r, i);
     uint64_t begun_ms = 0; /* the time counts from when all are at work */
@@ -359,7 +361,9 @@ void run_kind(struct run *r)
     atomic_store(&r->is_over, true);
     while (nr_alive(r))
         turn(r);
-    end_daemon(r);
+    if (r->kind->empty && r->daemon)
+        r->kind->empty(r);
+    run_end_daemon(r);
     conclude(r);
     remove_directory(r->directory);
 }
