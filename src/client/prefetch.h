@@ -45,6 +45,10 @@ struct rhythms {
     uint32_t next_ms;     /* when to look again; 0: not before a burst begins */
     uint32_t earliest_ms, nr_soon, nr_expected; /* found by the look under way */
     uint32_t lead_ms;     /* how much earlier to begin, for what all zones need */
+    uint32_t page_ns;     /* what a page has needed lately, when a zone came back */
+    uint64_t working_ns;  /* since when the zone `working` is at it, ... */
+    uint32_t nr_working;  /* ... and how many of its pages were out then */
+    struct activity activity;
     bool is_looking;
 };
 

@@ -15,7 +15,10 @@
 #define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
 #define LOOK_EVERY_MS 250u  /* after a burst has begun, before one is due, or while one is late */
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
-#define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
+/* A page in a run is 2 to 3 us (docs/prefetch.md), more where the CPUs are wanted by others: the mean of the last
+ * zones, and a half more. */
+#define PAGE_NS_FIRST 4000u
+#define PAGE_NS_MAX 50000u
 #define PAUSE_MIN_MS 20u
 #define GROUP_ZONES 4u /* 8 MiB, if they lie together, as leaves of memory that left in order do */
 #define CHECK_EVERY 4u /* bursts, after which each zone says again how much of it is wanted */
@@ -79,7 +82,9 @@ static void on_expected(struct agent *a, struct zone *z)
 
 static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
 {
-    if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
+    struct activity *activity = &a->prefetch.rhythms.activity;
+    activity_on_touch(activity, rhythms_now_ms(), pause_ms(a));
+    if (rhythm_on_touch(&z->rhythm, activity, pause_ms(a))) {
         z->nr_out = (uint16_t)nr_out; /* 513 at most */
         z->nr_back = 0;
         look_within(a, LOOK_EVERY_MS);
@@ -179,12 +184,12 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
     struct rhythms *r = &a->prefetch.rhythms;
     if (z->is_expected) {
         r->nr_expected++;
-        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms) > (int32_t)PAUSE_MIN_MS)
+        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms - z->rhythm.lag_ms) > (int32_t)PAUSE_MIN_MS)
             give_up_waiting(a, z);
         return false;
     }
     uint32_t begin_ms, margin_ms;
-    if (!was_wanted(z) || !rhythm_predict(&z->rhythm, &begin_ms, &margin_ms))
+    if (!was_wanted(z) || !rhythm_predict(&z->rhythm, &r->activity, &begin_ms, &margin_ms))
         return false;
     if ((int32_t)(begin_ms + margin_ms - now_ms) < 0)
         return false; /* it did not come, and nothing was brought back for it */
@@ -208,7 +213,8 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
 static void end_look(struct agent *a, uint32_t now_ms)
 {
     struct rhythms *r = &a->prefetch.rhythms;
-    uint64_t lead_ms = (uint64_t)r->nr_soon * PAGE_COST_US / 1000;
+    uint64_t page_ns = r->page_ns ? r->page_ns : PAGE_NS_FIRST;
+    uint64_t lead_ms = (uint64_t)r->nr_soon * (page_ns + page_ns / 2) / NS_PER_MS;
     r->lead_ms = lead_ms < SOON_MS ? (uint32_t)lead_ms : SOON_MS;
     r->is_looking = false;
     set_next(a, 0); /* nothing is expected: when the next burst begins */
@@ -231,11 +237,23 @@ static void begin_look(struct rhythms *r)
     r->at = r->earliest_ms = r->nr_soon = r->nr_expected = 0;
 }
 
+static void zone_is_back(struct rhythms *r)
+{
+    if (r->nr_working < LEAF_PAGES / 2)
+        return;
+    uint64_t page_ns = (now_ns() - r->working_ns) / r->nr_working;
+    page_ns = page_ns < PAGE_NS_MAX ? page_ns : PAGE_NS_MAX;
+    uint32_t before_ns = r->page_ns ? r->page_ns : PAGE_NS_FIRST;
+    r->page_ns = before_ns - before_ns / 8 + (uint32_t)page_ns / 8;
+}
+
 struct window *rhythms_window(struct agent *a)
 {
     struct rhythms *r = &a->prefetch.rhythms;
     if (r->working && window_has_work(&r->zones[r->working - 1].window))
         return &r->zones[r->working - 1].window;
+    if (r->working)
+        zone_is_back(r);
     r->working = 0;
     if (!r->next_ms)
         return NULL;
@@ -250,6 +268,8 @@ struct window *rhythms_window(struct agent *a)
         if (!look_at(a, &r->zones[at], &a->pg.table.leaves[at], now_ms))
             continue;
         r->working = at + 1;
+        r->working_ns = now_ns();
+        r->nr_working = a->pg.table.leaves[at].nr_out;
         return &r->zones[at].window;
     }
     if (r->at == a->pg.table.nr_leaves)

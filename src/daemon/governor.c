@@ -112,10 +112,12 @@ static void sample(struct session *s, uint64_t now_ms, const struct heat_ages *a
     };
     for (unsigned i = 0; i < AGES_NR; i++) {
         sample.nr_there[i] = ages->nr_there[i];
+        sample.nr_barred[i] = ages->nr_barred[i];
         sample.nr_out[i] = ages->nr_out[i];
         sample.nr_reused[i] = growth(&g->nr_reused[i], ages->nr_reused[i], COUNT_MAX);
     }
     add_up(sample.nr_there);
+    add_up(sample.nr_barred);
     add_up(sample.nr_out);
     add_up(sample.nr_reused);
     budget_on_sample(&g->budget, now_ms, &sample);

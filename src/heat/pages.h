@@ -29,14 +29,16 @@ struct chunk {
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms; /* scan */
+    uint64_t hands_off_ms; /* scan: not to be protected before */
     uint16_t *pages;       /* NULL: nothing was ever there; behind them the tally, see pages.c */
     struct probe_region *probe; /* scan; NULL: never asked */
-    uint32_t barred_until_s; /* is_governed: nothing leaves before */
+    uint32_t barred_s;       /* is_governed: since when nothing leaves, for so many cold ages */
     uint16_t cold_units;     /* the cold age at the last look */
     uint16_t nr_offered;     /* since it was last barred, ... */
     uint16_t nr_soon;        /* ... and of them back too soon */
-    uint8_t bar_level;
-    bool is_barred; /* at the last look, or since */
+    uint8_t bar_level;   /* of the last bar, counted from 1; 0: none yet */
+    bool is_barred;      /* at the last look, or since */
+    bool is_tally_barred;
 };
 
 /* Begins each source's own struct, which has it as its first member. */
@@ -68,6 +70,7 @@ void pages_free(struct heat *h); /* all but the struct itself */
  * chunk's first page. */
 void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms);
 bool pages_has_room(struct heat *h, struct chunk *c); /* false: no memory for its pages */
+uint32_t pages_nr_offered(const struct chunk *c, uint32_t from, uint32_t to); /* has room */
 void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, bool is_touched);
 void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms);
 void pages_look_end(struct heat *h, struct chunk *c);

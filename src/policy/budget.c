@@ -135,7 +135,7 @@ static void note_means(struct budget *b, const struct budget_sample *s)
     double weight = fmin(1, (double)s->elapsed_ms / fmin(MEAN_MS, (double)b->observed_ms));
     double fade = fade_of(s);
     for (unsigned i = 0; i < AGES_NR; i++) {
-        b->idle[i] += ((double)(s->nr_there[i] + s->nr_out[i]) - b->idle[i]) * weight;
+        b->idle[i] += ((double)(s->nr_there[i] + s->nr_barred[i] + s->nr_out[i]) - b->idle[i]) * weight;
         b->reused_most[i] = fmax((double)b->reused_sum[i], b->reused_most[i] * fade);
     }
     double life_ns = (double)(s->nr_threads * s->elapsed_ms) * 1e6;
@@ -149,7 +149,7 @@ static void note_means(struct budget *b, const struct budget_sample *s)
         b->cost_ns = fmax(b->cost_ns, COST_LEAST_NS);
     }
     uint64_t all = s->nr_pages_there + s->nr_out[0];
-    uint64_t idle = s->nr_there[WORKING_SET_AGE] + s->nr_out[WORKING_SET_AGE];
+    uint64_t idle = s->nr_there[WORKING_SET_AGE] + s->nr_barred[WORKING_SET_AGE] + s->nr_out[WORKING_SET_AGE];
     b->working_set = all > idle + WORKING_SET_LEAST ? all - idle : WORKING_SET_LEAST;
 }
 

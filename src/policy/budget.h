@@ -59,7 +59,8 @@ struct budget_sample {
     uint64_t nr_returns;      /* pages wanted back */
     uint64_t nr_reused[AGES_NR];
     /* as it is now */
-    uint64_t nr_there[AGES_NR]; /* present, and could leave */
+    uint64_t nr_there[AGES_NR];  /* present, and could leave */
+    uint64_t nr_barred[AGES_NR]; /* present, and could with another cold age */
     uint64_t nr_out[AGES_NR];   /* not present; their time out is in the age */
     uint64_t nr_pages_there;    /* whatever their age */
     uint64_t nr_pages_out;

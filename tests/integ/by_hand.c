@@ -117,11 +117,13 @@ static void wish(struct client *me, int what)
     WAIT_LONG_UNTIL(atomic_load(&me->wish) == WISH_NONE);
 }
 
-/* What is present, said after this call. */
+/* What is present, looked at after this call: what is said first may have been begun before. */
 static uint32_t nr_present(struct client *me)
 {
-    atomic_store(&me->nr_present, UINT32_MAX);
-    WAIT_UNTIL(atomic_load(&me->nr_present) != UINT32_MAX);
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&me->nr_present, UINT32_MAX);
+        WAIT_UNTIL(atomic_load(&me->nr_present) != UINT32_MAX);
+    }
     return atomic_load(&me->nr_present);
 }
 
