@@ -528,6 +528,13 @@ static uint64_t returns_pause_ns(const struct agent *a)
                                 : pause_ns < RETURNS_PAUSE_MAX_NS ? pause_ns : RETURNS_PAUSE_MAX_NS;
 }
 
+/* Without a daemon what is out stays out, unless so many have gone in a row that there would be no place for
+ * the next one's store. */
+static bool must_empty_stores(const struct agent *a)
+{
+    return (a->is_joined || !session_has_place(a)) && a->next_old_store_ns != UINT64_MAX;
+}
+
 static void tick(struct agent *a, struct pp_pager *pp)
 {
     uint64_t now = now_ns();
@@ -545,7 +552,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
     uint64_t pause_ns = prefetch_pause_ns(a);
     if (pause_ns < alarm_ns)
         alarm_ns = pause_ns;
-    if (a->is_joined && a->next_old_store_ns != UINT64_MAX)
+    if (must_empty_stores(a))
         alarm_ns = NS_PER_MS;
     if (alarm_ns != a->alarm_ns)
         set_alarm(a, alarm_ns);
@@ -570,7 +577,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
  * the next daemon can have them. */
 static bool old_store_piece(struct agent *a)
 {
-    if (!a->is_joined || now_ns() < a->next_old_store_ns)
+    if (!must_empty_stores(a) || now_ns() < a->next_old_store_ns)
         return false;
     for (int i = 0; i < PAGE_STORES_NR; i++)
         if (i != a->pg.store_now && a->pg.store_pages[i]) {

@@ -110,6 +110,11 @@ static int free_store(const struct pager *pg)
     return -1;
 }
 
+bool session_has_place(const struct agent *a)
+{
+    return free_store(&a->pg) >= 0;
+}
+
 static void *map_private_to_us(int fd, size_t bytes, int protection)
 {
     void *m = point_fails(POINT_MAP_SHARED) ? MAP_FAILED
@@ -398,7 +403,7 @@ static void try_join(struct agent *a, struct pp_pager *pp)
 {
     char error[sizeof a->error];
     if (a->session.socket < 0) {
-        if (now_ns() < a->next_join_ns || free_store(&a->pg) < 0)
+        if (now_ns() < a->next_join_ns || !session_has_place(a))
             return;
         a->join_pause_ns *= 2;
         if (a->join_pause_ns > JOIN_PAUSE_MAX_NS)

@@ -318,6 +318,12 @@ static void at_open(const struct row *row)
     has_fired(row);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+static const bool can_count_address_space = false; /* it keeps what is freed for a while */
+#else
+static const bool can_count_address_space = true;
+#endif
+
 static uint64_t address_space(void)
 {
     unsigned long nr = 0;
@@ -337,7 +343,7 @@ static void at_start(const struct row *row)
     if (row->outcome == REFUSED) {
         CHECK_EQ(r, -point_error(row->point));
         is_said(pp_error(pager), row);
-        CHECK_EQ(address_space(), before);
+        CHECK(!can_count_address_space || address_space() == before);
         pager_start(pager);
     } else {
         CHECK_EQ(r, 0);
