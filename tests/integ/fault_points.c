@@ -44,8 +44,8 @@ struct row {
     enum outcome outcome;
     const char *says;
     int code;    /* DAEMON_START: its exit code; REFUSED: another errno than the point's */
-    enum point also; /* AT_WORK, only with is_two: fails, too, and the two add up to three failures */
-    bool is_two;
+    enum point also; /* AT_WORK: fails, too, ... */
+    unsigned also_times; /* ... so often; 0: there is none */
 };
 
 #define ROW(name, at, pass, times, what, ...)                                                            \
@@ -109,9 +109,9 @@ static const struct row rows[] = {
     ROW(PORTER_FREE, AT_WORK, 1, 3, GOES_ON), /* the next page there meets what was left */
     ROW(STORE_READ, AT_WORK, 1, 1, GOES_ON),  /* read once more */
     ROW(STORE_READ, AT_WORK, 1, 2, PAGE_IS_LOST),
-    ROW(POISON, AT_WORK, 1, 1, PAGE_IS_LOST, .also = POINT_STORE_READ, .is_two = true),
-    ROW(MOVE_BACK, AT_WORK, 1, 3, GOES_ON), /* copied instead */
-    ROW(LOOK_BACK, AT_WORK, 1, 2, GOES_ON, .also = POINT_MOVE_BACK, .is_two = true),
+    ROW(POISON, AT_WORK, 1, 1, PAGE_IS_LOST, .also = POINT_STORE_READ, .also_times = 2),
+    ROW(MOVE_BACK, AT_WORK, 1, 1000, GOES_ON), /* copied instead, once no event is unread */
+    ROW(LOOK_BACK, AT_WORK, 1, 20, GOES_ON, .also = POINT_MOVE_BACK, .also_times = 1000),
     ROW(COPY_NO_MEMORY, AT_WORK, 1, 100, GOES_ON),
     ROW(COPY_CHANGING, AT_WORK, 1, 100, GOES_ON),
     ROW(COPY_REFUSED, AT_WORK, 1, 1, GOES_ON),
@@ -297,13 +297,13 @@ static uint32_t work(struct pp_pager *pager, bool may_be_lost)
 static void arm(const struct row *row)
 {
     point_arm(row->point, row->at_pass, row->nr_times);
-    if (row->is_two)
-        point_arm(row->also, 1, row->nr_times > 1 ? 1 : 2);
+    if (row->also_times)
+        point_arm(row->also, 1, row->also_times);
 }
 
 static void has_fired(const struct row *row)
 {
-    if (!point_nr_fired(row->point) || (row->is_two && !point_nr_fired(row->also)))
+    if (!point_nr_fired(row->point) || (row->also_times && !point_nr_fired(row->also)))
         test_fail(__FILE__, __LINE__, "the point was not passed");
     point_disarm_all();
 }
