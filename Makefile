@@ -9,14 +9,15 @@
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
 #   make fuzz        SECONDS=60 of each fuzz target   make faults  all failures, SECONDS=60 of deaths
 #   make soak        MINUTES=60 of everything, the daemon killed all the time
+#   make programs    real programs under `process-pager run`
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants soak faults fuzz fuzz-coverage vm vm-smoke demo figures policy-curve asan \
-	install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants soak faults programs fuzz fuzz-coverage vm vm-smoke demo \
+	figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -58,6 +59,11 @@ faults: $(BUILD)/build.ninja
 	@export PP_DAEMON=$(BUILD)/process-pagerd PP_POINT_DAEMON=$(BUILD)/tests/integ/process-pagerd-points && \
 		$(BUILD)/tests/integ/fault_points --all && $(BUILD)/tests/integ/kill_points $(SECONDS)
 
+# Each beside itself without a pager; a minute and a half.
+programs:
+	@tools/deps programs || echo 'programs: going on; what is missing is a skip that says so'
+	@tests/run programs
+
 # Hostile bytes at the doors for longer than in `make check`; then which lines they have reached.
 fuzz:
 	@tools/deps fuzz
@@ -76,7 +82,7 @@ vm-smoke:
 
 # All of it, three quarters of an hour under TCG.
 vm: vm-smoke
-	@set -e; for script in stripes heat workloads integ experiment; do \
+	@set -e; for script in stripes heat workloads cgroup integ experiment; do \
 		tests/vm/run $$script $(BUILD) || [ $$? -eq 77 ]; \
 	done
 

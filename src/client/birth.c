@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
@@ -56,20 +57,15 @@ static size_t region_bytes_without_table(void)
            PORTER_ORDERS_NR * (sizeof(struct porter_order) + sizeof(uint32_t)) +
            STAGING_SLOTS_MAX * (sizeof(struct staging_slot) + sizeof(struct porter_note)) +
            2 * sizeof(struct ring_shared) + pages_to_bytes(MOVE_RUN_MAX + STAGING_SLOTS_MAX) +
-           pages_to_bytes(AHEAD_SLOTS) + 2 * STACK_BYTES + 64 * PAGE_BYTES;
+           pages_to_bytes(AHEAD_SLOTS) + ZONES_NR * sizeof(struct zone) + 2 * STACK_BYTES +
+           64 * PAGE_BYTES;
 }
-
-/* A zone for each leaf of the table. */
-#define TABLE_BYTES_PER_ZONE_BYTE 32u
-_Static_assert(sizeof(struct zone) * TABLE_BYTES_PER_ZONE_BYTE <= sizeof(struct page_leaf),
-               "a zone for each leaf");
 
 /* As much of a table as the address-space limit allows. */
 static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
 {
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
-        size_t zones = table / TABLE_BYTES_PER_ZONE_BYTE;
-        size_t bytes = page_round_up(region_bytes_without_table() + table + zones);
+        size_t bytes = page_round_up(region_bytes_without_table() + table);
         void *m = point_fails(POINT_REGION) ? MAP_FAILED
                                             : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -145,7 +141,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     porter->ahead = &pg->ahead;
     prefetch_init(&a->prefetch.policy);
     page_table_init(&pg->table, take(&b, table_bytes), table_bytes);
-    a->prefetch.rhythms.zones = take(&b, pg->table.nr_leaves_max * sizeof(struct zone));
+    a->prefetch.rhythms.zones = take(&b, ZONES_NR * sizeof(struct zone));
 }
 
 /* ---- descriptors: a table of the agent's own, in which nothing of the application's stays open */
@@ -162,7 +158,9 @@ static int own_descriptors(struct agent *a, struct porter *porter)
         if (fd >= 2)
             break;
     }
-    a->pg.pagemap_fd = point_fails(POINT_OWN_PAGEMAP) ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    /* Of this thread: a first thread that has called pthread_exit() has no memory any more. */
+    a->pg.pagemap_fd = point_fails(POINT_OWN_PAGEMAP) ? -1
+                                                      : open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     if (a->pg.pagemap_fd < 0)
         return -errno;
     a->porter_bell_fd = point_fails(POINT_OWN_BELL) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -234,7 +232,7 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
         (void)snprintf(pp->error, sizeof pp->error, "this kernel lacks UFFDIO_MOVE or async "
                        "write-protection: Linux 6.8 or later is needed");
     else if (r)
-        (void)snprintf(pp->error, sizeof pp->error, "cannot open a userfaultfd (%s)", strerror(-r));
+        (void)snprintf(pp->error, sizeof pp->error, "cannot open a userfaultfd (%s)", error_text(r));
     if (r)
         return r;
     /* Write-protect mode: MOVE accepts it as a destination, and its holes never fault. */
@@ -245,7 +243,7 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
     if (r == 0)
         r = uffd_register(pg->uffd, (uintptr_t)pp->bell_page, PAGE_BYTES, UFFD_WATCH);
     if (r)
-        (void)snprintf(pp->error, sizeof pp->error, "cannot watch the agent's own memory (%s)", strerror(-r));
+        (void)snprintf(pp->error, sizeof pp->error, "cannot watch the agent's own memory (%s)", error_text(r));
     return r;
 }
 
@@ -266,7 +264,7 @@ static int start_thread(pthread_t *ret_thread, void *stack, void *(*main)(void *
 
 static void say_no_thread(struct pp_pager *pp, int error)
 {
-    (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", strerror(-error));
+    (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", error_text(error));
 }
 
 static void boot_done(struct pp_pager *pp, int result)
@@ -293,7 +291,7 @@ static int boot(struct pp_pager *pp)
     int r = own_descriptors(a, pp->porter);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "cannot open /proc/self or an eventfd (%s)",
-                       strerror(-r));
+                       error_text(r));
         return r;
     }
     r = session_begin(a, pp, pp->error, sizeof pp->error);
@@ -309,7 +307,8 @@ static int boot(struct pp_pager *pp)
     return r;
 }
 
-/* It may be ringing for us just now, and that ends when we read it. */
+/* It may be ringing for us just now, and that ends when we read it. Joined it has let go of its memory, but
+ * may count as a thread still: who stops us may be about to make a call that only a single thread may. */
 static void join_porter(struct agent *a, struct porter *porter)
 {
     struct timespec until;
@@ -322,35 +321,48 @@ static void join_porter(struct agent *a, struct porter *porter)
             until.tv_nsec -= 1000000000;
         }
     } while (pthread_timedjoin_np(porter->thread, NULL, &until) == ETIMEDOUT);
+    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), porter->tid, 0) == 0; i++)
+        usleep(50);
+}
+
+/* The agent's first steps, in its thread. */
+static int wake_up(struct pp_pager *pp)
+{
+    (void)prctl(PR_SET_NAME, "pp-agent");
+    sched_remember();
+    int r = boot(pp);
+    if (r) {
+        session_close(pp->agent);
+        close_descriptors(pp->agent, pp->porter);
+    }
+    return r;
+}
+
+void agent_run_here(struct pp_pager *pp)
+{
+    struct agent *a = pp->agent;
+    struct porter *porter = pp->porter;
+    agent_loop(a, pp);
+    atomic_store(&porter->must_end, true);
+    doorbell_ring(&porter->bell, porter->bell_fd);
+    (void)eventfd_write(porter->bell_fd, 1);
+    join_porter(a, porter);
+    agent_publish_stats(a, pp);
+    int result = a->command_result;
+    session_close(a);
+    close_descriptors(a, porter);
+    pp->command.result = result;
+    atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
+    futex_wake_all(&pp->command.state);
 }
 
 static void *agent_main(void *argument)
 {
     struct pp_pager *pp = argument;
-    struct agent *a = pp->agent;
-    struct porter *porter = pp->porter;
-    (void)prctl(PR_SET_NAME, "pp-agent");
-    sched_remember();
-    int r = boot(pp);
-    if (r == 0) {
-        boot_done(pp, 0);
-        agent_loop(a, pp);
-        atomic_store(&porter->must_end, true);
-        doorbell_ring(&porter->bell, porter->bell_fd);
-        (void)eventfd_write(porter->bell_fd, 1);
-        join_porter(a, porter);
-        agent_publish_stats(a, pp);
-    }
-    int result = a->command_result;
-    session_close(a);
-    close_descriptors(a, porter);
-    if (r) {
-        boot_done(pp, r);
-        return NULL;
-    }
-    pp->command.result = result;
-    atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
-    futex_wake_all(&pp->command.state);
+    int r = wake_up(pp);
+    boot_done(pp, r);
+    if (r == 0)
+        agent_run_here(pp);
     return NULL;
 }
 
@@ -362,17 +374,40 @@ static void free_region(struct pp_pager *pp)
     pp->porter = NULL;
 }
 
-int agent_start(struct pp_pager *pp)
+static int make_region(struct pp_pager *pp, void **ret_agent_stack)
 {
     size_t table_bytes;
-    void *agent_stack, *porter_stack;
+    void *porter_stack;
     int r = reserve_region(pp, &table_bytes);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "no address space for the page table: raise "
                        "RLIMIT_AS (ulimit -v)");
         return r;
     }
-    lay_out(pp, table_bytes, &agent_stack, &porter_stack);
+    lay_out(pp, table_bytes, ret_agent_stack, &porter_stack);
+    return 0;
+}
+
+/* The stack is the thread's own; the one in the region stays unused address space. */
+int agent_boot_here(struct pp_pager *pp)
+{
+    void *unused_stack;
+    int r = make_region(pp, &unused_stack);
+    if (r)
+        return r;
+    pp->agent_thread = pthread_self();
+    r = wake_up(pp);
+    if (r)
+        free_region(pp);
+    return r;
+}
+
+int agent_start(struct pp_pager *pp)
+{
+    void *agent_stack;
+    int r = make_region(pp, &agent_stack);
+    if (r)
+        return r;
     atomic_store(&pp->boot_state, 0);
 
     sigset_t all, old; /* both threads inherit: no signal of the application's is ours */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/mutant.h"
 #include "base/point.h"
 #include "client/client.h"
@@ -44,7 +45,7 @@ static void say(char *ret_error, size_t capacity, const char *text)
 
 static void say_why(char *ret_error, size_t capacity, const char *text, int error)
 {
-    (void)snprintf(ret_error, capacity, "%s (%s)", text, strerror(-error));
+    (void)snprintf(ret_error, capacity, "%s (%s)", text, error_text(error));
 }
 
 /* Connects to the first place that answers and says hello. The socket, or negative errno: that of the
@@ -67,7 +68,7 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
     if (fd < 0) {
         (void)snprintf(ret_error, capacity, "no daemon at %s (%s): start process-pagerd, or name its "
                        "socket in $PROCESS_PAGER_SOCKET", tried[0] ? tried : "any known place",
-                       strerror(-error));
+                       error_text(error));
         return error;
     }
     struct msg_hello hello = { .version = WIRE_VERSION,

@@ -120,6 +120,13 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
     return answer;
 }
 
+static void look_soon(void)
+{
+    uint64_t soon_ms = monotonic_ms() + BUSY_LOOK_MS;
+    cp.next_idle_ms = soon_ms < cp.next_idle_ms ? soon_ms : cp.next_idle_ms;
+    cp.idle_look_ms = BUSY_LOOK_MS;
+}
+
 static void ring_bell(struct session *s, struct doorbell *bell, int eventfd)
 {
     atomic_fetch_add_explicit(&cp.nr_rings, 1, memory_order_relaxed);
@@ -144,7 +151,8 @@ static void ring_client(struct session *s)
 /* One turn. Number of pages done. */
 static unsigned do_turn(struct session *s)
 {
-    (void)take_given_up(s);
+    if (take_given_up(s) > FEW_GIVEN_UP)
+        look_soon();
     unsigned done = 0;
     struct raw_entry e;
     int r = 0;

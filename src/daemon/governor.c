@@ -133,7 +133,8 @@ static void steer(struct session *s)
     uint64_t protects = g->budget.limits.kind == BUDGET_SLOWDOWN
                             ? budget_protects_per_s(&g->budget, REWRITE_NS)
                             : PROTECTS_UNBOUND;
-    s->heat_ops->pace(s->heat, cold_age_ms, protects);
+    struct heat_pace pace = { cold_age_ms, protects, budget_has_spare(&g->budget) };
+    s->heat_ops->pace(s->heat, &pace);
     g->look_ms = smaller(cold_age_ms / 16, LOOK_GOVERNED_MS);
 }
 

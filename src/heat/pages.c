@@ -338,10 +338,10 @@ void pages_ages(const struct heat *h, struct heat_ages *ret)
     *ret = h->ages;
 }
 
-void pages_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s)
+void pages_pace(struct heat *h, const struct heat_pace *pace)
 {
-    (void)protects_per_s;
-    h->cold_age_ms = cold_age_ms;
+    h->cold_age_ms = pace->cold_age_ms;
+    h->has_spare = pace->has_spare;
 }
 
 /* How long a bar of this level lasts, as things are now. */
@@ -376,9 +376,8 @@ static uint16_t after_governed_return(struct heat *h, struct chunk *c, uint16_t 
 {
     unsigned level = level_of(page);
     bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
-    bool is_soon = !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
-    if (is_soon)
-        c->nr_soon++;
+    bool is_soon = !h->has_spare && !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
+    c->nr_soon = (uint16_t)(c->nr_soon + (is_soon && !c->is_barred));
     level = is_soon ? level + 1 : level ? level - 1 : 0;
     bar_if_soon(h, c);
     return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED_LATE), level);

@@ -7,7 +7,8 @@
  *
  * Where the cold age changes (is_governed), a page came back too soon if it had been idle for less than twice
  * what it had to be: then keeping it would have been as well. The same where it is seen touched, the other way
- * round. And a chunk of which much comes back too soon is barred as a whole, for longer each time. Contract: as in heat.h. For the sources only. */
+ * round. And a chunk of which much comes back too soon is barred as a whole, for longer each time. While the
+ * budget has something to spare nothing is too soon: memory is worth more. Contract: as in heat.h. For the sources only. */
 #ifndef HEAT_PAGES_H
 #define HEAT_PAGES_H
 
@@ -45,7 +46,7 @@ struct chunk {
 struct heat {
     int pagemap_fd;
     uint64_t cold_age_ms, unit_ms;
-    bool is_governed;
+    bool is_governed, has_spare;
     uint64_t now_ms;      /* of the last look */
     uint64_t grown_units; /* by which the look's pages have grown older */
     struct heat_ages ages;
@@ -86,7 +87,7 @@ void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index);
 struct chunk *pages_chunk(const struct heat *h, page_number page); /* NULL: not watched */
 
 /* These are functions of struct heat_ops as they stand. */
-void pages_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s);
+void pages_pace(struct heat *h, const struct heat_pace *pace);
 void pages_ages(const struct heat *h, struct heat_ages *ret);
 int pages_add(struct heat *h, page_number first, page_number end);
 void pages_remove(struct heat *h, page_number first, page_number end);

@@ -77,13 +77,13 @@ static void set_tokens(struct scan *s, uint64_t per_s)
     s->tokens_max = per_s * 1000u * (s->heat.is_governed ? GOVERNED_SECONDS : 1u);
 }
 
-static void scan_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s)
+static void scan_pace(struct heat *h, const struct heat_pace *pace)
 {
     struct scan *s = (struct scan *)h;
-    pages_pace(h, cold_age_ms, protects_per_s);
-    s->look_pause_ms = clamp(cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
-    set_tokens(s, protects_per_s);
-    probe_purse_set_income(&s->purse, protects_per_s * PROBE_NS_PER_PROTECT / 1000);
+    pages_pace(h, pace);
+    s->look_pause_ms = clamp(pace->cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
+    set_tokens(s, pace->protects_per_s);
+    probe_purse_set_income(&s->purse, pace->protects_per_s * PROBE_NS_PER_PROTECT / 1000);
 }
 
 static struct heat *scan_destroy(struct heat *h)

@@ -289,12 +289,17 @@ static void who_is_wanted_back_soon_waits_twice_as_long_each_time(void **state)
 
 /* ---- governed: the cold age changes, and what is how old is counted */
 
+static void set_pace(struct area *a, uint64_t cold_ms)
+{
+    heat_scan_ops.pace(a->heat, &(struct heat_pace){ .cold_age_ms = cold_ms, .protects_per_s = 100000 });
+}
+
 static struct area area_new_governed(size_t nr, uint64_t cold_ms)
 {
     is_governed = true;
     struct area a = area_new(nr, COLD_MS);
     is_governed = false;
-    heat_scan_ops.pace(a.heat, cold_ms, 100000);
+    set_pace(&a, cold_ms);
     return a;
 }
 
@@ -378,10 +383,10 @@ static void another_cold_age_is_taken_at_the_next_look(void **state)
     write_pages(&a, 0, 64);
     pass(&a, 6000);
     assert_int_equal(pick_all(&a, picked), 0);
-    heat_scan_ops.pace(a.heat, 4000, 100000);
+    set_pace(&a, 4000);
     pass(&a, 1000);
     assert_int_equal(heat_scan_ops.nr_ready(a.heat), 64);
-    heat_scan_ops.pace(a.heat, 32000, 100000);
+    set_pace(&a, 32000);
     pass(&a, 2500);
     assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
     area_free(&a);
@@ -406,35 +411,6 @@ static void out_for_longer_than_it_had_to_wait_is_not_too_soon(void **state)
     area_free(&a);
 }
 
-static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void **state)
-{
-    (void)state;
-    struct area a = area_new_governed(CHUNK, 1000);
-    static bool picked[CHUNK];
-    uint64_t bar_ms = 16000;
-    for (size_t i = 0; i < 4; i++) {
-        write_pages(&a, 0, CHUNK);
-        while (heat_scan_ops.nr_ready(a.heat) < CHUNK - 200) /* not long, or they leave late: no judgement */
-            pass(&a, 100);
-        (void)pick_all(&a, picked);
-        uint64_t from_ms = a.now_ms;
-        for (size_t p = i * 100; p < i * 100 + 200; p++)
-            comes_back(&a, p);
-        while (a.now_ms < from_ms + 10000000) {
-            pass(&a, 500);
-            (void)pick_all(&a, picked);
-            bool any = false;
-            for (size_t p = 0; p < CHUNK; p++)
-                any |= picked[p];
-            if (any)
-                break;
-        }
-        assert_in_range(a.now_ms - from_ms, bar_ms - 1000, bar_ms + 4000);
-        bar_ms *= 2;
-    }
-    area_free(&a);
-}
-
 /* All of the area leaves and comes back at once. */
 static void comes_back_too_soon(struct area *a, bool *picked)
 {
@@ -444,6 +420,37 @@ static void comes_back_too_soon(struct area *a, bool *picked)
     assert_int_equal(pick_all(a, picked), a->nr);
     for (size_t p = 0; p < a->nr; p++)
         comes_back(a, p);
+}
+
+static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    uint64_t bar_ms = 16000;
+    for (size_t i = 0; i < 4; i++) {
+        comes_back_too_soon(&a, picked);
+        assert_in_range(wait_for(&a, 3), bar_ms - 1000, bar_ms + 4000);
+        bar_ms *= 2;
+    }
+    area_free(&a);
+}
+
+/* Memory is worth more than time then. */
+static void nothing_is_too_soon_while_there_is_something_to_spare(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ 1000, 100000, .has_spare = true });
+    for (int i = 0; i < 4; i++) {
+        comes_back_too_soon(&a, picked);
+        assert_in_range(wait_for(&a, 3), 1000, 2500);
+    }
+    set_pace(&a, 1000);
+    comes_back_too_soon(&a, picked);
+    assert_in_range(wait_for(&a, 3), 15000, 20000);
+    area_free(&a);
 }
 
 static void what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age(void **state)
@@ -456,7 +463,7 @@ static void what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age(void
     struct heat_ages ages = ages_of(&a);
     assert_int_equal(at_least(ages.nr_there, 1000), 0);
     assert_int_equal(at_least(ages.nr_barred, 8000), CHUNK);
-    heat_scan_ops.pace(a.heat, 1000, 100000); /* 16 s are over */
+    set_pace(&a, 1000); /* 16 s are over */
     pass(&a, 1000);
     assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
     ages = ages_of(&a);
@@ -811,6 +818,7 @@ int main(void)
         cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
         cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
         cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
+        cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
         cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),

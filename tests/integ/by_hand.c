@@ -193,7 +193,7 @@ static void by_age(struct client *me)
     wish(me, WISH_REWRITE);
     atomic_store(&me->wish, WISH_HEAT);
     do {
-        CHECK(test_now_ms() < begin_ms + 30000);
+        CHECK(test_now_ms() < begin_ms + test_limit_ms(30000));
         test_nap_us(200000);
         (void)ask_as(0, "reclaim", "--age", me->pid);
         expect(0, " is out");
@@ -275,7 +275,7 @@ static void who_stands_still_or_goes(struct client *me)
     test_case("a process that is stopped is busy, and then gone");
     CHECK_EQ(kill(me->pid, SIGSTOP), 0);
     pid_t first = start_tool("drain", me->pid);
-    uint64_t deadline_ms = test_now_ms() + 5000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(5000);
     do { /* until the first has been heard */
         CHECK(test_now_ms() < deadline_ms);
         (void)ask_as(0, "status", "--json", me->pid);

@@ -360,7 +360,12 @@ static void conduct(struct run *r)
 static void begin(struct run *r)
 {
     memset(&soak, 0, sizeof soak);
-    soak.empty = look(r);
+    struct sight before;
+    do { /* its socket is there before it is ready */
+        before = look(r);
+        test_nap_us(200000);
+        soak.empty = look(r);
+    } while (memcmp(&before, &soak.empty, sizeof before));
 }
 
 /* No client is left. */
