@@ -111,7 +111,7 @@ static const struct row rows[] = {
     ROW(STORE_READ, AT_WORK, 1, 2, PAGE_IS_LOST),
     ROW(POISON, AT_WORK, 1, 1, PAGE_IS_LOST, .also = POINT_STORE_READ, .also_times = 2),
     ROW(MOVE_BACK, AT_WORK, 1, 1000, GOES_ON), /* copied instead, once no event is unread */
-    ROW(LOOK_BACK, AT_WORK, 1, 1000, GOES_ON, .also = POINT_MOVE_BACK, .also_times = 2000),
+    ROW(LOOK_BACK, AT_WORK, 1, 20000, GOES_ON, .also = POINT_MOVE_BACK, .also_times = 40000),
     ROW(COPY_NO_MEMORY, AT_WORK, 1, 100, GOES_ON),
     ROW(COPY_CHANGING, AT_WORK, 1, 100, GOES_ON),
     ROW(COPY_REFUSED, AT_WORK, 1, 1, GOES_ON),
