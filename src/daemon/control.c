@@ -188,6 +188,8 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
     close_given(&given);
     if (r) {
         s->is_joined = false; /* the compress thread does not have it */
+        if (r == -ECONNRESET)
+            return end_session(c, s, "the client has gone");
         return refuse(c, s, r, "the welcome could not be sent");
     }
     compress_attach(s);
