@@ -385,7 +385,7 @@ static void conclude(struct run *r, struct result *ret)
                    (unsigned long)atomic_load(&r->shared[7]), soak.nr_observed, (unsigned long)soak.join_ms_max,
                    (unsigned long)soak.release_ms_max, soak.nr_calms, (unsigned long)soak.memory_kib_max,
                    (double)atomic_load(&r->slowest_read_ns) / 1e6);
-    if (!atomic_load(&r->failed_ms) && r->nr_kills < r->kind->kills_per_s / SLOWNESS * ret->seconds)
+    if (!atomic_load(&r->failed_ms) && r->nr_kills < run_kills_wanted(r))
         stress_complain(r, "only %u daemons killed in %.0f s", r->nr_kills, ret->seconds);
 }
 
