@@ -1,6 +1,7 @@
 /* birth.c - how the agent comes to life: its memory, its descriptors, its two threads; and its end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,11 +20,7 @@
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/sched.h"
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#define CLOSE_RANGE_UNSHARE_FLAG 2u /* CLOSE_RANGE_UNSHARE, Linux 5.9 */
+#include "sys/tasks.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define FIRST_CLOSED_FD 3u /* their reports need standard error */
@@ -149,7 +146,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
 static int own_descriptors(struct agent *a, struct porter *porter)
 {
     if (point_fails(POINT_OWN_TABLE) ||
-        syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE_FLAG))
+        syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE))
         return -errno;
     while (FIRST_CLOSED_FD == 0) { /* nothing of ours may become 0, 1 or 2 */
         int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -307,8 +304,8 @@ static int boot(struct pp_pager *pp)
     return r;
 }
 
-/* It may be ringing for us just now, and that ends when we read it. Joined it has let go of its memory, but
- * may count as a thread still: who stops us may be about to make a call that only a single thread may. */
+/* It may be ringing for us just now, and that ends when we read it. Who stops us may be about to make a call that
+ * only a single thread may. */
 static void join_porter(struct agent *a, struct porter *porter)
 {
     struct timespec until;
@@ -321,8 +318,7 @@ static void join_porter(struct agent *a, struct porter *porter)
             until.tv_nsec -= 1000000000;
         }
     } while (pthread_timedjoin_np(porter->thread, NULL, &until) == ETIMEDOUT);
-    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), porter->tid, 0) == 0; i++)
-        usleep(50);
+    task_wait_gone(porter->tid);
 }
 
 /* The agent's first steps, in its thread. */
