@@ -20,7 +20,7 @@ BUILD := build
 	figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	ninja -C $(BUILD) product
 
 # Only says what is missing; nothing is installed unless asked for.
 $(BUILD)/build.ninja:
@@ -111,9 +111,11 @@ asan:
 set-prefix = meson introspect $(BUILD) --buildoptions | \
 	grep -qF '"name": "prefix", "value": "$(PREFIX)"' || meson configure $(BUILD) -Dprefix=$(PREFIX)
 
-install: all
+# The prefix stands in the programs, too: it is set before they are built.
+install: $(BUILD)/build.ninja
 	@$(set-prefix)
-	DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --quiet
+	ninja -C $(BUILD) product
+	DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild --quiet
 	@test -n '$(DESTDIR)' || ! command -v ldconfig >/dev/null || ldconfig
 	@echo 'As a service: systemd-sysusers && systemctl enable --now process-pagerd.socket'
 
