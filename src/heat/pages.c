@@ -151,8 +151,8 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
         memmove(c->pages, c->pages + (first - c->first), (end - first) * sizeof *c->pages);
     c->first = first;
     c->nr = (uint16_t)(end - first);
-    c->nr_ready = c->nr_written = 0;
-    c->looked_ms = 0;
+    c->nr_ready = c->nr_written = c->nr_put_back = 0;
+    c->looked_ms = c->protected_ms = 0; /* else all that is written would count as written again */
     free_probe(h, c); /* cells count from the first page */
     for (uint32_t i = 0; c->pages && i < c->nr; i++)
         c->pages[i] &= (uint16_t)~PAGE_THERE;

@@ -182,8 +182,8 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
 {
     int n = pagemap_scan(s->heat.pagemap_fd, c->first, chunk_end(c), mode, s->regions, CHUNK_PAGES);
     pages_look_begin(&s->heat, c, now_ms);
-    uint32_t nr_written_before = c->nr_written;
-    c->nr_written = 0;
+    uint32_t nr_written_before = c->nr_written + c->nr_put_back;
+    c->nr_written = c->nr_put_back = 0;
     s->nr_come = 0;
     c->is_dull = c->is_looked_at = true;
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
@@ -195,7 +195,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
     pages_look_end(&s->heat, c);
-    nr_written_before += s->nr_come; /* not protected when they came, so no fault */
+    nr_written_before += s->nr_come; /* as those that we have been told of */
     if (c->protected_ms && c->nr_written > nr_written_before)
         s->heat.ages.nr_rewritten += c->nr_written - nr_written_before;
     if (s->nr_come > nr_there / 2)
@@ -289,13 +289,22 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     return !is_done;
 }
 
-/* ---- probes */
+/* ---- what became of pages, and probes */
+
+/* It was out, no look has seen it there again, and it is, not protected. */
+static bool is_put_back(const struct chunk *c, page_number page, enum feedback_kind kind)
+{
+    uint32_t index = (uint32_t)(page - c->first);
+    return (kind == FEEDBACK_REFAULT || kind == FEEDBACK_PREFETCHED) && c->pages &&
+           pages_nr_offered(c, index, index + 1);
+}
 
 static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind kind)
 {
     struct scan *s = (struct scan *)h;
     struct chunk *c = pages_chunk(h, page);
     if (c) {
+        c->nr_put_back = (uint16_t)(c->nr_put_back + is_put_back(c, page, kind));
         c->is_dull = false; /* there is something again */
         uint64_t soon_ms = s->now_ms + s->look_pause_ms;
         c->hands_off_ms = c->hands_off_ms > soon_ms ? soon_ms : c->hands_off_ms; /* they came, or won't */

@@ -527,6 +527,42 @@ static void what_is_back_ahead_is_not_protected_before_its_use(void **state)
     area_free(&a);
 }
 
+/* What is told of before a look sees it is no fault either, whoever wanted it. */
+static void what_is_put_back_is_not_counted_as_written_again(void **state)
+{
+    (void)state;
+    static bool picked[CHUNK];
+    for (unsigned i = 0; i < 2; i++) {
+        struct area a = area_back_ahead(picked);
+        for (size_t p = 0; p < CHUNK; p++)
+            heat_scan_ops.feedback(a.heat, a.first + p, i ? FEEDBACK_PREFETCHED : FEEDBACK_REFAULT);
+        pass(&a, 4000); /* protected in between */
+        assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
+        assert_int_equal(ages_of(&a).nr_rewritten, 0);
+        write_pages(&a, 0, 100);
+        pass(&a, 1000);
+        assert_int_equal(ages_of(&a).nr_rewritten, 100);
+        area_free(&a);
+    }
+}
+
+static void a_chunk_that_is_cut_is_not_counted_as_written_again(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 4000);
+    write_pages(&a, 0, CHUNK);
+    pass(&a, 3000);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000 });
+    pass(&a, 5000);
+    write_pages(&a, 0, CHUNK); /* and not protected any more */
+    pass(&a, 3000);
+    assert_int_equal(ages_of(&a).nr_rewritten, CHUNK);
+    heat_scan_ops.remove(a.heat, a.first + 500, a.first + 504);
+    pass(&a, 3000);
+    assert_int_equal(ages_of(&a).nr_rewritten, CHUNK);
+    area_free(&a);
+}
+
 static void what_does_not_shrink_is_left_alone_until_written(void **state)
 {
     (void)state;
@@ -822,6 +858,8 @@ int main(void)
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
         cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),
+        cmocka_unit_test(what_is_put_back_is_not_counted_as_written_again),
+        cmocka_unit_test(a_chunk_that_is_cut_is_not_counted_as_written_again),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
