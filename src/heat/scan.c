@@ -72,8 +72,10 @@ static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 
 static void set_tokens(struct scan *s, uint64_t per_s)
 {
+    /* Less would never pay for a chunk, and those behind it wait for it. */
+    uint64_t saved = per_s * 1000u * (s->heat.is_governed ? GOVERNED_SECONDS : 1u);
     s->tokens_per_s = per_s;
-    s->tokens_max = per_s * 1000u * (s->heat.is_governed ? GOVERNED_SECONDS : 1u);
+    s->tokens_max = clamp(saved, CHUNK_PAGES * 1000u, UINT64_MAX);
 }
 
 static void scan_pace(struct heat *h, const struct heat_pace *pace)

@@ -475,6 +475,23 @@ static void what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age(void
     area_free(&a);
 }
 
+static void a_small_budget_pays_a_whole_chunk_too(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(2 * CHUNK, 4000);
+    write_pages(&a, 0, a.nr);
+    pass(&a, 5000);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 25 });
+    for (int i = 0; i < 6; i++) { /* what has been saved up is spent */
+        write_pages(&a, 0, a.nr);
+        pass(&a, 1000);
+    }
+    assert_true(nr_protected(&a, 0, a.nr) < a.nr);
+    pass(&a, a.nr * 1000 / 25);
+    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr);
+    area_free(&a);
+}
+
 /* A burst, all of it, after ten seconds of rest, again and again: it is idle as soon as it is over. */
 static void what_rests_in_between_is_not_hot(void **state)
 {
@@ -856,6 +873,7 @@ int main(void)
         cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
         cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
+        cmocka_unit_test(a_small_budget_pays_a_whole_chunk_too),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
         cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),
         cmocka_unit_test(what_is_put_back_is_not_counted_as_written_again),
