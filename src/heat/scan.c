@@ -189,8 +189,8 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     s->nr_come = 0;
     c->is_dull = c->is_looked_at = true;
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
-    if (n < 0 || (n == 0 && !c->probe) || !pages_has_room(&s->heat, c))
-        return;
+    if (n < 0 || (n == 0 && !c->pages) || !pages_has_room(&s->heat, c))
+        return; /* none there, and there never was; else what is out goes on being counted */
     uint32_t nr_there = 0;
     for (int i = 0; i < n; i++) {
         note_region(s, c, &s->regions[i]);

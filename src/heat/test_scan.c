@@ -360,6 +360,22 @@ static void ages_are_counted_there_and_out_and_when_touched(void **state)
     area_free(&a);
 }
 
+static void a_chunk_that_is_out_as_a_whole_stays_on_the_list(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, CHUNK);
+    while (heat_scan_ops.nr_ready(a.heat) < CHUNK)
+        pass(&a, 100);
+    assert_int_equal(pick_all(&a, picked), CHUNK);
+    (void)madvise(a.memory, CHUNK * PAGE_BYTES, MADV_DONTNEED);
+    pass(&a, 20000);
+    assert_int_equal(at_least(ages_of(&a).nr_out, 16000), CHUNK);
+    assert_int_equal(ages_of(&a).nr_pages_there, 0);
+    area_free(&a);
+}
+
 /* What is written all the time is not touched again: it has never been idle. */
 static void what_is_busy_is_not_counted(void **state)
 {
@@ -867,6 +883,7 @@ int main(void)
         cmocka_unit_test(a_short_cold_age_is_not_rationed),
         cmocka_unit_test(who_is_wanted_back_soon_waits_twice_as_long_each_time),
         cmocka_unit_test(ages_are_counted_there_and_out_and_when_touched),
+        cmocka_unit_test(a_chunk_that_is_out_as_a_whole_stays_on_the_list),
         cmocka_unit_test(what_is_busy_is_not_counted),
         cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
         cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
