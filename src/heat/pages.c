@@ -366,6 +366,14 @@ static void bar_if_soon(struct heat *h, struct chunk *c)
     c->bar_level = (uint8_t)(level < BAR_LEVEL_MAX ? level : BAR_LEVEL_MAX);
     c->nr_offered = c->nr_soon = 0;
     c->is_barred = true;
+    c->is_bar_over = false;
+}
+
+/* With something to spare nothing is too soon, nor was it: bars are up, but not forgotten. */
+static bool is_barred_now(const struct heat *h, struct chunk *c, uint64_t now_ms)
+{
+    c->is_bar_over |= now_ms / 1000 >= barred_until_s(h, c);
+    return h->is_governed && !h->has_spare && !c->is_bar_over;
 }
 
 /* Governed: it had been offered at the age that it needed, or late. */
@@ -417,7 +425,7 @@ void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms)
     c->looked_ms = h->now_ms = now_ms;
     c->cold_units = (uint16_t)clamp(h->cold_age_ms / h->unit_ms, 1, PAGE_AGE);
     untally(h, c);
-    c->is_barred = h->is_governed && now_ms / 1000 < barred_until_s(h, c);
+    c->is_barred = is_barred_now(h, c, now_ms);
     grow_old(h, c, now_ms);
     h->nr_ready -= c->nr_ready;
     c->nr_ready = 0;

@@ -508,6 +508,40 @@ static void a_small_budget_pays_a_whole_chunk_too(void **state)
     area_free(&a);
 }
 
+static void a_bar_that_is_over_stays_so(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    comes_back_too_soon(&a, picked);
+    pass(&a, 300000); /* of 16 s */
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    set_pace(&a, 64000); /* 1024 s, had it been then */
+    pass(&a, 3000);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    area_free(&a);
+}
+
+static void a_bar_is_up_while_there_is_something_to_spare(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 4000);
+    static bool picked[CHUNK];
+    comes_back_too_soon(&a, picked);
+    pass(&a, 10000); /* of 64 s */
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ 4000, 100000, .has_spare = true });
+    pass(&a, 2500);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    set_pace(&a, 4000);
+    pass(&a, 2500);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    assert_int_equal(at_least(ages_of(&a).nr_barred, 4000), CHUNK);
+    pass(&a, 55000);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    area_free(&a);
+}
+
 /* A burst, all of it, after ten seconds of rest, again and again: it is idle as soon as it is over. */
 static void what_rests_in_between_is_not_hot(void **state)
 {
@@ -891,6 +925,8 @@ int main(void)
         cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
         cmocka_unit_test(a_small_budget_pays_a_whole_chunk_too),
+        cmocka_unit_test(a_bar_that_is_over_stays_so),
+        cmocka_unit_test(a_bar_is_up_while_there_is_something_to_spare),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
         cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),
         cmocka_unit_test(what_is_put_back_is_not_counted_as_written_again),
