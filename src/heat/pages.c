@@ -376,12 +376,19 @@ static bool is_barred_now(const struct heat *h, struct chunk *c, uint64_t now_ms
     return h->is_governed && !h->has_spare && !c->is_bar_over;
 }
 
+/* A page can't be told to be older than 255 s, so that is the most that is asked for: a cold age of 128 s has
+ * levels, too. */
+static uint64_t level_units(const struct chunk *c, unsigned level)
+{
+    return clamp((uint64_t)c->cold_units << level, 1, PAGE_AGE);
+}
+
 /* Governed: it had been offered at the age that it needed, or late. */
 static uint16_t after_governed_return(struct heat *h, struct chunk *c, uint16_t page)
 {
     unsigned level = level_of(page);
     bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
-    bool is_soon = !h->has_spare && !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
+    bool is_soon = !h->has_spare && !is_late && (page & PAGE_AGE) < level_units(c, level);
     c->nr_soon = (uint16_t)(c->nr_soon + (is_soon && !c->is_barred));
     level = is_soon ? level + 1 : level ? level - 1 : 0;
     bar_if_soon(h, c);
@@ -461,7 +468,7 @@ static void note_touched(struct heat *h, struct chunk *c, uint16_t *p)
     if (*p & PAGE_OFFERED || was_idle)
         note_reuse(h, c, *p);
     if (h->is_governed && was_idle && !c->is_barred && !(*p & PAGE_OFFERED) && level_of(*p) &&
-        (*p & PAGE_AGE) >> level_of(*p) >= c->cold_units)
+        (*p & PAGE_AGE) >= level_units(c, level_of(*p)))
         *p = with_level(*p, level_of(*p) - 1); /* twice what a level less asks for */
 }
 

@@ -438,6 +438,31 @@ static void comes_back_too_soon(struct area *a, bool *picked)
         comes_back(a, p);
 }
 
+/* There are no ages above 255 s: a step back must be within reach, out or there. */
+static void steps_are_taken_back_at_the_longest_cold_age_too(void **state)
+{
+    (void)state;
+    for (unsigned is_there = 0; is_there < 2; is_there++) {
+        struct area a = area_new_governed(CHUNK, 128000);
+        write_pages(&a, 0, 1);
+        tick_all(&a);
+        assert_in_range(wait_for(&a, 0), 128000, 134000);
+        comes_back(&a, 0);
+        if (is_there) {
+            pass(&a, 260000);
+            write_pages(&a, 0, 1);
+            pass(&a, 2500); /* is seen */
+        } else {
+            assert_in_range(wait_for(&a, 0), 250000, 262000);
+            (void)madvise(a.memory, PAGE_BYTES, MADV_DONTNEED);
+            pass(&a, 600000);
+            comes_back(&a, 0);
+        }
+        assert_in_range(wait_for(&a, 0), 125000, 134000);
+        area_free(&a);
+    }
+}
+
 static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void **state)
 {
     (void)state;
@@ -921,6 +946,7 @@ int main(void)
         cmocka_unit_test(what_is_busy_is_not_counted),
         cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
         cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
+        cmocka_unit_test(steps_are_taken_back_at_the_longest_cold_age_too),
         cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
         cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
