@@ -759,6 +759,25 @@ static void what_is_read_stays(void **state)
     (void)state;
 }
 
+/* All of it is read. 50 pages a second are a budget of 0.4 ms; half of it is for probes, 30 us each. */
+static void probes_stay_within_a_small_budget(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new_governed(32 * CHUNK, 4000);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
+    write_pages(&a, 0, a.nr);
+    size_t nr_probes = 0, seconds = 120;
+    for (size_t i = 0; i < seconds * 10; i++, pass(&a, 100)) {
+        nr_probes += serve_probes(&a, a.nr, true);
+        assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    }
+    print_message("%zu probes in %zu s\n", nr_probes, seconds);
+    assert_in_range(nr_probes, 100, 200000 * (seconds + 4) / 30000);
+    area_free(&a);
+    is_probing = false;
+}
+
 static void a_chunk_may_change_while_it_is_asked(void **state)
 {
     (void)state;
@@ -961,6 +980,7 @@ int main(void)
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
         cmocka_unit_test(what_is_read_stays),
+        cmocka_unit_test(probes_stay_within_a_small_budget),
         cmocka_unit_test(a_chunk_may_change_while_it_is_asked),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(memory_that_is_gone_is_passed_over),
