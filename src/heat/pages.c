@@ -496,6 +496,7 @@ void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, 
 
 /* ---- probes */
 
+/* A chunk that is barred is not asked: whatever the answer, none of it leaves. */
 void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *ret_sight)
 {
     *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
@@ -506,8 +507,8 @@ void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *
             page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
         else
             units /= 2;
-        if (page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
-            (page & PAGE_AGE) >= units)
+        bool is_idle = page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE;
+        if (is_idle && !c->is_barred && (page & PAGE_AGE) >= units)
             page_set_add(&ret_sight->idle, i);
     }
 }

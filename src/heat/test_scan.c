@@ -778,6 +778,35 @@ static void probes_stay_within_a_small_budget(void **state)
     is_probing = false;
 }
 
+static void what_is_barred_is_not_asked(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new_governed(CHUNK, 4000);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, CHUNK);
+    while (heat_scan_ops.nr_ready(a.heat) < CHUNK / 2) {
+        (void)serve_probes(&a, 0, true);
+        pass(&a, 100);
+    }
+    (void)pick_all(&a, picked);
+    for (size_t p = 0; p < CHUNK; p++)
+        if (picked[p])
+            comes_back(&a, p);
+    size_t nr_probes = 0;
+    for (int i = 0; i < 500; i++, pass(&a, 100)) { /* of 64 s */
+        assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+        nr_probes += serve_probes(&a, 0, true);
+    }
+    assert_int_equal(nr_probes, 0);
+    assert_true(at_least(ages_of(&a).nr_barred, 8000) > CHUNK / 2);
+    for (int i = 0; i < 400 && heat_scan_ops.nr_ready(a.heat) == 0; i++, pass(&a, 100))
+        nr_probes += serve_probes(&a, 0, true);
+    assert_true(nr_probes > 0 && heat_scan_ops.nr_ready(a.heat) > 0); /* then it is, and leaves */
+    area_free(&a);
+    is_probing = false;
+}
+
 static void a_chunk_may_change_while_it_is_asked(void **state)
 {
     (void)state;
@@ -981,6 +1010,7 @@ int main(void)
         cmocka_unit_test(holes_get_no_markers),
         cmocka_unit_test(what_is_read_stays),
         cmocka_unit_test(probes_stay_within_a_small_budget),
+        cmocka_unit_test(what_is_barred_is_not_asked),
         cmocka_unit_test(a_chunk_may_change_while_it_is_asked),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(memory_that_is_gone_is_passed_over),
