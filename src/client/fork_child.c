@@ -38,7 +38,8 @@ struct refill {
     _Alignas(4096) unsigned char run[RUN * PAGE_BYTES];
 };
 
-/* SIGKILL: a handler of the program's would be its code on missing memory. */
+/* By SIGKILL: a handler of the program's would be its code on missing memory. The first process of a namespace
+ * is not killed by itself. */
 _Noreturn static void die(const char *why)
 {
     static const char head[] = "process-pager: ending this child of fork(): its memory can't be brought back: ";
@@ -46,8 +47,8 @@ _Noreturn static void die(const char *why)
     unused = write(2, why, strlen(why));
     unused = write(2, "\n", 1);
     (void)unused; /* nobody left to tell */
-    for (;;)
-        (void)kill(getpid(), SIGKILL);
+    (void)kill(getpid(), SIGKILL);
+    _exit(128 + SIGKILL);
 }
 
 /* ---- what the agent sends */
@@ -90,6 +91,8 @@ static bool take(struct refill *r, const struct fork_message *m, int fd)
         r->uffd = fd;
         r->nr_pages = m->bytes / sizeof *r->pages;
         return true;
+    case FORK_LOST:
+        die("another thread moved memory (mremap) at that very moment");
     case FORK_HERE:
     case FORK_DONE:
         break;

@@ -392,7 +392,12 @@ static void child_piece(struct agent *a, struct fork_child *c)
 {
     if (c->uffd >= 0 && !c->is_settled)
         c->is_settled = !pager_is_changing(&a->pg);
-    if (has_ended(c) || (c->is_lost && !c->is_given)) {
+    if (has_ended(c)) {
+        drop(a, c);
+        return;
+    }
+    if (c->is_lost && !c->is_given) {
+        (void)fork_send(c->socket, &(struct fork_message){ .word = FORK_LOST }, -1);
         drop(a, c);
         return;
     }

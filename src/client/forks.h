@@ -84,6 +84,7 @@ enum fork_word {
     FORK_STORE,  /* to the child; a descriptor: store `index`, `bytes` to map */
     FORK_HERE,   /* from the child: its handler runs */
     FORK_UFFD,   /* to the child; a descriptor: its userfaultfd; `bytes` of PAGES are used */
+    FORK_LOST,   /* to the child, in place of UFFD: it can't be covered */
     FORK_DONE,   /* from the child */
 };
 

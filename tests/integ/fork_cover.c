@@ -457,15 +457,6 @@ int main(void)
     shared = test_shared(sizeof *shared);
     CHECK_EQ(pthread_atfork(NULL, NULL, early_in_child), 0);
     test_begin("a fork leaves pages out, and the child finds its bytes", 40);
-    rogue_start(second);
-    for (int i = 0; i < 3; i++) {
-        test_case("the parent ends at once");
-        parent_ends(second, ENDS_AT_ONCE);
-        test_case("the parent is killed at once");
-        parent_ends(second, IS_KILLED);
-    }
-    parent_is_killed_early(second);
-
     arena_begin(&a, r, NR);
     parent_keeps_its_pages_out();
     parent_writes_and_evicts();
@@ -481,5 +472,14 @@ int main(void)
     failed_fork();
     child_is_slow();
     arena_end(&a);
+    rogue_start(second);
+    for (int i = 0; i < 3; i++) {
+        test_case("the parent ends at once");
+        parent_ends(second, ENDS_AT_ONCE);
+        test_case("the parent is killed at once");
+        parent_ends(second, IS_KILLED);
+    }
+    parent_is_killed_early(second);
+
     return test_end();
 }
