@@ -239,22 +239,56 @@ bool forks_on_no_descriptor(void *context)
 
 /* ---- what came late */
 
-/* Has the child our registration there? 1, 0; or -1: not to be told. */
-static int is_registered(const struct fork_child *c, page_number page)
+static bool is_registered(const struct fork_child *c, page_number page)
 {
-    int r = uffd_writeprotect(c->uffd, page_address(page), PAGE_BYTES, false);
-    return r == 0 ? 1 : r == -ENOENT ? 0 : -1;
+    return uffd_writeprotect(c->uffd, page_address(page), PAGE_BYTES, false) != -ENOENT;
+}
+
+static bool is_any_listed(const struct fork_child *c, page_number first, page_number end)
+{
+    for (size_t i = 0; i < c->nr_pages; i++)
+        if (c->pages[i].page >= first && c->pages[i].page < end && c->pages[i].what.state != PAGE_RESIDENT)
+            return true;
+    return false;
 }
 
 static void move_pages(struct fork_child *c, page_number from, page_number to, size_t nr)
 {
-    for (size_t i = 0; i < c->nr_pages; i++) {
-        struct fork_page *p = &c->pages[i];
-        if (p->page >= to && p->page < to + nr)
-            p->what = (struct page){ .state = PAGE_RESIDENT }; /* unmapped by it */
-        else if (p->page >= from && p->page < from + nr)
-            p->page += to - from;
+    for (size_t i = 0; i < c->nr_pages; i++)
+        if (c->pages[i].page >= from && c->pages[i].page < from + nr)
+            c->pages[i].page += to - from;
+}
+
+/* Memory that came there after the fork is the child's affair in no later move either. */
+static void note_later(struct fork_child *c, page_number first, page_number end)
+{
+    if (c->nr_later == FORK_LATER_MAX)
+        c->is_lost = true;
+    else
+        c->later[c->nr_later++] = (struct interval){ .first = first, .end = end };
+}
+
+static bool was_moved_later(const struct fork_child *c, page_number page)
+{
+    for (uint32_t i = 0; i < c->nr_later; i++)
+        if (page >= c->later[i].first && page < c->later[i].end)
+            return true;
+    return false;
+}
+
+/* Told after FORK. If it happened after the fork the child still has our registration where the memory was. */
+static void on_late_remap(struct agent *a, struct fork_child *c, page_number from, page_number to, size_t nr)
+{
+    if (was_moved_later(c, from) || is_registered(c, from)) {
+        note_later(c, to, to + nr);
+        return;
     }
+    if (!is_registered(c, to))
+        return; /* not memory that children get */
+    stats_add(a->pg.stats, STAT_fork_late_moves, 1);
+    if (is_any_listed(c, to, to + nr))
+        c->is_lost = true; /* moved over memory that was out itself: not worth a rule, and never seen */
+    move_pages(c, from, to, nr);
 }
 
 void forks_on_remapped(void *context, page_number from, page_number to, size_t nr)
@@ -262,13 +296,8 @@ void forks_on_remapped(void *context, page_number from, page_number to, size_t n
     struct agent *a = context;
     for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++) {
         struct fork_child *c = &a->forks.children[i];
-        if (c->uffd < 0 || c->is_settled)
-            continue;
-        int is_at_from = is_registered(c, from), is_at_to = is_registered(c, to);
-        if (is_at_to == 1 && is_at_from == 0 && !mutant_is(MUTANT_FORK_MISSES_REMAP))
-            move_pages(c, from, to, nr);
-        else if (is_at_to)
-            c->is_lost = !mutant_is(MUTANT_FORK_MISSES_REMAP);
+        if (c->uffd >= 0 && !c->is_settled)
+            on_late_remap(a, c, from, to, nr);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/intervals.h"
 #include "base/pagesize.h"
 #include "page/page.h"
 
@@ -28,6 +29,9 @@ struct fork_page {
     uint32_t reserved;
 };
 
+/* Places to which memory was moved after a fork, before that was certain. With more the child is lost. */
+#define FORK_LATER_MAX 64u
+
 /* A child, from COVER to DONE. */
 struct fork_child {
     bool is_taken;
@@ -38,6 +42,8 @@ struct fork_child {
     bool is_settled; /* no event of before the fork can be under way any more */
     bool is_lost;    /* it can't be covered: it is told so by the end of the connection */
     bool has_asked, is_given;
+    struct interval later[FORK_LATER_MAX];
+    uint32_t nr_later;
 };
 
 struct forks {
