@@ -288,7 +288,8 @@ static void on_late_remap(struct agent *a, struct fork_child *c, page_number fro
     stats_add(a->pg.stats, STAT_fork_late_moves, 1);
     if (is_any_listed(c, to, to + nr))
         c->is_lost = true; /* moved over memory that was out itself: not worth a rule, and never seen */
-    move_pages(c, from, to, nr);
+    if (!mutant_is(MUTANT_FORK_MISSES_REMAP))
+        move_pages(c, from, to, nr);
 }
 
 void forks_on_remapped(void *context, page_number from, page_number to, size_t nr)

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "daemon/compress.h"
+#include "daemon/handshake.h"
 #include "daemon/limits.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
@@ -203,7 +204,9 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
     struct msg_uffd_api answer = { .features = ask->features, .error = -EBADF };
     if (fds->nr == 1 && is_userfaultfd(fds->fd[0])) {
         uint64_t offered = 0;
-        answer.error = uffd_handshake(fds->fd[0], ask->features, &offered);
+        answer.error = ask->features & UFFD_FEATURE_EVENT_FORK
+                           ? handshake_do(fds->fd[0], ask->features, &offered)
+                           : uffd_handshake(fds->fd[0], ask->features, &offered);
         answer.features = offered;
     }
     if (msg_send(s->socket, MSG_UFFD_API_DONE, &answer, NULL))

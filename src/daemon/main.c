@@ -9,6 +9,7 @@
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/features.h"
+#include "daemon/handshake.h"
 #include "daemon/listen.h"
 #include "daemon/report.h"
 #include "daemon/sandbox.h"
@@ -83,6 +84,7 @@ int main(int argc, char **argv)
     const struct sandbox sandbox = { .mode = (enum sandbox_mode)config.sandbox,
                                      .csv_path = config.csv_path,
                                      .socket_path = listener.path };
+    bool tells_forks = handshake_begin();
     code = sandbox_enter(&sandbox, error, sizeof error); /* before the first thread */
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
@@ -94,6 +96,7 @@ int main(int argc, char **argv)
     features_log(&features);
     log_settings(&config, &listener);
     source_log(&source, &config);
+    log_info("event=forks clients_are_told=%s", tells_forks ? "yes" : "if they may ask themselves");
     if (config.evict_by == EVICT_BY_PAGEOUT && !features.has_swap)
         log_warning("event=no_swap; --evict-by pageout needs swap space and this machine has none: "
                     "continuing, but no page will leave until swapon(8)");

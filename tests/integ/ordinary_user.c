@@ -46,6 +46,26 @@ static void system_calls_touch(void)
     pages_check_all(&p);
 }
 
+/* The daemon's helper has the right to be told of them. */
+static void forks(void)
+{
+    pages_write_all(&p);
+    for (int round = 0; round < 2; round++) {
+        all_out();
+        pid_t pid = fork();
+        if (!pid) {
+            pages_check_all(&p);
+            _exit(0);
+        }
+        int status;
+        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+        CHECK_EQ(status, 0);
+        CHECK_EQ(pager_stat(pager, "forks_covered"), round + 1);
+        pages_check_all(&p);
+        pages_write_all(&p);
+    }
+}
+
 static int client(void *socket_path)
 {
     if (!become_user(NOBODY))
@@ -67,6 +87,7 @@ static int client(void *socket_path)
         pages_write_all(&p);
     }
     system_calls_touch();
+    forks();
     CHECK(pager_stat(pager, "restore_success") > 2 * NR);
     all_out();
     CHECK_EQ(pp_stop(pager), 0); /* with everything out */

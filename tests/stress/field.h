@@ -29,6 +29,7 @@ struct block {
     uint32_t range;        /* set at birth */
     bool is_at_spare;      /* under the lock */
     bool is_split;         /* under the lock: several mappings, so mremap is not for it */
+    _Atomic bool is_moving; /* mremap to its other place is under way: a child may find it here or there */
     _Atomic uint32_t discards; /* odd: a discard is under way, readers may see either */
 };
 
@@ -82,6 +83,8 @@ static inline unsigned char *block_page(const struct block *b, uint32_t i)
 {
     return b->home + pages_to_bytes(i);
 }
+/* Where a block with a spare slot is not now. */
+unsigned char *field_other_place(struct field *f, const struct block *b);
 struct block *field_any_block(struct worker *w);
 /* The same, locked; NULL: it is taken. */
 struct block *field_lock_any(struct worker *w, bool is_to_write);

@@ -212,7 +212,7 @@ bool op_unmap(struct worker *w)
     return true;
 }
 
-static unsigned char *other_place(struct field *f, const struct block *b)
+unsigned char *field_other_place(struct field *f, const struct block *b)
 {
     size_t bytes = pages_to_bytes(f->shape->block_pages);
     return b->is_at_spare ? b->home - bytes : b->home + bytes;
@@ -256,8 +256,11 @@ bool op_move(struct worker *w)
     if (!b)
         return false;
     size_t bytes = pages_to_bytes(f->shape->block_pages);
-    unsigned char *from = b->home, *to = other_place(f, b);
-    if (mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) {
+    unsigned char *from = b->home, *to = field_other_place(f, b);
+    atomic_store(&b->is_moving, true);
+    bool is_moved = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+    atomic_store(&b->is_moving, false);
+    if (!is_moved) {
         note_refusal(f, b, "mremap");
         move_page_by_page(f, from, to);
     }
