@@ -131,6 +131,7 @@ struct pager {
 
     struct pending_fault *faults;
     uint32_t nr_faults;
+    uint32_t nr_starved; /* of them, when they were last asked: no memory for their page */
     uint32_t give_back[STAGING_SLOTS_MAX]; /* rejected by the daemon: to be moved back */
     uint32_t give_back_generation[STAGING_SLOTS_MAX];
     uint32_t nr_give_back;

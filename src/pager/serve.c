@@ -73,6 +73,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
     switch (r) {
     case -ENOMEM:
         stats_add(pg->stats, STAT_restore_no_memory, 1);
+        pg->nr_starved++;
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
     case -EAGAIN:
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
@@ -95,6 +96,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
 unsigned pager_answer(struct pager *pg)
 {
     uint32_t nr_left = 0;
+    pg->nr_starved = 0;
     for (uint32_t i = 0; i < pg->nr_faults; i++)
         if (pg->needs_events || !answer(pg, &pg->faults[i]))
             pg->faults[nr_left++] = pg->faults[i];
