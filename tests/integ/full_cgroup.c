@@ -132,15 +132,16 @@ static void beside_goes_on(void)
 
 /* ---- cases */
 
-/* On a busy machine whoever reads outruns the agent now and then, so it is tried a few times. */
+/* On a busy machine whoever reads outruns the agent now and then, so it is tried a few times; how many come
+ * ahead is for the test `prefetch` to say. */
 static void ahead_of_a_pass(void)
 {
     test_case("ahead of a pass: without a limit");
-    for (int tries = 0; tries < 8 && atomic_load(&inside->nr_ahead) < NR / 4; tries++) {
+    for (int tries = 0; tries < 8 && !atomic_load(&inside->nr_ahead); tries++) {
         have(inside, RECLAIM);
         have(inside, PASS);
     }
-    CHECK(atomic_load(&inside->nr_ahead) >= NR / 4);
+    CHECK(atomic_load(&inside->nr_ahead) > 0);
     test_case("ahead of a pass: a limit 24 MiB away");
     have(inside, RECLAIM);
     CHECK(group_limit(group, group_usage(group) + 24 * MIB));

@@ -113,6 +113,16 @@ bool group_limit(const struct memory_group *g, uint64_t bytes)
     return is_set;
 }
 
+bool group_press(const struct memory_group *g, uint64_t bytes)
+{
+    char text[32] = "max";
+    if (g->is_v1)
+        return group_limit(g, bytes);
+    if (bytes != UINT64_MAX)
+        (void)snprintf(text, sizeof text, "%" PRIu64, bytes);
+    return write_file(g, "memory.high", text);
+}
+
 bool group_must_not_kill(const struct memory_group *g)
 {
     return g->is_v1 && write_file(g, "memory.oom_control", "1");

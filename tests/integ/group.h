@@ -18,6 +18,8 @@ bool group_make(struct memory_group *g, const char *name, const char **ret_why);
 bool group_enter(const struct memory_group *g);
 /* UINT64_MAX: none. False: the kernel did not get below it. */
 bool group_limit(const struct memory_group *g, uint64_t bytes);
+/* The same, but nobody is killed for it: version 2 slows down who goes over it. After group_must_not_kill(). */
+bool group_press(const struct memory_group *g, uint64_t bytes);
 /* What the kernel does at the limit: kill, or (version 1 only) let allocations of system calls fail and touches
  * wait. False: this kernel always kills. */
 bool group_must_not_kill(const struct memory_group *g);
