@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifdef __SANITIZE_ADDRESS__
 #define SLOWNESS 4u
@@ -11,12 +12,26 @@
 #endif
 #define LOOK_PAUSE_MS 5u /* a look at a client's maps: some 50 us */
 
+/* A socket that is left behind by a kill is not the next daemon's. */
+static struct timespec socket_made(const struct run *r)
+{
+    struct stat st;
+    return stat(r->socket_path, &st) ? (struct timespec){ 0 } : st.st_ctim;
+}
+
+static bool does_listen(const struct run *r, const struct restart *w)
+{
+    struct timespec made = socket_made(r);
+    return made.tv_sec && (made.tv_sec != w->old_socket.tv_sec || made.tv_nsec != w->old_socket.tv_nsec);
+}
+
 void restart_daemon(struct run *r, struct restart *w, bool is_in_order)
 {
     for (unsigned i = 0; i < r->kind->nr_clients; i++)
         w->joins[i] = atomic_load(&r->clients[i].joins);
     w->since_ms = test_now_ms();
-    w->joined_ms = 0;
+    w->listens_ms = w->joined_ms = 0;
+    w->old_socket = socket_made(r);
     if (is_in_order)
         run_end_daemon(r);
     else
@@ -56,10 +71,17 @@ static bool is_any_old_store_held(const struct run *r)
 bool restart_is_over(struct run *r, struct restart *w)
 {
     uint64_t now = test_now_ms();
+    if (!w->listens_ms) {
+        if (does_listen(r, w))
+            w->listens_ms = now;
+        else if (now > w->since_ms + LISTEN_MS * SLOWNESS)
+            stress_complain(r, "the next daemon does not listen after %u ms", LISTEN_MS * SLOWNESS);
+        return false;
+    }
     if (!w->joined_ms) {
         if (restart_is_joined(r, w))
             w->joined_ms = now;
-        else if (now > w->since_ms + JOIN_MS * SLOWNESS)
+        else if (now > w->listens_ms + JOIN_MS * SLOWNESS)
             stress_complain(r, "not all clients have joined the next daemon after %u ms", JOIN_MS * SLOWNESS);
         return false;
     }
@@ -68,7 +90,7 @@ bool restart_is_over(struct run *r, struct restart *w)
     w->next_look_ms = now + LOOK_PAUSE_MS;
     if (!is_any_old_store_held(r))
         return true;
-    if (now > w->since_ms + RELEASE_MS * SLOWNESS)
+    if (now > w->listens_ms + RELEASE_MS * SLOWNESS)
         stress_complain(r, "an old store is still held after %u ms", RELEASE_MS * SLOWNESS);
     return false;
 }

@@ -3,13 +3,19 @@
 #ifndef STRESS_RESTART_H
 #define STRESS_RESTART_H
 
+#include <time.h>
+
 #include "stress/stress.h"
 
-#define JOIN_MS 5000u      /* a client that has not joined by then is a failure */
-#define RELEASE_MS 30000u  /* so is an old store that is still held: a slice a millisecond is 64 MiB a second */
+/* From when the next daemon listens, which on a busy machine can take its time: */
+#define JOIN_MS 5000u     /* a client that has not joined by then is a failure */
+#define RELEASE_MS 30000u /* so is an old store that is still held: a slice a millisecond is 64 MiB a second */
+#define LISTEN_MS 30000u  /* from its start */
 
 struct restart {
-    uint64_t since_ms, joined_ms, next_look_ms;
+    uint64_t since_ms;  /* the end of the one before */
+    uint64_t listens_ms, joined_ms, next_look_ms;
+    struct timespec old_socket; /* when it was made */
     uint64_t joins[CLIENTS_MAX]; /* how often each had joined a daemon before */
 };
 
