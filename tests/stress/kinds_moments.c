@@ -41,20 +41,27 @@ static const struct weighted touches[] = {
     { op_rest, "rest", 40 },
     { 0 },
 };
-static const struct weighted also_changes[] = {
+static const struct weighted also_discards[] = {
     { op_read, "read", 550 },
     { op_write, "write", 300 },
     { op_discard, "MADV_DONTNEED beside readers", 20 },
     { op_discard_and_write, "MADV_DONTNEED, then write", 20 },
-    { op_move, "mremap", 10 },
-    { op_protect, "mprotect", 10 },
+    { op_rest, "rest", 40 },
+    { 0 },
+};
+static const struct weighted also_moves[] = {
+    { op_read, "read", 550 },
+    { op_write, "write", 300 },
+    { op_move, "mremap", 20 },
     { op_rest, "rest", 40 },
     { 0 },
 };
 
+/* One that discards beside readers is not for who checks beside readers, too, as mprotect does here. */
 static const struct weighted *operations_for(unsigned client)
 {
-    return client == 0 ? touches : also_changes;
+    static const struct weighted *const sorts[CLIENTS] = { touches, also_discards, also_moves };
+    return sorts[client];
 }
 
 /* ---- the conductor */
