@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,10 +38,7 @@ static void close_fd(int *fd)
 
 void forks_clear(struct forks *f)
 {
-    memset(f, 0, sizeof *f);
     f->listener = -1;
-    for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++)
-        f->children[i].socket = f->children[i].uffd = -1;
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
         f->store_fds[i] = -1;
 }
@@ -89,7 +87,7 @@ static void drop(struct agent *a, struct fork_child *c)
         munmap(c->pages, c->nr_pages_max * sizeof *c->pages);
     if (a->forks.expected == c)
         a->forks.expected = NULL;
-    *c = (struct fork_child){ .socket = -1, .uffd = -1 };
+    c->is_taken = false;
     a->forks.nr--;
 }
 
@@ -177,7 +175,10 @@ int forks_cover(struct agent *a)
         close(fd);
         return -EBUSY;
     }
-    *c = (struct fork_child){ .is_taken = true, .socket = fd, .uffd = -1 };
+    memset(c, 0, sizeof *c);
+    c->is_taken = true;
+    c->socket = fd;
+    c->uffd = -1;
     f->nr++;
     int r = ready(a, c);
     if (r)
@@ -208,18 +209,28 @@ static void write_down(struct pager *pg, struct fork_child *c)
     }
 }
 
+/* The lowest that is free, so nothing of ours becomes 0, 1 or 2 but a child's userfaultfd. */
+static void take_number_back(struct forks *f)
+{
+    if (!f->has_given_number)
+        return;
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    f->has_given_number = fd < 0;
+    if (fd > 2)
+        close(fd);
+}
+
 void forks_on_fork(void *context, int uffd)
 {
     struct agent *a = context;
     struct fork_child *c = a->forks.expected;
-    int placeholder = open("/dev/null", O_RDWR | O_CLOEXEC); /* if one was given up for this one */
-    if (placeholder > 2)
-        close(placeholder);
     if (!c || c->uffd >= 0) { /* nobody's who waits for us; if both come at once, the child finds out */
         close(uffd);
+        take_number_back(&a->forks);
         return;
     }
     c->uffd = uffd;
+    take_number_back(&a->forks);
     c->is_lost = agent_listen(a, uffd, OTHER_FORK) != 0;
     write_down(&a->pg, c);
     stats_add(a->pg.stats, STAT_forks_covered, 1);
@@ -229,10 +240,12 @@ void forks_on_fork(void *context, int uffd)
 /* With no number free the kernel would keep the event, and its raiser asleep for good. */
 bool forks_on_no_descriptor(void *context)
 {
-    (void)context;
+    struct agent *a = context;
     for (int fd = 0; fd < 3; fd++)
-        if (close(fd) == 0)
+        if (close(fd) == 0) {
+            a->forks.has_given_number = true;
             return true;
+        }
     usleep(1000);
     return false;
 }
@@ -297,7 +310,7 @@ void forks_on_remapped(void *context, page_number from, page_number to, size_t n
     struct agent *a = context;
     for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++) {
         struct fork_child *c = &a->forks.children[i];
-        if (c->uffd >= 0 && !c->is_settled)
+        if (c->is_taken && c->uffd >= 0 && !c->is_settled)
             on_late_remap(a, c, from, to, nr);
     }
 }

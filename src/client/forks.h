@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/intervals.h"
@@ -51,20 +50,21 @@ struct forks {
     struct fork_child children[FORK_CHILDREN_MAX];
     unsigned nr;                 /* taken */
     struct fork_child *expected; /* of the fork that is under way */
+    bool has_given_number;       /* /dev/null's, to the event's descriptor */
     int store_fds[PAGE_STORES_NR]; /* of each store map, for children to map; -1: none */
 };
 
 /* Where the forking thread knocks, and what it holds while it forks. In struct pp_pager. */
 struct fork_door {
     struct sockaddr_un address; /* written by the agent at its start */
-    socklen_t address_bytes;    /* 0: everything has to come back before a fork */
+    uint32_t address_bytes;     /* 0: everything has to come back before a fork */
     int socket;
     int reserve[2]; /* numbers that the child is going to need */
     bool is_covering;
     struct refill *refill; /* the child's, between the two steps of fork_child.c */
 };
 
-void forks_clear(struct forks *f); /* at birth */
+void forks_clear(struct forks *f); /* at birth, in memory that is all zeros */
 /* The userfaultfd tells of forks: from now on they can be covered, if there is a socket to be had. */
 void forks_begin(struct agent *a, struct fork_door *door);
 void forks_end(struct agent *a); /* closes all; children that are not through end */

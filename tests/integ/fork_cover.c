@@ -238,6 +238,25 @@ static void children_side_by_side(void)
     pages_write_all(&a.pages);
 }
 
+static void two_pagers(struct rogue *r)
+{
+    test_case("two pagers in one process");
+    struct arena b;
+    arena_begin(&b, r, NR);
+    arena_all_out(&a);
+    arena_all_out(&b);
+    pid_t pid = fork();
+    if (!pid) {
+        pages_check_all(&b.pages);
+        check_and_end();
+    }
+    CHECK_EQ(pages_nr_present(&a.pages, 0, NR) + pages_nr_present(&b.pages, 0, NR), 0);
+    CHECK_EQ(status_of(pid), 0);
+    pages_check_all(&a.pages);
+    pages_write_all(&a.pages);
+    arena_end(&b);
+}
+
 /* ---- memory that is not the child's */
 
 static void wiped_memory(void)
@@ -465,6 +484,7 @@ int main(void)
     child_with_a_pager();
     exec_at_once();
     children_side_by_side();
+    two_pagers(second);
     wiped_memory();
     no_descriptor();
     signals();
@@ -472,7 +492,6 @@ int main(void)
     failed_fork();
     child_is_slow();
     arena_end(&a);
-    rogue_start(second);
     for (int i = 0; i < 3; i++) {
         test_case("the parent ends at once");
         parent_ends(second, ENDS_AT_ONCE);
