@@ -492,6 +492,7 @@ int main(void)
     failed_fork();
     child_is_slow();
     arena_end(&a);
+    rogue_start(second);
     for (int i = 0; i < 3; i++) {
         test_case("the parent ends at once");
         parent_ends(second, ENDS_AT_ONCE);
@@ -499,6 +500,5 @@ int main(void)
         parent_ends(second, IS_KILLED);
     }
     parent_is_killed_early(second);
-
     return test_end();
 }
