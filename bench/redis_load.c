@@ -31,7 +31,7 @@
 
 static struct {
     const char *socket_path;
-    uint64_t bytes, connections, seed, warm_up_ns, window_ns, nr_windows;
+    uint64_t port, bytes, connections, seed, warm_up_ns, window_ns, nr_windows;
     double hot_keys, hot_requests, writes;
 } settings = {
     .bytes = UINT64_C(1) << 30,
@@ -47,6 +47,7 @@ static struct {
 
 static const struct option_row rows[] = {
     { "socket", OPTION_STRING, &settings.socket_path, 0, 0, NULL, "the server's UNIX socket" },
+    { "port", OPTION_UINT, &settings.port, 1, 65535, NULL, "or its port of this machine" },
     { "bytes", OPTION_SIZE, &settings.bytes, 1 << 20, 1e12, NULL, "of values" },
     { "connections", OPTION_UINT, &settings.connections, 1, CONNECTIONS_MAX, NULL, "one request each" },
     { "seed", OPTION_UINT, &settings.seed, 0, 1e15, NULL, "of the values and the requests" },
@@ -115,7 +116,8 @@ _Noreturn static void give_up(const redisContext *c, const char *what)
 static redisContext *connect_to_server(void)
 {
     for (uint64_t until_ns = pace_now_ns() + CONNECT_PATIENCE_NS;;) {
-        redisContext *c = redisConnectUnix(settings.socket_path);
+        redisContext *c = settings.port ? redisConnect("127.0.0.1", (int)settings.port)
+                                        : redisConnectUnix(settings.socket_path);
         redisReply *pong = c && !c->err ? redisCommand(c, "PING") : NULL;
         bool is_up = pong && pong->type == REDIS_REPLY_STATUS; /* not "LOADING ..." */
         if (pong)
@@ -123,7 +125,7 @@ static redisContext *connect_to_server(void)
         if (is_up)
             return c;
         if (pace_now_ns() > until_ns)
-            give_up(c, settings.socket_path);
+            give_up(c, settings.port ? "the server's port" : settings.socket_path);
         redisFree(c);
         pace_sleep_until_ns(pace_now_ns() + 20000000);
     }
@@ -317,8 +319,8 @@ int main(int argc, char **argv)
     case OPTIONS_BAD:  return EXIT_USAGE;
     case OPTIONS_RUN:  break;
     }
-    if (!settings.socket_path) {
-        fprintf(stderr, "redis-load: say where the server is: --socket PATH\n");
+    if (!settings.socket_path == !settings.port) {
+        fprintf(stderr, "redis-load: say where the server is: --socket PATH, or --port NUMBER\n");
         return EXIT_USAGE;
     }
     redisContext *c = connect_to_server();

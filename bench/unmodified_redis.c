@@ -13,7 +13,13 @@
 #include "unmodified.h"
 
 #define LOOK_NS (2 * UINT64_C(1000000000))
+#define WARM_UP_PLAIN_NS (10 * UINT64_C(1000000000)) /* nothing has to leave */
 #define OVERTIME_NS (120 * UINT64_C(1000000000)) /* the filling, and the reading at the end */
+
+static uint64_t warm_up_ns(const struct unmodified *m, const struct under *u)
+{
+    return u->arm == UNDER_PLAIN && m->warm_up_ns > WARM_UP_PLAIN_NS ? WARM_UP_PLAIN_NS : m->warm_up_ns;
+}
 
 static int start_server(struct under *u, char ret_socket[PATH_MAX])
 {
@@ -27,7 +33,7 @@ static int start_load(const struct unmodified *m, struct under *u, const char *s
                       const char *error_path, struct child *ret_load)
 {
     char path[PATH_MAX + 32], numbers[6][32];
-    const uint64_t values[] = { m->bytes, m->seed, m->connections, m->warm_up_ns, m->window_ns, m->nr_windows };
+    const uint64_t values[] = { m->bytes, m->seed, m->connections, warm_up_ns(m, u), m->window_ns, m->nr_windows };
     (void)snprintf(path, sizeof path, "%s/bench/redis-load", u->places->build);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         (void)snprintf(numbers[i], sizeof *numbers, "%llu%s", (unsigned long long)values[i],
