@@ -1,5 +1,5 @@
-# A fixed part of this project, compiled as a compiler is used: a file each, some 50 of them. Objects of the same
-# name in different rooms would be one file, so the room is in theirs.
+# A fixed part of this project, compiled as a compiler is used: a file each, some 50 of them. Objects of the
+# same name in different rooms would be one file, so the room is in theirs.
 rooms := base page wire codec store heat policy pager client daemon cli sys stats
 sources := $(filter-out %/main.c $(wildcard $(SOURCE)/src/*/test_*.c), \
 	$(foreach room,$(rooms),$(wildcard $(SOURCE)/src/$(room)/*.c)))

@@ -1,6 +1,6 @@
-/* pairs.h - what arms that took turns say about each other: of each arm the median, and arm by arm against the
- * first one, pair by pair, the median with the least and the most. A pair is two rows of the table with the same
- * `repeat` and `window`. Reads only. */
+/* pairs.h - what arms that took turns say about each other: of each arm the median, and arm by arm
+ * against the first one, pair by pair, the median with the least and the most. A pair is two rows of the
+ * table with the same `repeat` and `window`. Reads only. */
 #ifndef BENCH_PAIRS_H
 #define BENCH_PAIRS_H
 
@@ -20,8 +20,8 @@ struct pairs_metric {
     enum pairs_how how;
 };
 
-/* arms: the values of the column `arm`, the first is what the others are compared with; ends with NULL. A metric
- * that no arm has is left out. */
+/* arms: the values of the column `arm`, the first is what the others are compared with; ends with NULL. A
+ * metric that no arm has is left out. */
 void pairs_print(FILE *f, const struct csv_table *t, const char *const *arms,
                  const struct pairs_metric *metrics, size_t nr_metrics);
 

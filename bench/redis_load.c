@@ -73,8 +73,8 @@ static uint64_t nr_wrong;
 /* The list's text; its length. */
 static size_t value_write(uint32_t key, uint32_t version, char ret_text[VALUE_MAX + 1])
 {
-    uint64_t wanted = VALUE_MIN + RECORD_LONGEST +
-                      rng_mix(settings.seed ^ ((uint64_t)key << 32)) % (VALUE_MAX - VALUE_MIN - RECORD_LONGEST + 1);
+    const uint64_t least = VALUE_MIN + RECORD_LONGEST;
+    uint64_t wanted = least + rng_mix(settings.seed ^ ((uint64_t)key << 32)) % (VALUE_MAX - least + 1);
     uint64_t stream = rng_mix(((uint64_t)key << 32) | version);
     size_t length = 0;
     for (unsigned i = 0; length + RECORD_LONGEST + 2 <= wanted; i++) {

@@ -42,9 +42,10 @@ static void expect(const struct csv_table *t, enum pairs_how how, double scale, 
 {
     double median[2] = { 0, 0 }, pair[3];
     const char *line = line_of(t, how, scale);
-    int n = how == PAIRS_SAVED ? sscanf(line, "it - - %lf%*[ %x][ %lf, %lf]", &pair[0], &pair[1], &pair[2]) + 2
-                               : sscanf(line, "it %lf %lf %lf%*[ %x][ %lf, %lf]", &median[0], &median[1], &pair[0],
-                                        &pair[1], &pair[2]);
+    int n = how == PAIRS_SAVED
+                ? 2 + sscanf(line, "it - - %lf%*[ %x][ %lf, %lf]", &pair[0], &pair[1], &pair[2])
+                : sscanf(line, "it %lf %lf %lf%*[ %x][ %lf, %lf]", &median[0], &median[1], &pair[0],
+                         &pair[1], &pair[2]);
     assert_int_equal(n, 5);
     for (int i = 0; i < 2; i++)
         assert_true(how == PAIRS_SAVED || median[i] == wanted[i]);

@@ -44,7 +44,8 @@ static int await_socket(struct under *u, const char *log_path)
     char line[160];
     for (uint64_t until_ns = pace_now_ns() + READY_NS; stat(u->socket_path, &st);) {
         int code = 0;
-        if (child_wait_until(&u->daemon, pace_now_ns() + 10000000, &code) == CHILD_RUNS && pace_now_ns() < until_ns)
+        uint64_t now_ns = pace_now_ns();
+        if (child_wait_until(&u->daemon, now_ns + 10000000, &code) == CHILD_RUNS && now_ns < until_ns)
             continue;
         file_last_line(log_path, line, sizeof line);
         return under_fail(u, EXIT_NO_DAEMON, "process-pagerd", line);
@@ -84,8 +85,9 @@ int under_begin(struct under *u)
     switch (u->arm) {
     case UNDER_PAGER: return start_daemon(u);
     case UNDER_ZRAM:
-        return zram_begin(&u->zram, u->zram_bytes, reason, sizeof reason) ? under_fail(u, EXIT_SYSTEM, "zram", reason)
-                                                                          : 0;
+        if (zram_begin(&u->zram, u->zram_bytes, reason, sizeof reason))
+            return under_fail(u, EXIT_SYSTEM, "zram", reason);
+        break;
     case UNDER_PLAIN:
     case UNDER_NR: break;
     }

@@ -1,9 +1,9 @@
-/* under.h - one run of an unmodified program: as it is, under `process-pager run` at a daemon of this run's, or
- * as it is with a zram swap device, onto which it is paged out until as little is paid as wished. Its memory is
- * sampled meanwhile, the daemon's and the store's or zram's with it (memory.h).
+/* under.h - one run of an unmodified program: as it is, under `process-pager run` at a daemon of this
+ * run's, or as it is with a zram swap device, onto which it is paged out until as little is paid as wished.
+ * Its memory is sampled meanwhile, the daemon's and the store's or zram's with it (memory.h).
  *
- * under_begin(), under_start(), then looks and waits, under_end() on every path. What goes wrong is in `problem`,
- * the first thing only. One thread. */
+ * under_begin(), under_start(), then looks and waits, under_end() on every path. What goes wrong is in
+ * `problem`, the first thing only. One thread. */
 #ifndef BENCH_UNDER_H
 #define BENCH_UNDER_H
 

@@ -1,5 +1,5 @@
-/* unmodified_build.c - programs that live for a moment: this project's rooms compiled (build.mk), and one process
- * after the other that does nothing. */
+/* unmodified_build.c - programs that live for a moment: this project's rooms compiled (build.mk), and one
+ * process after the other that does nothing. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

@@ -156,8 +156,10 @@ int unmodified_python(struct unmodified *m, struct under *u)
         r = ask(u, &feed, "\n", "ready", 0, answer);
     code = r ? under_fail(u, EXIT_SYSTEM, "python3", strerror(-r)) : measure(m, u, &feed);
     heap_feed_close(&feed);
-    if (code == 0 && child_wait_until(&u->program, pace_now_ns() + PATIENCE_NS, &u->program_code) == CHILD_ENDED &&
-        u->program_code)
+    uint64_t until_ns = pace_now_ns() + PATIENCE_NS; /* it has seen the end of the FIFO */
+    if (code == 0 && child_wait_until(&u->program, until_ns, &u->program_code) != CHILD_ENDED)
+        code = under_fail(u, EXIT_SYSTEM, "python3", "does not end");
+    if (code == 0 && u->program_code)
         code = under_fail(u, EXIT_SYSTEM, "python3", "did not end well");
     return code;
 }

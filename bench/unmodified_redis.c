@@ -29,11 +29,12 @@ static int start_server(struct under *u, char ret_socket[PATH_MAX])
     return under_start(u, words);
 }
 
-static int start_load(const struct unmodified *m, struct under *u, const char *socket, const char *out_path,
-                      const char *error_path, struct child *ret_load)
+static int start_load(const struct unmodified *m, struct under *u, const char *socket,
+                      const char *out_path, const char *error_path, struct child *ret_load)
 {
     char path[PATH_MAX + 32], numbers[6][32];
-    const uint64_t values[] = { m->bytes, m->seed, m->connections, warm_up_ns(m, u), m->window_ns, m->nr_windows };
+    const uint64_t values[] = { m->bytes, m->seed, m->connections, warm_up_ns(m, u), m->window_ns,
+                                m->nr_windows };
     (void)snprintf(path, sizeof path, "%s/bench/redis-load", u->places->build);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         (void)snprintf(numbers[i], sizeof *numbers, "%llu%s", (unsigned long long)values[i],
@@ -73,7 +74,8 @@ static int await_load(const struct unmodified *m, struct under *u, struct child 
         }
         uint64_t now_ns = pace_now_ns();
         if (now_ns > end_ns || !under_look(u, filled_ns && now_ns < filled_ns + m->warm_up_ns - LOOK_NS))
-            return under_fail(u, EXIT_SYSTEM, "redis-server", now_ns > end_ns ? "too slow; given up" : "has ended");
+            return under_fail(u, EXIT_SYSTEM, "redis-server",
+                              now_ns > end_ns ? "too slow; given up" : "has ended");
         if (!filled_ns && has_filled(out_path))
             filled_ns = now_ns;
     }
