@@ -53,6 +53,34 @@ enum fault_answer page_on_missing_fault(const struct page *p)
     invariant_broken("page state");
 }
 
+/* One store of all eight bytes, after whatever the entry names: a touching thread of a direct pager
+ * (src/direct) reads it at any time. */
+static void set(struct page *p, struct page value)
+{
+    __atomic_store(p, &value, __ATOMIC_RELEASE);
+}
+
+struct page page_read(const struct page *p)
+{
+    struct page value;
+    __atomic_load(p, &value, __ATOMIC_ACQUIRE);
+    return value;
+}
+
+static void set_barred(struct page *p, bool is_barred)
+{
+    struct page value = *p;
+    value.is_barred = is_barred;
+    set(p, value);
+}
+
+static void set_paged_out(struct page *p, bool is_paged_out)
+{
+    struct page value = *p;
+    value.is_paged_out = is_paged_out;
+    set(p, value);
+}
+
 /* What must be given up when the page stops being what it is; makes it a plain RESIDENT. */
 static struct page_release become_resident(struct page *p)
 {
@@ -74,7 +102,7 @@ static struct page_release become_resident(struct page *p)
     default:
         invariant_broken("page state");
     }
-    *p = (struct page){ .state = PAGE_RESIDENT };
+    set(p, (struct page){ .state = PAGE_RESIDENT });
     return release;
 }
 
@@ -92,20 +120,21 @@ void page_on_moved(struct page *p, uint32_t slot)
 {
     if (!page_may_leave(p))
         invariant_broken("a page was moved out that may not leave");
-    *p = (struct page){ .state = PAGE_STAGED, .where = slot };
+    set(p, (struct page){ .state = PAGE_STAGED, .where = slot });
 }
 
 void page_on_paged_out(struct page *p)
 {
     if (!page_may_leave(p))
         invariant_broken("a page was paged out that may not leave");
-    p->is_paged_out = 1;
+    set_paged_out(p, true);
 }
 
 bool page_on_seen_back(struct page *p)
 {
     bool was_out = p->is_paged_out;
-    p->is_paged_out = 0;
+    if (was_out)
+        set_paged_out(p, false);
     return was_out;
 }
 
@@ -118,7 +147,7 @@ bool page_on_stored(struct page *p, uint32_t slot, unsigned store, locator place
 {
     if (!is_in_slot(p, slot))
         return false;
-    *p = (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK };
+    set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK });
     return true;
 }
 
@@ -126,39 +155,40 @@ bool page_on_stored_zero(struct page *p, uint32_t slot)
 {
     if (!is_in_slot(p, slot))
         return false;
-    *p = (struct page){ .state = PAGE_ZERO };
+    set(p, (struct page){ .state = PAGE_ZERO });
     return true;
 }
 
 struct page_release page_on_discard(struct page *p, bool is_present)
 {
     struct page_release release = become_resident(p);
-    p->is_barred = is_present;
+    set_barred(p, is_present);
     return release;
 }
 
 void page_on_seen_absent(struct page *p)
 {
-    if (p->state == PAGE_RESIDENT)
-        p->is_barred = 0;
+    if (p->state == PAGE_RESIDENT && p->is_barred)
+        set_barred(p, false);
 }
 
 void page_on_bar_over(struct page *p)
 {
-    p->is_barred = 0;
+    if (p->is_barred)
+        set_barred(p, false);
 }
 
 struct page_release page_on_rekey(struct page *to, struct page *from)
 {
     struct page_release release = become_resident(to);
-    *to = *from;
-    *from = (struct page){ .state = PAGE_RESIDENT };
+    set(to, *from);
+    set(from, (struct page){ .state = PAGE_RESIDENT });
     return release;
 }
 
 struct page_release page_on_lost(struct page *p)
 {
     struct page_release release = become_resident(p);
-    p->state = PAGE_POISONED;
+    set(p, (struct page){ .state = PAGE_POISONED });
     return release;
 }

@@ -1,4 +1,4 @@
-/* table.c - see table.h. Three levels over a 47-bit address: 13 + 13 bits of index, 9 of page. */
+/* table.c - see table.h. What was published once stays as it is. Three levels over a 47-bit address: 13 + 13 bits of index, 9 of page. */
 #include "page/table.h"
 
 #define MIDDLE_SHIFT 9  /* pages to leaves */
@@ -29,10 +29,11 @@ struct page_leaf *page_table_find(const struct page_table *t, page_number page)
 {
     if (page >= PAGE_NUMBER_END)
         return NULL;
-    uint16_t middle = t->top[page >> TOP_SHIFT];
+    uint16_t middle = __atomic_load_n(&t->top[page >> TOP_SHIFT], __ATOMIC_ACQUIRE);
     if (!middle)
         return NULL;
-    uint32_t leaf = t->middles[middle - 1][page >> MIDDLE_SHIFT & MIDDLE_MASK];
+    uint32_t leaf = __atomic_load_n(&t->middles[middle - 1][page >> MIDDLE_SHIFT & MIDDLE_MASK],
+                                    __ATOMIC_ACQUIRE);
     return leaf ? &t->leaves[leaf - 1] : NULL;
 }
 
@@ -45,10 +46,11 @@ struct page_leaf *page_table_grow(struct page_table *t, page_number page)
     if (t->nr_leaves == t->nr_leaves_max || (!*middle && t->nr_middles == t->nr_middles_max))
         return NULL;
     if (!*middle)
-        *middle = (uint16_t)++t->nr_middles;
-    t->middles[*middle - 1][page >> MIDDLE_SHIFT & MIDDLE_MASK] = ++t->nr_leaves;
-    leaf = &t->leaves[t->nr_leaves - 1];
+        __atomic_store_n(middle, (uint16_t)++t->nr_middles, __ATOMIC_RELEASE);
+    leaf = &t->leaves[t->nr_leaves++];
     leaf->first = page / LEAF_PAGES * LEAF_PAGES;
+    __atomic_store_n(&t->middles[*middle - 1][page >> MIDDLE_SHIFT & MIDDLE_MASK], t->nr_leaves,
+                     __ATOMIC_RELEASE);
     return leaf;
 }
 

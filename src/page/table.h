@@ -5,7 +5,7 @@
  * Lives in memory that the caller reserved (zeroed, populated by touch) and never allocates, so that
  * the agent may grow it while it handles an event.
  *
- * Contract: the agent's, no locks. */
+ * Contract: the agent's, no locks; any thread may call page_table_find(). */
 #ifndef PAGE_TABLE_H
 #define PAGE_TABLE_H
 
