@@ -394,6 +394,23 @@ static void rewatch(struct agent *a, uint64_t now)
     (void)rewatch_between(a, 0, (page_number)-1); /* what could not be is a gap still */
 }
 
+static void publish_touchers(const struct agent *a, struct stats_block *st)
+{
+    uint64_t restored = 0, zeros = 0, raced = 0, waits = 0;
+    for (unsigned i = 0; a->pg.direct && i < DIRECT_SLOTS_NR; i++) {
+        struct direct_counts *c = &a->pg.direct->counts[i];
+        restored += atomic_load_explicit(&c->restored, memory_order_relaxed) +
+                    atomic_load_explicit(&c->staged, memory_order_relaxed);
+        zeros += atomic_load_explicit(&c->zeros, memory_order_relaxed);
+        raced += atomic_load_explicit(&c->raced, memory_order_relaxed);
+        waits += atomic_load_explicit(&c->waits, memory_order_relaxed);
+    }
+    stats_set(st, STAT_direct_restores, restored);
+    stats_set(st, STAT_direct_zeros, zeros);
+    stats_set(st, STAT_direct_raced, raced);
+    stats_set(st, STAT_direct_waits, waits);
+}
+
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
 {
     struct stats_block *st = &pp->agent_stats;
@@ -404,6 +421,7 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
     stats_set(st, STAT_pages_tracked, nr_tracked);
     if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
         stats_set(st, STAT_pages_tracked_peak, nr_tracked);
+    publish_touchers(a, st);
     stats_set(st, STAT_pages_staged, a->pg.nr_staged);
     stats_set(st, STAT_pages_stored, a->pg.nr_stored);
     stats_set(st, STAT_pages_zero, a->pg.nr_zero);
@@ -495,6 +513,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
     }
     tick_churn(a, now);
     tick_bars(a, pp, now);
+    pager_learn_returned(&a->pg);
     session_try_leave(a, pp);
     agent_publish_stats(a, pp);
     tick_limits(a, pp);
@@ -574,6 +593,7 @@ static void serve(struct agent *a)
 void agent_loop(struct agent *a, struct pp_pager *pp)
 {
     while (!a->must_end) {
+        pager_serve_touchers(&a->pg);
         serve(a);
         if (a->pg.nr_faults)
             continue;

@@ -203,6 +203,18 @@ void direct_end_leaving(struct direct *d, uint32_t leaf, page_number first, unsi
     clear_leaving(d, leaf, first, nr);
 }
 
+static _Atomic uint64_t nr_unregistered;
+
+void direct_note_unregistering(void)
+{
+    atomic_fetch_add(&nr_unregistered, 1);
+}
+
+uint64_t direct_nr_unregistered(void)
+{
+    return atomic_load(&nr_unregistered);
+}
+
 bool direct_is_returned(const struct direct *d, uint32_t leaf, page_number page)
 {
     return direct_returned_word(d, leaf, word_of(page)) & bit_of(page);

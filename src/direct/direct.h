@@ -104,6 +104,10 @@ bool direct_is_returned(const struct direct *d, uint32_t leaf, page_number page)
 void direct_forget_returned(struct direct *d, uint32_t leaf, page_number page);
 /* A leaf that has returned pages, from *cursor on; UINT32_MAX: none. It counts as looked at from now on. */
 uint32_t direct_next_dirty(struct direct *d, uint32_t *cursor);
+/* Before and after memory is taken from a direct userfaultfd. A SIGBUS that was on its way meanwhile must not
+ * be taken for the application's own: who finds that nobody claims it compares the count. */
+void direct_note_unregistering(void);
+uint64_t direct_nr_unregistered(void);
 /* The word of returned pages 64 * word ... of a leaf. */
 static inline uint64_t direct_returned_word(const struct direct *d, uint32_t leaf, unsigned word)
 {

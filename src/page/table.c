@@ -1,4 +1,5 @@
-/* table.c - see table.h. What was published once stays as it is. Three levels over a 47-bit address: 13 + 13 bits of index, 9 of page. */
+/* table.c - see table.h. Three levels over a 47-bit address: 13 + 13 bits of index, 9 of page. What was
+ * published once stays as it is. */
 #include "page/table.h"
 
 #define MIDDLE_SHIFT 9  /* pages to leaves */

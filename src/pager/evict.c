@@ -46,7 +46,7 @@ static int register_and_check(struct pager *pg, page_number first, page_number e
     if (r == 0 && kind == MEMORY_PAGEABLE)
         return 0;
     if (r == 0 && mode == UFFD_WATCH && !pager_is_changing(pg)) {
-        (void)uffd_unregister(pg->uffd, start, bytes); /* nothing of it was out */
+        pager_unregister(pg, start, bytes); /* nothing of it was out */
         pager_forget_paged_out(pg, first, end);
     }
     return kind == MEMORY_HAS_HOLES ? -EAGAIN : -EINVAL;
@@ -148,7 +148,7 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
         page_number from = w->first > first ? w->first : first;
         page_number to = w->end < end ? w->end : end;
         if (watch_state_of(w) != WATCH_REFUSED)
-            (void)uffd_unregister(pg->uffd, page_address(from), pages_to_bytes(to - from));
+            pager_unregister(pg, page_address(from), pages_to_bytes(to - from));
     }
     (void)intervals_clear(&pg->watched, first, end); /* full: stays listed, is registered anew */
     pager_forget_paged_out(pg, first, end);
@@ -335,6 +335,9 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
         *ret_result = EVICT_FULL;
         return 0;
     }
+    room = pager_begin_leaving(pg, leaf, first, room);
+    if (!room)
+        return 1; /* its own thread is bringing it back, or has just done so */
     int error;
     unsigned unreported;
     int uffd = mutant_is(MUTANT_MOVE_ON_SECOND_UFFD) ? pg->uffd_staging : pg->uffd;
@@ -347,6 +350,7 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     if (leaf->bar_epoch)
         make_dirty(pg, slot, moved);
     note_staged(pg, leaf, first, slot, moved);
+    pager_end_leaving(pg, leaf, first, room);
 
     switch (error) {
     case 0:
@@ -412,6 +416,7 @@ enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, 
     if (!leaf)
         return EVICT_DONE;
     pager_lift_bars(pg, leaf);
+    pager_learn_returned_in(pg, leaf);
     if (pagemap_read(pg->pagemap_fd, first, run, pg->entries))
         return EVICT_DONE;
 
