@@ -44,7 +44,7 @@ static struct {
     .seed = 1,
     .nr_paced = 10000,
     .pause_ns = 100000,
-    .arms = "pager,zram",
+    .arms = "pager,zram,direct",
     .loads = "idle,hog,hogs,evict",
     .threads = "1,2,8",
 };

@@ -26,7 +26,7 @@
 
 #define BATCH_BYTES ((size_t)2 << 20)
 
-const char *const subject_arm_names[SUBJECT_ARMS_NR] = { "pager", "zram" };
+const char *const subject_arm_names[SUBJECT_ARMS_NR] = { "pager", "zram", "direct" };
 
 void subject_say(const char *name, double value)
 {
@@ -47,7 +47,7 @@ uint64_t subject_cpu_ns(void)
 uint64_t subject_daemon_cpu_ns(const struct subject *s)
 {
     clockid_t clock;
-    if (s->spec->arm != SUBJECT_PAGER || clock_getcpuclockid((pid_t)s->spec->daemon_pid, &clock))
+    if (s->spec->arm == SUBJECT_ZRAM || clock_getcpuclockid((pid_t)s->spec->daemon_pid, &clock))
         return 0;
     return cpu_ns(clock);
 }
@@ -86,7 +86,7 @@ int subject_evict(const struct subject *s, unsigned char *at, size_t bytes)
 
 int subject_register(struct subject *s, void *at, size_t bytes)
 {
-    return pp_register(s->pager, at, bytes);
+    return pp_register_flags(s->pager, at, bytes, s->spec->arm == SUBJECT_DIRECT ? PP_DIRECT : 0);
 }
 
 int subject_start_pager(struct subject *s)
@@ -141,7 +141,7 @@ uint64_t subject_count_present(const struct subject *s)
 static void say_memory(const struct subject *s, uint64_t before_kib)
 {
     struct memory_sample sample;
-    pid_t daemon = s->spec->arm == SUBJECT_PAGER ? (pid_t)s->spec->daemon_pid : 0;
+    pid_t daemon = s->spec->arm != SUBJECT_ZRAM ? (pid_t)s->spec->daemon_pid : 0;
     if (memory_sample(getpid(), daemon, &sample) < 0)
         return;
     uint64_t paid = memory_paid_kib(&sample);

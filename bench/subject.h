@@ -9,7 +9,8 @@
 
 #include "common/content.h"
 
-enum subject_arm { SUBJECT_PAGER, SUBJECT_ZRAM, SUBJECT_PEER_ARMS_NR, SUBJECT_ARMS_NR = SUBJECT_PEER_ARMS_NR };
+enum subject_arm { SUBJECT_PAGER, SUBJECT_ZRAM, SUBJECT_PEER_ARMS_NR,
+                   SUBJECT_DIRECT = SUBJECT_PEER_ARMS_NR, SUBJECT_ARMS_NR };
 extern const char *const subject_arm_names[SUBJECT_ARMS_NR];
 
 struct subject_spec {
