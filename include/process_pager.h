@@ -62,7 +62,7 @@ PP_EXPORT int pp_register(struct pp_pager *pager, void *address, size_t bytes);
 /* PP_DIRECT: a thread that touches a page of the range that is out restores it itself, in a handler of
  * SIGBUS; nobody is woken, which takes a third of the time or less. For memory that programs compute in, not
  * for what is handed to the kernel or holds a stack:
- *   - A SYSTEM CALL THAT MEETS A PAGE THAT IS OUT FAILS WITH EFAULT (read into a buffer, execve's strings, a
+ *   - A SYSTEM CALL THAT MEETS A PAGE THAT IS OUT, OR WAS NEVER TOUCHED, FAILS WITH EFAULT (read into a buffer, execve's strings, a
  *     futex word; mlock() fails, too). pp_pin() makes a buffer safe for as long as it is pinned, pp_touch() for so long as
  *     nothing of it has time to get cold.
  *   - No thread may block SIGBUS. A handler for it may be there before: what is not ours is passed on to it.

@@ -8,6 +8,7 @@
 
 #include "client/client.h"
 #include "client/fork.h"
+#include "client/sigbus.h"
 #include "process_pager.h"
 
 /* Making, starting and stopping companions. */
@@ -183,6 +184,14 @@ void pp_touch(const void *address, size_t bytes)
 
 /* ---- both alike */
 
+/* A system call must not meet a hole either, where nobody but a touch fills it. */
+static void fill_holes(struct pp_pager *direct, const void *address, size_t bytes)
+{
+    uint64_t start = (uintptr_t)address;
+    if (direct->direct)
+        sigbus_fill(direct->direct, page_of(page_round_up(start)), page_of(start + bytes));
+}
+
 int pp_pin(struct pp_pager *pp, const void *address, size_t bytes)
 {
     companions_lock(); /* a companion that is being made copies the pins */
@@ -191,6 +200,8 @@ int pp_pin(struct pp_pager *pp, const void *address, size_t bytes)
         r = of_companion(pp, pager_pin_one(companion_of(pp), address, bytes));
         if (r == -ENOSPC)
             (void)pager_unpin_one(pp, address, bytes);
+        if (r == 0 && pager_has_range(companion_of(pp), address, bytes))
+            fill_holes(companion_of(pp), address, bytes);
     }
     companions_unlock();
     return r;

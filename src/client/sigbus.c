@@ -29,6 +29,7 @@ enum place_state { PLACE_FREE, PLACE_STARTING, PLACE_OPEN, PLACE_CLOSING };
 
 static struct place {
     _Atomic uint32_t state;
+    _Atomic uint32_t nr_asking; /* threads that may be about to discard bell_page */
     struct direct direct;
     void *_Atomic bell_page;
 } places[PAGERS_MAX];
@@ -68,8 +69,12 @@ static void wait_a_little(unsigned waits)
  * until we have run again: so there is time between two. */
 static void ask(struct place *p, page_number page, unsigned hint)
 {
-    direct_ask(&p->direct, page, hint);
-    (void)madvise(atomic_load(&p->bell_page), PAGE_BYTES, MADV_DONTNEED);
+    atomic_fetch_add(&p->nr_asking, 1); /* seq_cst, against sigbus_give_back() */
+    if (atomic_load(&p->state) == PLACE_OPEN) {
+        direct_ask(&p->direct, page, hint);
+        (void)madvise(atomic_load(&p->bell_page), PAGE_BYTES, MADV_DONTNEED);
+    }
+    atomic_fetch_sub(&p->nr_asking, 1);
     nap(ASKED_NAP_NS);
 }
 
@@ -214,9 +219,22 @@ void sigbus_close(struct direct *d)
 
 void sigbus_give_back(struct direct *d)
 {
+    struct place *p = place_of(d);
+    /* Whoever is in the discard of the bell page was let go when the userfaultfd was closed. */
+    while (atomic_load(&p->nr_asking))
+        nap(NAP_NS);
     direct_note_unregistering();
-    atomic_store(&place_of(d)->state, PLACE_FREE);
+    atomic_store(&p->state, PLACE_FREE);
     direct_note_unregistering();
+}
+
+void sigbus_fill(struct direct *d, page_number first, page_number end)
+{
+    for (page_number page = first; page < end; page++) {
+        unsigned waits = 0;
+        while (direct_restore(d, page, own_hint()) == DIRECT_WAIT && waits < WAITS_MAX)
+            wait_a_little(waits++);
+    }
 }
 
 void sigbus_forget_all_in_child(void)
@@ -230,6 +248,7 @@ void sigbus_forget_all_in_child(void)
             close(uffd);
         if (atomic_load(&p->direct.gate) % 2 == 0)
             atomic_fetch_add(&p->direct.gate, 1);
+        atomic_store(&p->nr_asking, 0);
         memset(p->direct.hazards, 0, sizeof p->direct.hazards);
         memset(p->direct.asked, 0, sizeof p->direct.asked);
         atomic_store(&p->state, PLACE_FREE);

@@ -19,6 +19,9 @@ void sigbus_open(struct direct *d);
 void sigbus_close(struct direct *d);
 /* The userfaultfd has been closed: touches there raise no SIGBUS any more. */
 void sigbus_give_back(struct direct *d);
+/* What is missing in [first, end) of a direct pager that is started: never touched, or out. No signal is raised,
+ * and what is not mapped or not ours is left. */
+void sigbus_fill(struct direct *d, page_number first, page_number end);
 /* The child of a fork has no pager; the threads that were inside are not here. */
 void sigbus_forget_all_in_child(void);
 

@@ -191,6 +191,19 @@ static void system_calls(void)
     CHECK_EQ(read(pipes[0], pages_at(&a.pages, 9), 100), 100);
     CHECK_EQ(memcmp(pages_at(&a.pages, 3), pages_at(&a.pages, 9), 100), 0);
     CHECK_EQ(pp_unpin(a.pager, pages_at(&a.pages, 9), 4096), 0);
+
+    test_case("so is memory that was never touched, once it is pinned");
+    void *fresh;
+    CHECK_EQ(pp_alloc(a.pager, 10 * 4096, &fresh), 0);
+    CHECK_EQ(pp_reclaim(a.pager, fresh, 10 * 4096), 0); /* watched from now on */
+    *(volatile char *)fresh = 1;
+    CHECK_EQ(pp_reclaim(a.pager, fresh, 10 * 4096), 0); /* its first page leaves, all of it is armed */
+    CHECK_EQ(write(pipes[1], (char *)fresh + 4096, 4096), -1);
+    CHECK_EQ(errno, EFAULT);
+    CHECK_EQ(pp_pin(a.pager, fresh, 10 * 4096), 0);
+    CHECK_EQ(write(pipes[1], fresh, 10 * 4096), 10 * 4096);
+    CHECK_EQ(pp_unpin(a.pager, fresh, 10 * 4096), 0);
+    CHECK_EQ(pp_free(a.pager, fresh, 10 * 4096), 0);
     pages_write(&a.pages, 9);
     close(pipes[0]);
     close(pipes[1]);
