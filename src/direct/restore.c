@@ -92,7 +92,8 @@ static enum direct_result restore(struct direct *d, page_number page, int slot)
         break;
     }
     count(r == 0 ? counter : r == -EEXIST ? &d->counts[slot].raced : &d->counts[slot].waits);
-    if (r == 0 && state != PAGE_RESIDENT)
+    /* Of a barred page it says that the discard is over: it was gone. */
+    if (r == 0 && (state != PAGE_RESIDENT || look.page.is_barred))
         direct_note_returned(d, look.leaf, page);
     return result_of(r);
 }

@@ -19,10 +19,12 @@ static void learn_page(struct pager *pg, struct page_leaf *leaf, page_number pag
         pager_count(pg, leaf, p, -1);
         release = page_on_installed(p);
     }
+    if (!was_out) /* it was absent after the event that barred it: no bit outlives the gate */
+        page_on_bar_over(p);
     direct_forget_returned(pg->direct, index_of(pg, leaf), page); /* after the entry */
     pager_release(pg, release);
     if (!was_out)
-        return; /* the agent was quicker */
+        return; /* or the agent was quicker */
     stats_add(pg->stats, STAT_restore_success, 1);
     stats_add(pg->stats, STAT_restore_staged, was_staged);
     if (pg->on_feedback)

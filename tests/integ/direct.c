@@ -79,6 +79,92 @@ static void eight_threads(void)
     CHECK(pager_stat_now(a.pager, "direct_restores") > NR);
 }
 
+/* ---- beside threads that discard and move */
+
+#define MOVED_NR 64u
+static struct pages moved;
+
+/* As owner(), and now and then a page of its own is discarded, while it is out more often than not. */
+static void *discarder(void *argument)
+{
+    uint64_t random = (uintptr_t)argument * 91 + 5;
+    uint32_t own = (uint32_t)(uintptr_t)argument;
+    volatile unsigned char sink = 0;
+    for (uint64_t until = test_now_ms() + 2 * MS; test_now_ms() < until;) {
+        uint32_t i = (uint32_t)(test_random(&random) % (NR / THREADS)) * THREADS + own;
+        CHECK_EQ(madvise(pages_at(&a.pages, i), 4096, MADV_DONTNEED), 0);
+        a.pages.versions[i] = 0;
+        pages_check(&a.pages, i);
+        for (int k = 0; k < 40; k++) {
+            i = (uint32_t)(test_random(&random) % (NR / THREADS)) * THREADS + own;
+            pages_check(&a.pages, i);
+            pages_write(&a.pages, i);
+            sink = pages_at(&a.pages, (uint32_t)(random >> 20) % NR)[random >> 50 & 0xfff];
+        }
+        test_nap_us(5000); /* fewer than what the client takes for churn */
+    }
+    (void)sink;
+    return NULL;
+}
+
+/* Two places, a mapping that goes to and fro between them, and a new one in its place now and then. */
+static void *mover(void *argument)
+{
+    void *places[2] = { moved.memory, argument };
+    for (unsigned round = 0; !atomic_load(&is_over); round++) {
+        void *to = mremap(moved.memory, pages_to_bytes(MOVED_NR), pages_to_bytes(MOVED_NR),
+                          MREMAP_MAYMOVE | MREMAP_FIXED, places[(round + 1) % 2]);
+        CHECK(to == places[(round + 1) % 2]);
+        moved.memory = to;
+        pages_check_all(&moved);
+        if (round % 3 == 2) {
+            CHECK(mmap(to, pages_to_bytes(MOVED_NR), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == to);
+            for (uint32_t i = 0; i < MOVED_NR; i++)
+                moved.versions[i] = 0;
+            pages_check_all(&moved);
+        }
+        pages_write_all(&moved);
+        test_nap_us(4000); /* time to be watched again, and to leave */
+    }
+    return NULL;
+}
+
+static void changes_under_touches(void)
+{
+    test_case("discards, moves and new mappings beside touches");
+    pages_map(&moved, MOVED_NR);
+    pages_write_all(&moved);
+    void *other = mmap(NULL, pages_to_bytes(MOVED_NR), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(other != MAP_FAILED);
+    void *places[2] = { moved.memory, other };
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pp_register_flags(a.pager, places[i], pages_to_bytes(MOVED_NR), PP_DIRECT), 0);
+    rogue_offer_all(a.rogue);
+    pthread_t threads[4], moving;
+    atomic_store(&is_over, false);
+    CHECK_EQ(pthread_create(&moving, NULL, mover, other), 0);
+    for (uintptr_t t = 0; t < 4; t++)
+        CHECK_EQ(pthread_create(&threads[t], NULL, discarder, (void *)t), 0);
+    for (unsigned t = 0; t < 4; t++)
+        CHECK_EQ(pthread_join(threads[t], NULL), 0);
+    atomic_store(&is_over, true);
+    CHECK_EQ(pthread_join(moving, NULL), 0);
+    atomic_store(&is_over, false);
+    rogue_pause(a.rogue);
+    pages_check_all(&a.pages);
+    pages_check_all(&moved);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pp_unregister(a.pager, places[i], pages_to_bytes(MOVED_NR)), 0);
+    pages_check_all(&moved);
+    pages_unmap(&moved);
+    pages_write_all(&a.pages);
+    /* What was there at a discard stays until each thread has been seen outside of one. */
+    rogue_offer_all(a.rogue);
+    WAIT_LONG_UNTIL(pages_nr_present(&a.pages, 0, NR) == 0);
+    rogue_pause(a.rogue);
+}
+
 /* ---- the application's own handlers */
 
 static sigjmp_buf back;
@@ -293,6 +379,7 @@ int main(void)
     begin_direct(r);
     the_agent_is_not_asked();
     eight_threads();
+    changes_under_touches();
     handlers();
     alternate_stack();
     system_calls();
