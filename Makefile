@@ -4,14 +4,17 @@
 #   make demo        the A/B over the workloads      make check-full  clang, clang-tidy, cppcheck too
 #   make deps        install what is missing         make asan        build-asan/ with ASan + UBSan
 #   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
-#   make vm-smoke    a short pass in a VM        make clean       removes the build directories
-#   make figures     writes docs/figures.md
+#   make vm-smoke    a short pass in a VM        make vm          all that runs in a VM
+#   make clean       removes the build directories
+#   make figures     writes docs/figures.md          make fuzz        SECONDS=60 of each fuzz target
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants vm-smoke demo figures asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants fuzz fuzz-coverage vm vm-smoke demo figures asan install \
+	uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -26,6 +29,7 @@ deps:
 
 check:
 	@tools/deps
+	@tools/deps fuzz || echo 'check: going on; the fuzz targets are a skip that says so'
 	@tests/run
 
 check-full:
@@ -41,12 +45,27 @@ stress-mutants: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) process-pagerd tests/stress/stress
 	@tests/stress/mutants
 
+# Hostile bytes at the doors for longer than in `make check`; then which lines they have reached.
+fuzz:
+	@tools/deps fuzz
+	@tests/fuzz/long $(SECONDS)
+
+fuzz-coverage:
+	@tools/deps fuzz
+	@tests/fuzz/coverage
+
 # On a kernel that has DAMON, under QEMU; KERNEL=: see there. Without QEMU it says so and is done.
 vm-smoke:
 	@tools/deps vm || echo 'vm-smoke: going on; what is missing is a skip that says so'
 	@$(MAKE) --no-print-directory all
 	@tests/vm/run smoke $(BUILD) || [ $$? -eq 77 ]
 	@tests/vm/run damon $(BUILD) || [ $$? -eq 77 ]
+
+# All of it, three quarters of an hour under TCG.
+vm: vm-smoke
+	@set -e; for script in stripes heat workloads integ experiment; do \
+		tests/vm/run $$script $(BUILD) || [ $$? -eq 77 ]; \
+	done
 
 demo:
 	@tools/deps
@@ -78,4 +97,4 @@ uninstall:
 	@tools/uninstall $(BUILD) '$(DESTDIR)'
 
 clean:
-	rm -rf build build-asan build-tsan build-clang
+	rm -rf build build-asan build-tsan build-clang build-fuzz build-coverage

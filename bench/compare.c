@@ -154,6 +154,19 @@ static void set_memory(struct csv_table *t, const struct arm_result *const arms[
     }
 }
 
+/* Of the target, in the steady state: scanning and moving take huge pages apart. */
+static void set_huge_pages(struct csv_table *t, const struct arm_result *const arms[ARM_NR])
+{
+    for (enum arm_kind kind = 0; kind < ARM_NR; kind++) {
+        double mib;
+        const struct arm_result *arm = arms[kind];
+        bool is_known = arm && memory_series_mean_huge_mib(&arm->memory, span_start_ns(arm, SPAN_STEADY),
+                                                           arm->window_end_ns, &mib);
+        if (has_columns(arms, kind))
+            set_for_arm(t, kind, "anon_huge_pages_steady_mib", is_known ? mib : NAN);
+    }
+}
+
 /* Parts of what is paid in an arm with a daemon, as means over the steady part, to see where it
  * goes. */
 static void set_memory_parts(struct csv_table *t, enum arm_kind kind, const struct arm_result *arm)
@@ -367,10 +380,12 @@ int compare_arms(struct csv_table *table, const struct arm_result *const arms[AR
     copy_field(table, arms, "elapsed_ms", "elapsed_ms");
     set_memory(table, arms, SPAN_AVERAGE);
     set_memory(table, arms, SPAN_STEADY);
+    set_huge_pages(table, arms);
     copy_field(table, arms, "verify_errors", "verify_errors");
     copy_field(table, arms, "pages_checked", "pages_checked");
     copy_latency(table, arms, "touch", "touch");
     copy_latency(table, arms, "touch_over_1us", "touch_over_1us");
+    copy_latency(table, arms, "touch_out", "touch_out");
     copy_latency(table, arms, "period", "period");
     if (csv_table_get_number(table, csv_table_rows(table) - 1, "warm_up_sec", &warm_up_sec) &&
         warm_up_sec > 0)

@@ -26,6 +26,11 @@ struct heap_held {
 int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
                     size_t capacity);
 
+/* The same, and then all of it into the second tier: what is held once it has stayed out for long.
+ * Neighbours are the pages of the heap, not of a process: four in a row within 2 MiB. */
+int heap_squeezed_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
+                       size_t capacity);
+
 /* Into a zram device of our own (lz4) as a block device, page by page as swap does it. held:
  * mem_used_total. table: 16 bytes a page (struct zram_table_entry) and a handle of 8 bytes for each
  * page that is not same-filled; by Linux' drivers/block/zram and mm/zsmalloc.c, not counted by

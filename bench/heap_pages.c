@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "sys/pagemap.h"
+#include "sys/pagemap_scan.h"
 
 #define CHUNK_PAGES 512u /* read with one call; the kernel takes up to 1024 pieces */
 
@@ -107,16 +108,20 @@ static int take_mapping(pid_t pid, int pagemap, page_number first, page_number e
                         struct heap_pages *h)
 {
     pagemap_entry entries[CHUNK_PAGES];
-    int r = 0;
-    for (page_number at = first; r == 0 && at < end; at += CHUNK_PAGES) {
+    for (page_number at = first;; at += CHUNK_PAGES) {
+        /* A sanitizer's shadow is 16 TiB of almost nothing. */
+        int r = at < end ? pagemap_scan_next(pagemap, at, end, &at) : 0;
+        if (r || at >= end)
+            return r;
         size_t nr = end - at < CHUNK_PAGES ? (size_t)(end - at) : CHUNK_PAGES;
         r = pagemap_read(pagemap, at, nr, entries);
         if (r == 0 && h)
             r = take_chunk(pid, at, entries, nr, *room, h);
         else if (r == 0)
             count_chunk(entries, nr, room);
+        if (r)
+            return r;
     }
-    return r;
 }
 
 static int take_all(pid_t pid, size_t *room, struct heap_pages *h)

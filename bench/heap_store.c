@@ -1,7 +1,8 @@
 /* heap_store.c - pages through codec/ and store/, counted. The real rooms: what
- * src/daemon/compress.c does with a page and what the client does with it when it is wanted again.
- */
+ * src/daemon/compress.c does with a page and what the client does with it when it is wanted again;
+ * and what src/daemon/squeeze.c does with four neighbours when they have been out for long. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "child.h"
 #include "codec/codec.h"
+#include "daemon/squeeze.h"
 #include "heap_held.h"
 #include "page/table.h"
 #include "store/reader.h"
@@ -28,6 +30,7 @@ struct holder {
     const struct heap_pages *heap;
     struct heap_held held;
     struct codec_encoder *encoder;
+    struct squeezer *squeezer;
     struct store_writer *store;
     struct kept *kept;
     struct store_map map;
@@ -65,9 +68,59 @@ static int put_all(struct holder *o)
     return r;
 }
 
+/* ---- the second tier */
+
+static int drop(struct store_writer *store, locator place)
+{
+    return store_drop(store, locator_offset(place), locator_size(place));
+}
+
+/* The pages at these indexes, all of them stored by LZ4. */
+static int squeeze_group(struct holder *o, const size_t *indexes, unsigned nr)
+{
+    struct squeeze_entry ask = { .nr = (uint16_t)nr, .kind = SQUEEZE_GROUP };
+    struct squeezed_entry answer;
+    for (unsigned i = 0; i < nr; i++)
+        ask.places[i] = o->kept[indexes[i]].place;
+    squeeze_do(o->squeezer, o->store, &ask, &answer);
+    if (answer.result == SQUEEZED_NOT_NOW)
+        return -ENOSPC;
+    for (unsigned i = 0; i < nr && answer.result == SQUEEZED_AT; i++) {
+        if (drop(o->store, ask.places[i]))
+            return -EBADMSG;
+        o->kept[indexes[i]].place = answer.places[i];
+    }
+    return 0;
+}
+
+/* Four at a time that are next to each other, but for other pages between them, in 2 MiB: as
+ * src/pager/squeeze.c asks for them. */
+static int squeeze_all(struct holder *o)
+{
+    size_t indexes[LOCATOR_GROUP_PAGES];
+    unsigned nr = 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i <= o->heap->nr; i++) {
+        bool is_end = i == o->heap->nr ||
+                      (nr && o->heap->numbers[i] / LEAF_PAGES != o->heap->numbers[indexes[0]] / LEAF_PAGES);
+        if (nr && (is_end || nr == LOCATOR_GROUP_PAGES)) {
+            r = squeeze_group(o, indexes, nr);
+            nr = 0;
+        }
+        if (i % LOOK_EVERY_PAGES == 0 && children_stop_signal())
+            return -EINTR;
+        if (i < o->heap->nr && locator_kind_of(o->kept[i].place) == LOCATOR_LZ4)
+            indexes[nr++] = i;
+    }
+    struct store_usage u;
+    store_usage(o->store, &u);
+    o->held.nr_blobs = u.nr_blobs;
+    return r;
+}
+
 static int read_all(struct holder *o)
 {
-    struct store_scratch scratch;
+    static struct store_scratch scratch;
     _Alignas(64) unsigned char page[PAGE_BYTES];
     for (size_t i = 0; i < o->heap->nr; i++) {
         const struct kept *k = &o->kept[i];
@@ -118,14 +171,16 @@ static int count_held(struct holder *o, int readonly_fd)
     return 0;
 }
 
-int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
-                    size_t capacity)
+static int hold(const struct heap_pages *h, bool is_squeezed, struct heap_held *ret, char *ret_reason,
+                size_t capacity)
 {
     struct holder o = { .heap = h };
     uint64_t file_bytes = pages_to_bytes(h->nr) * 2 + STORE_BYTES_MIN;
     int fd = -1;
     o.kept = calloc(h->nr + 1, sizeof *o.kept);
     int r = o.kept ? codec_encoder_new(&o.encoder) : -ENOMEM;
+    if (r == 0)
+        r = squeezer_new(&o.squeezer);
     if (r == 0)
         r = store_writer_new(file_bytes, file_bytes, &o.store);
     if (r == 0)
@@ -137,6 +192,8 @@ int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret
     }
     if (r == 0)
         r = put_all(&o);
+    if (r == 0 && is_squeezed)
+        r = squeeze_all(&o);
     if (r == 0) {
         (void)store_trim(o.store, SIZE_MAX); /* as the daemon does when it is idle */
         r = read_all(&o);
@@ -151,6 +208,7 @@ int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret
         close(fd);
     store_writer_free(o.store);
     codec_encoder_free(o.encoder);
+    squeezer_free(o.squeezer);
     free(o.kept);
     if (r)
         snprintf(ret_reason, capacity, "%s", strerror(-r));
@@ -161,4 +219,16 @@ int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret
     if (r == 0)
         *ret = o.held;
     return r;
+}
+
+int heap_store_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
+                    size_t capacity)
+{
+    return hold(h, false, ret, ret_reason, capacity);
+}
+
+int heap_squeezed_hold(const struct heap_pages *h, struct heap_held *ret, char *ret_reason,
+                       size_t capacity)
+{
+    return hold(h, true, ret, ret_reason, capacity);
 }

@@ -3,7 +3,7 @@
  * records, and read (heap_programs.h); then each way of keeping pages (heap_held.h) takes them all,
  * gives every one back to be compared, and says what it held. Memory only: nothing here is timed.
  *
- * A further way (a second tier) is one more line in `ways`: the table and the CSV get its columns.
+ * A further way is one more line in `ways`: the table and the CSV get its columns.
  *
  * Files: heaps.csv (a row a program), heaps.txt (the table that is printed); --save-pages keeps the
  * pages for other experiments, --pages takes such files instead of starting anything. */
@@ -66,6 +66,7 @@ static const struct way {
                 size_t capacity);
 } ways[] = {
     { "store", heap_store_hold },
+    { "tier2", heap_squeezed_hold },
     { "zram", heap_zram_hold },
 };
 #define WAYS_NR (sizeof ways / sizeof *ways)

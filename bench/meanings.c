@@ -14,6 +14,8 @@ const struct meaning meanings[] = {
      "all. In % of the baseline target's Pss. Sampled twice a second in every arm; steady: the "
      "last quarter."},
     {"<arm>_memory_paid_steady_mib", "What the arm pays in memory in the steady state, as above."},
+    {"<arm>_anon_huge_pages_steady_mib",
+     "Of the target's memory, what is in transparent huge pages in the steady state."},
     {"pager_window_cpu_pct", "CPU time of all pager threads over the measured part, in percent of "
                              "one CPU. The session beside it also holds the checking of all bytes "
                              "at the end."},
@@ -34,6 +36,9 @@ const struct meaning meanings[] = {
      "All touches of pages, each timed by the workload itself. p99.9 only from 10,000 touches on."},
     {"<arm>_touch_over_1us_...",
      "Only the touches above 1 µs (1024 ns), which a stored page causes."},
+    {"<arm>_touch_out_...",
+     "Only the touches of pages that had been taken out: with the workloads' option --tell-out, which "
+     "looks before each touch."},
     {"<arm>_period_...", "Whole passes, bursts, batches of touches, or maps."},
     {"pager_client_evict_success", "Pages taken out of the target."},
     {"pager_compress_success", "Pages of these that were stored."},

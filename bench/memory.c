@@ -50,6 +50,8 @@ void memory_sum_smaps(FILE *smaps, struct memory_maps *ret_maps)
             sum.store_pss_kib += is_store ? kib : 0;
             sum.pager_pss_kib += is_pager ? kib : 0;
             sum.memfd_pss_kib += is_memfd ? kib : 0;
+        } else if (sscanf(line, "AnonHugePages: %llu kB", &kib) == 1) {
+            sum.anon_huge_kib += kib;
         } else if (is_map_line(line)) {
             const char *name = map_name(line);
             is_store = begins_with(name, MEMORY_STORE_MAP);
@@ -201,8 +203,13 @@ void memory_series_free(struct memory_series *series)
     *series = (struct memory_series){0};
 }
 
-bool memory_series_mean_mib(const struct memory_series *series, uint64_t from_ns, uint64_t to_ns,
-                            double *ret_mib)
+static uint64_t huge_kib(const struct memory_sample *s)
+{
+    return s->target.anon_huge_kib;
+}
+
+static bool mean_mib(const struct memory_series *series, uint64_t from_ns, uint64_t to_ns,
+                     uint64_t (*kib_of)(const struct memory_sample *s), double *ret_mib)
 {
     double sum_kib = 0;
     size_t count = 0;
@@ -210,13 +217,25 @@ bool memory_series_mean_mib(const struct memory_series *series, uint64_t from_ns
         const struct memory_sample *s = &series->samples[i];
         if (s->time_ns < from_ns || s->time_ns > to_ns)
             continue;
-        sum_kib += (double)memory_paid_kib(s);
+        sum_kib += (double)kib_of(s);
         count++;
     }
     if (count == 0)
         return false;
     *ret_mib = sum_kib / (double)count / 1024;
     return true;
+}
+
+bool memory_series_mean_mib(const struct memory_series *series, uint64_t from_ns, uint64_t to_ns,
+                            double *ret_mib)
+{
+    return mean_mib(series, from_ns, to_ns, memory_paid_kib, ret_mib);
+}
+
+bool memory_series_mean_huge_mib(const struct memory_series *series, uint64_t from_ns, uint64_t to_ns,
+                                 double *ret_mib)
+{
+    return mean_mib(series, from_ns, to_ns, huge_kib, ret_mib);
 }
 
 int memory_series_write(const struct memory_series *series, uint64_t start_ns, uint64_t end_ns,
@@ -227,10 +246,10 @@ int memory_series_write(const struct memory_series *series, uint64_t start_ns, u
         return -errno;
     fprintf(out, "time_ms,is_in_window,target_pss_kib,target_store_map_pss_kib,"
                  "target_pager_map_pss_kib,daemon_pss_without_memfds_kib,daemon_memfd_blocks_kib,"
-                 "paid_kib,daemon_cpu_ms,sample_cost_us,zram_used_kib\n");
+                 "paid_kib,daemon_cpu_ms,sample_cost_us,zram_used_kib,target_anon_huge_kib\n");
     for (size_t i = 0; i < series->count; i++) {
         const struct memory_sample *s = &series->samples[i];
-        fprintf(out, "%.0f,%d,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu\n",
+        fprintf(out, "%.0f,%d,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu\n",
                 ((double)s->time_ns - (double)start_ns) / 1e6,
                 s->time_ns >= start_ns && s->time_ns <= end_ns,
                 (unsigned long long)s->target.pss_kib, (unsigned long long)s->target.store_pss_kib,
@@ -238,7 +257,8 @@ int memory_series_write(const struct memory_series *series, uint64_t start_ns, u
                 (unsigned long long)(s->daemon.pss_kib - s->daemon.memfd_pss_kib),
                 (unsigned long long)s->store_blocks_kib, (unsigned long long)memory_paid_kib(s),
                 (unsigned long long)s->daemon_cpu_ms, (unsigned long long)s->cost_us,
-                (unsigned long long)s->zram_used_kib);
+                (unsigned long long)s->zram_used_kib,
+                (unsigned long long)s->target.anon_huge_kib);
     }
     return file_close(out);
 }

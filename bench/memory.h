@@ -25,6 +25,7 @@ struct memory_maps {
     uint64_t store_pss_kib; /* of it, maps of the store */
     uint64_t pager_pss_kib; /* of it, maps of the pager's memfds, the store's too */
     uint64_t memfd_pss_kib; /* of it, maps of any memfd */
+    uint64_t anon_huge_kib; /* of its private memory, in transparent huge pages */
 };
 
 /* Reads the text of a smaps file. */
@@ -60,6 +61,9 @@ void memory_series_free(struct memory_series *series);
 /* Mean of what is paid over the samples of [from_ns, to_ns], in MiB. False: none lies there. */
 bool memory_series_mean_mib(const struct memory_series *series, uint64_t from_ns, uint64_t to_ns,
                             double *ret_mib);
+/* The same of the target's memory that is in transparent huge pages. */
+bool memory_series_mean_huge_mib(const struct memory_series *series, uint64_t from_ns, uint64_t to_ns,
+                                 double *ret_mib);
 int memory_series_write(const struct memory_series *series, uint64_t start_ns, uint64_t end_ns,
                         const char *path);
 

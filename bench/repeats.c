@@ -73,6 +73,7 @@ static enum options_result read_options(struct plan *p, int argc, char **argv)
     };
     const struct option_row more_rows[] = {
         {"cold-age", OPTION_STRING, &p->trial.cold_age, 0, 0, NULL, "for process-pagerd, as 5s"},
+        {"heat", OPTION_STRING, &p->trial.heat, 0, 0, NULL, "for process-pagerd: auto, damon, scan"},
         {"daemon-args", OPTION_STRING, &p->trial.daemon_args, 0, 0, NULL,
          "more options for process-pagerd, in one word"},
         {"row-args", OPTION_LIST, &p->trial.row_args, 0, 0, NULL,

@@ -14,6 +14,7 @@
 #include "compare.h"
 #include "csv.h"
 #include "gnu_time.h"
+#include "made.h"
 #include "memory.h"
 #include "summary.h"
 
@@ -81,6 +82,7 @@ static const char smaps_text[] =
     "Pss:                   5 kB\n"
     "7f0400000000-7f0420000000 rw-p 00000000 00:00 0 \n"
     "Pss:              524288 kB\n"
+    "AnonHugePages:    409600 kB\n"
     "SwapPss:               0 kB\n";
 
 static struct memory_maps sum_text(const char *text)
@@ -100,6 +102,7 @@ static void mappings_are_told_apart_by_name(void **state)
     assert_int_equal(maps.store_pss_kib, 200);
     assert_int_equal(maps.pager_pss_kib, 200 + 30);
     assert_int_equal(maps.memfd_pss_kib, 200 + 30 + 5);
+    assert_int_equal(maps.anon_huge_kib, 409600);
 }
 
 /* This process as the target: a file of 1 MiB under two descriptors and mapped is 1 MiB of blocks;
@@ -205,19 +208,12 @@ static void medians_are_over_one_workload(void **state)
     csv_table_free(t);
 }
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    fputs(text, file);
-    fclose(file);
-}
-
 static void the_row_of_a_pid_is_found(void **state)
 {
     (void)state;
     char path[] = "/tmp/test_bench.XXXXXX";
     close(mkstemp(path));
-    write_file(path, "session_id,name,pid,wall_ms\n1,a,77,100\n2,b,78,200\n3,,77,300\n4,cut");
+    made_file(path, "session_id,name,pid,wall_ms\n1,a,77,100\n2,b,78,200\n3,,77,300\n4,cut");
     struct csv_row row;
     assert_int_equal(csv_row_read(path, "pid", "77", &row), 0);
     assert_string_equal(csv_row_get(&row, "session_id"), "3");
@@ -253,38 +249,9 @@ static void cells_stay_under_their_columns(void **state)
     csv_table_free(t);
 }
 
-/* ---- both arms, made by hand: a window of 8 s from t = 100 s, a sample each second ---------- */
+/* ---- both arms, made by hand ---------------------------------------------------------------- */
 
-#define SECOND UINT64_C(1000000000)
-
-static struct arm_result made_arm(const char *json, uint64_t pss_mib, uint64_t late_pss_mib)
-{
-    struct arm_result arm = {
-        .json = strdup(json),
-        .window_start_ns = 100 * SECOND,
-        .warm_up_end_ns = 100 * SECOND,
-        .window_end_ns = 108 * SECOND,
-    };
-    for (uint64_t i = 0; i < 12; i++) { /* from 98.5 s to 109.5 s; the last quarter is 106..108 */
-        struct memory_sample s = {.time_ns = 98 * SECOND + SECOND / 2 + i * SECOND};
-        s.target.pss_kib = (s.time_ns >= 106 * SECOND ? late_pss_mib : pss_mib) * 1024;
-        s.daemon_cpu_ms = i * 10;
-        memory_series_add(&arm.memory, &s);
-    }
-    return arm;
-}
-
-static double cell(const struct csv_table *t, const char *column)
-{
-    double value = -12345;
-    (void)csv_table_get_number(t, 0, column, &value);
-    return value;
-}
-
-static bool is_near(double a, double b)
-{
-    return a > b - 1e-6 && a < b + 1e-6;
-}
+static const struct made_time eight_seconds = {.window_s = 8, .lead_s = 2};
 
 static const char baseline_json[] = "{\n  \"units_per_sec\": 200,\n  \"elapsed_ms\": 8000,\n"
                                     "  \"verify_errors\": 0,\n  \"pages_checked\": 9\n}\n";
@@ -299,31 +266,32 @@ static void a_row_is_worked_out(void **state)
     char *names[] = {"wall_ms",       "daemon_cpu_ns",      "agent_cpu_ns",
                      "porter_cpu_ns", "agent_fault_cpu_ns", "fault_missing_ns_p95"};
     char *values[] = {"10000", "100000000", "200000000", "50000000", "80000000", "7000"};
-    struct arm_result baseline = made_arm(baseline_json, 500, 500);
-    struct arm_result pager = made_arm(pager_json, 500, 300);
+    const uint64_t baseline_mib[] = {500, 500, 500}, pager_mib[] = {500, 500, 300};
+    struct arm_result baseline = made_arm(baseline_json, eight_seconds, baseline_mib);
+    struct arm_result pager = made_arm(pager_json, eight_seconds, pager_mib);
     pager.has_session = true;
     pager.session = (struct csv_row){.names = names, .values = values, .count = 6};
     struct csv_table *t = csv_table_new();
     csv_table_add_row(t);
     assert_int_equal(compare_arms(t, (const struct arm_result *[ARM_NR]){&baseline, &pager}), 0);
     assert_string_equal(csv_table_get(t, 0, "verdict"), "OK");
-    assert_true(is_near(cell(t, "units_per_sec_ratio_pager_vs_baseline"), 0.95));
-    assert_true(is_near(cell(t, "elapsed_ms_ratio_pager_vs_baseline"), 1.01));
+    assert_true(is_near(made_cell(t, "units_per_sec_ratio_pager_vs_baseline"), 0.95));
+    assert_true(is_near(made_cell(t, "elapsed_ms_ratio_pager_vs_baseline"), 1.01));
     /* eight samples in the window, the last two of them lower by 200 */
-    assert_true(is_near(cell(t, "net_memory_saved_avg_mib"), 50));
-    assert_true(is_near(cell(t, "net_memory_saved_avg_pct"), 10));
-    assert_true(is_near(cell(t, "net_memory_saved_steady_mib"), 200));
-    assert_true(is_near(cell(t, "net_memory_saved_steady_pct"), 40));
-    assert_true(is_near(cell(t, "pager_daemon_cpu_pct_total"), 3.5));
-    assert_true(is_near(cell(t, "pager_fault_cpu_pct"), 0.8));
-    assert_true(is_near(cell(t, "pager_bg_cpu_pct"), 2.7));
-    assert_true(is_near(cell(t, "pager_daemon_process_cpu_pct"), 1));
-    assert_true(is_near(cell(t, "pager_agent_cpu_pct"), 2));
-    assert_true(is_near(cell(t, "pager_porter_cpu_pct"), 0.5));
+    assert_true(is_near(made_cell(t, "net_memory_saved_avg_mib"), 50));
+    assert_true(is_near(made_cell(t, "net_memory_saved_avg_pct"), 10));
+    assert_true(is_near(made_cell(t, "net_memory_saved_steady_mib"), 200));
+    assert_true(is_near(made_cell(t, "net_memory_saved_steady_pct"), 40));
+    assert_true(is_near(made_cell(t, "pager_daemon_cpu_pct_total"), 3.5));
+    assert_true(is_near(made_cell(t, "pager_fault_cpu_pct"), 0.8));
+    assert_true(is_near(made_cell(t, "pager_bg_cpu_pct"), 2.7));
+    assert_true(is_near(made_cell(t, "pager_daemon_process_cpu_pct"), 1));
+    assert_true(is_near(made_cell(t, "pager_agent_cpu_pct"), 2));
+    assert_true(is_near(made_cell(t, "pager_porter_cpu_pct"), 0.5));
     /* 10 ms a second of the daemon's, 48 ms in 8 s of the two threads' */
-    assert_true(is_near(cell(t, "pager_window_cpu_pct"), 1.6));
-    assert_true(is_near(cell(t, "pager_fault_missing_p95_ns"), 7000));
-    assert_true(is_near(cell(t, "pager_touch_p99_ns"), 1234));
+    assert_true(is_near(made_cell(t, "pager_window_cpu_pct"), 1.6));
+    assert_true(is_near(made_cell(t, "pager_fault_missing_p95_ns"), 7000));
+    assert_true(is_near(made_cell(t, "pager_touch_p99_ns"), 1234));
     assert_string_equal(csv_table_get(t, 0, "pager_touch_p999_ns"), "");
     assert_string_equal(csv_table_get(t, 0, "baseline_time_cpu_pct"), "");
     csv_table_free(t);
@@ -335,7 +303,9 @@ static void a_row_is_worked_out(void **state)
 static const char *verdict_of(const char *json, int exit_code, int *ret_code)
 {
     static char verdict[32];
-    struct arm_result baseline = made_arm(baseline_json, 1, 1), pager = made_arm(json, 1, 1);
+    const uint64_t mib[] = {1, 1, 1};
+    struct arm_result baseline = made_arm(baseline_json, eight_seconds, mib);
+    struct arm_result pager = made_arm(json, eight_seconds, mib);
     pager.exit_code = exit_code;
     struct csv_table *t = csv_table_new();
     csv_table_add_row(t);

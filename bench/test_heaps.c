@@ -192,7 +192,7 @@ static void what_the_store_holds_is_counted(void **state)
             h.numbers[nr] = 77 * LEAF_PAGES + nr;
             if (codec_encode(encoder, heap_page(&h, nr), &e) == CODEC_BLOB) {
                 payload += e.size;
-                slots += slot_units_for(e.size) * STORE_UNIT_BYTES;
+                slots += slot_units_for(e.size + 1) * STORE_UNIT_BYTES;
             }
         }
     codec_encoder_free(encoder);
@@ -214,6 +214,16 @@ static void what_the_store_holds_is_counted(void **state)
     assert_in_range(held.held_bytes, least, least + 65536);
     /* One leaf of 12 bytes for each of 512 pages, and the way to it. */
     assert_in_range(held.table_bytes, 512 * 12, 512 * 12 + 8192);
+
+    /* Squeezed: the same pages, less room; what has no blob or was refused is as before. */
+    struct heap_held squeezed;
+    assert_int_equal(heap_squeezed_hold(&h, &squeezed, reason, sizeof reason), 0);
+    assert_int_equal(squeezed.nr_wrong, 0);
+    assert_int_equal(squeezed.nr_same, held.nr_same);
+    assert_int_equal(squeezed.refused_bytes, held.refused_bytes);
+    assert_true(squeezed.payload_bytes < payload * 7 / 8);
+    assert_true(squeezed.held_bytes < held.held_bytes);
+    assert_int_equal(squeezed.nr_blobs, 2 + 300 / 4); /* the filled ones with a blob, and groups */
     heap_pages_free(&h);
 }
 

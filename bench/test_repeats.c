@@ -19,15 +19,11 @@
 #include "csv.h"
 #include "digest.h"
 #include "files.h"
+#include "made.h"
 #include "progress.h"
 #include "rows.h"
 #include "runs.h"
 #include "trial.h"
-
-static bool is_near(double a, double b)
-{
-    return a > b - 1e-6 && a < b + 1e-6;
-}
 
 /* ---- values --------------------------------------------------------------------------------- */
 
@@ -159,14 +155,6 @@ static void assert_file_is(const char *path, const char *expected)
     free(text);
 }
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
-}
-
 #define HEAD "workload,metric,n,min,p50,p95,max,mean,stddev,iqr\n"
 
 static void aggregate_csv_is_written(void **state)
@@ -199,9 +187,9 @@ static void runs_are_read_in_their_order(void **state)
     struct csv_table *t;
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
         assert_int_equal(folder_make(in_folder(folders[i])), 0);
-    write_file(in_folder("runs/run-010/comparison.csv"), "workload,verdict,y\nb,OK,5\n");
-    write_file(in_folder("runs/run-002/comparison.csv"), "workload,verdict,x\na,OK,1\nb,FAILED,\n");
-    write_file(in_folder("runs/old/comparison.csv"), "workload,verdict,x\na,OK,99\n");
+    made_file(in_folder("runs/run-010/comparison.csv"), "workload,verdict,y\nb,OK,5\n");
+    made_file(in_folder("runs/run-002/comparison.csv"), "workload,verdict,x\na,OK,1\nb,FAILED,\n");
+    made_file(in_folder("runs/old/comparison.csv"), "workload,verdict,x\na,OK,99\n");
     assert_int_equal(runs_aggregate(folder), 0);
     assert_file_is(in_folder("all_runs_long.csv"), "run,workload,verdict,x,y\n"
                                                    "2,a,OK,1,\n2,b,FAILED,,\n10,b,OK,,5\n");
@@ -216,11 +204,11 @@ static void a_part_of_a_row_is_none(void **state)
 {
     (void)state;
     struct csv_table *t;
-    write_file(in_folder("a.csv"), "workload,x,verdict\na,1,OK\na,2");
+    made_file(in_folder("a.csv"), "workload,x,verdict\na,1,OK\na,2");
     assert_int_equal(csv_table_read(in_folder("a.csv"), &t), 0);
     assert_int_equal(csv_table_rows(t), 1);
     csv_table_free(t);
-    write_file(in_folder("a.csv"), "workload,x,verdict\na,1,OK\na,2\n");
+    made_file(in_folder("a.csv"), "workload,x,verdict\na,1,OK\na,2\n");
     assert_int_equal(csv_table_read(in_folder("a.csv"), &t), 0);
     assert_int_equal(csv_table_rows(t), 2);
     assert_int_equal(aggregate_of(t, "a", "x").n, 1); /* no verdict, no number */
@@ -238,7 +226,7 @@ static void a_full_disk_is_told(void **state)
     assert_int_equal(file_close(out), -ENOSPC);
     struct csv_table *t = csv_table_new();
     add_row(t, "1", "one", "OK");
-    write_file(in_folder("a.csv"), "as it was");
+    made_file(in_folder("a.csv"), "as it was");
     assert_int_equal(symlink("/dev/full", in_folder("a.csv.new")), 0);
     assert_int_equal(csv_table_write(t, in_folder("a.csv")), -ENOSPC);
     assert_file_is(in_folder("a.csv"), "as it was");
@@ -255,7 +243,7 @@ static void the_long_table_is_enough(void **state)
     snprintf(other, sizeof(other), "%s/alone", folder);
     assert_int_equal(folder_make(other), 0);
     assert_int_equal(runs_read(other, &t), -ENOENT);
-    write_file(in_folder("alone/all_runs_long.csv"), "run,workload,verdict,x\n4,a,OK,1\n");
+    made_file(in_folder("alone/all_runs_long.csv"), "run,workload,verdict,x\n4,a,OK,1\n");
     assert_int_equal(runs_aggregate(other), 0);
     assert_file_is(in_folder("alone/aggregate.csv"), HEAD "a,x,1,1,1,1,1,1,,0\n");
 }
@@ -327,30 +315,8 @@ static void words_of_a_row(void **state)
 
 /* ---- three arms ----------------------------------------------------------------------------- */
 
-#define SECOND UINT64_C(1000000000)
-
-/* 12 s of which 4 are warm-up, a sample each second; from 10 s on it is the steady part. */
-static struct arm_result made_arm(const char *json, const uint64_t mib[3])
-{
-    struct arm_result arm = {.json = strdup(json),
-                             .window_start_ns = 100 * SECOND,
-                             .warm_up_end_ns = 104 * SECOND,
-                             .window_end_ns = 112 * SECOND};
-    for (uint64_t i = 0; i < 12; i++) {
-        struct memory_sample s = {.time_ns = 100 * SECOND + SECOND / 2 + i * SECOND};
-        s.target.pss_kib = mib[i < 4 ? 0 : i < 10 ? 1 : 2] * 1024;
-        s.daemon_cpu_ms = i * 10;
-        memory_series_add(&arm.memory, &s);
-    }
-    return arm;
-}
-
-static double cell(const struct csv_table *t, const char *column)
-{
-    double value = -12345;
-    (void)csv_table_get_number(t, 0, column, &value);
-    return value;
-}
+/* From 110 s on it is the steady part. */
+static const struct made_time twelve_seconds = {.window_s = 12, .warm_up_s = 4};
 
 #define JSON(units, more)                                                                          \
     "{\n  \"units_per_sec\": " units ",\n  \"units_per_sec_with_warm_up\": 1,\n"                   \
@@ -360,13 +326,14 @@ static double cell(const struct csv_table *t, const char *column)
 static void a_third_arm_has_columns_of_its_own(void **state)
 {
     (void)state;
-    struct arm_result baseline = made_arm(JSON("100", ""), (uint64_t[]){500, 500, 500});
+    struct arm_result baseline =
+        made_arm(JSON("100", ""), twelve_seconds, (uint64_t[]){500, 500, 500});
     struct arm_result pager = made_arm(
         JSON("90", ",\n  \"pager_agent_cpu_ns\": 100000000,\n  \"pager_porter_cpu_ns\": 20000000,\n"
                    "  \"warm_up_pager_agent_cpu_ns\": 40000000,\n"
                    "  \"warm_up_pager_porter_cpu_ns\": 0"),
-        (uint64_t[]){500, 400, 300});
-    struct arm_result zram = made_arm(JSON("80", ""), (uint64_t[]){500, 300, 200});
+        twelve_seconds, (uint64_t[]){500, 400, 300});
+    struct arm_result zram = made_arm(JSON("80", ""), twelve_seconds, (uint64_t[]){500, 300, 200});
     char *names[] = {"wall_ms", "fault_missing_ns_p999", "fault_missing_ns_n",
                      "restore_wall_ns_p999", "restore_wall_ns_n"};
     char *values[] = {"1000", "777", "9999", "888", "10000"};
@@ -381,19 +348,20 @@ static void a_third_arm_has_columns_of_its_own(void **state)
     csv_table_add_row(t);
     assert_int_equal(compare_arms(t, (const struct arm_result *[ARM_NR]){&baseline, &pager, &zram}),
                      0);
-    assert_true(is_near(cell(t, "units_per_sec_ratio_pager_vs_baseline"), 0.9));
-    assert_true(is_near(cell(t, "units_per_sec_ratio_zram_vs_baseline"), 0.8));
-    assert_true(is_near(cell(t, "period_mean_ns_ratio_zram_vs_baseline"), 0.8));
+    assert_true(is_near(made_cell(t, "units_per_sec_ratio_pager_vs_baseline"), 0.9));
+    assert_true(is_near(made_cell(t, "units_per_sec_ratio_zram_vs_baseline"), 0.8));
+    assert_true(is_near(made_cell(t, "period_mean_ns_ratio_zram_vs_baseline"), 0.8));
     /* after the warm-up six samples of 400 and two of 300; with it four of 500 more */
-    assert_true(is_near(cell(t, "net_memory_saved_avg_mib"), 125));
-    assert_true(fabs(cell(t, "net_memory_saved_avg_with_warm_up_mib") - 1000.0 / 12) < 1e-3);
-    assert_true(is_near(cell(t, "net_memory_saved_steady_mib"), 200));
-    assert_true(is_near(cell(t, "net_memory_saved_steady_pct"), 40));
-    assert_true(is_near(cell(t, "zram_net_memory_saved_steady_mib"), 250)); /* 500 - 200 - 50 */
-    assert_true(is_near(cell(t, "zram_net_memory_saved_steady_pct"), 50));
-    assert_true(is_near(cell(t, "zram_memory_paid_steady_mib"), 250));
+    assert_true(is_near(made_cell(t, "net_memory_saved_avg_mib"), 125));
+    assert_true(fabs(made_cell(t, "net_memory_saved_avg_with_warm_up_mib") - 1000.0 / 12) < 1e-3);
+    assert_true(is_near(made_cell(t, "net_memory_saved_steady_mib"), 200));
+    assert_true(is_near(made_cell(t, "net_memory_saved_steady_pct"), 40));
+    /* 500 - 200 - 50 */
+    assert_true(is_near(made_cell(t, "zram_net_memory_saved_steady_mib"), 250));
+    assert_true(is_near(made_cell(t, "zram_net_memory_saved_steady_pct"), 50));
+    assert_true(is_near(made_cell(t, "zram_memory_paid_steady_mib"), 250));
     /* 10 ms a second of the daemon's; 80 ms in 8 s of the two threads' */
-    assert_true(is_near(cell(t, "pager_window_cpu_pct"), 2));
+    assert_true(is_near(made_cell(t, "pager_window_cpu_pct"), 2));
     /* too few for a p99.9, and just enough */
     assert_string_equal(csv_table_get(t, 0, "pager_fault_missing_p999_ns"), "");
     assert_string_equal(csv_table_get(t, 0, "pager_restore_wall_p999_ns"), "888");

@@ -25,13 +25,19 @@ size_t trial_order(const bool has_arm[ARM_NR], uint64_t repeat, enum arm_kind re
     return count;
 }
 
+static void add_option(struct arm_args *args, const char *name, const char *value)
+{
+    if (value) {
+        arm_args_add(args, name);
+        arm_args_add(args, value);
+    }
+}
+
 struct arm_args trial_daemon_args(const struct trial_plan *plan)
 {
     struct arm_args args = {.count = 0};
-    if (plan->cold_age) {
-        arm_args_add(&args, "--cold-age");
-        arm_args_add(&args, plan->cold_age);
-    }
+    add_option(&args, "--cold-age", plan->cold_age);
+    add_option(&args, "--heat", plan->heat);
     arm_args_add_words(&args, plan->daemon_args);
     return args;
 }

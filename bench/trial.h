@@ -15,7 +15,7 @@ struct trial_plan {
     const char *program; /* who says what goes wrong */
     const struct places *places;
     struct option_list row_args;
-    const char *cold_age, *daemon_args; /* NULL: as the daemon has it; nothing */
+    const char *cold_age, *heat, *daemon_args; /* NULL: as the daemon has it; nothing */
     bool has_arm[ARM_NR];
     uint64_t zram_bytes;
     const char *kernel;

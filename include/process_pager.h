@@ -118,7 +118,7 @@ PP_EXPORT int pp_unpin(struct pp_pager *pager, const void *address, size_t bytes
 /* Takes out what may leave of [address, address + bytes), now and whatever its age: to a registered range
  * what MADV_PAGEOUT is to memory with swap. Returns when all that left is stored, or when the daemon had
  * no room for more; what is pinned, locked, shared after a fork, discarded a moment ago or does not shrink
- * stays, and that is no error. Other threads may use the memory meanwhile, and the pager: other calls
+ * stays, and so does all of it while somebody has the process drained (process-pager drain): no error. Other threads may use the memory meanwhile, and the pager: other calls
  * do not wait for the daemon with it.
  * -ENOTCONN: not started or stopped meanwhile, no daemon just now, or one that only tries (--dry-run);
  * a part may have left. */

@@ -266,6 +266,8 @@ static void print_default(const struct option_spec *o)
     char text[32];
     size_t length = 0;
     const char *word;
+    if ((o->kind == OPTION_SIZE || o->kind == OPTION_TIME) && *(uint64_t *)o->target < o->least)
+        return; /* not a value that could be given: it says "none" */
     switch (o->kind) {
     case OPTION_SIZE:
         printf(" [%s]", size_text(*(uint64_t *)o->target, text, sizeof text));

@@ -21,7 +21,7 @@ struct option_spec {
     char letter;      /* 0: none */
     enum option_kind kind;
     void *target;         /* holds the default before parsing */
-    uint64_t least, most; /* of sizes and times */
+    uint64_t least, most; /* of sizes and times; a default below `least` stands for none */
     const char *argument; /* for --help: "SIZE"; of a choice: its words */
     const char *help;
 };

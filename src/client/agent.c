@@ -42,8 +42,15 @@ void agent_on_unwatched(void *context, page_number first, page_number end)
 bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
 {
     struct agent *a = context;
-    struct feedback_entry entry = { .word = page << 8 | kind };
+    struct feedback_entry entry = feedback_make(kind, page, 1);
     return !a->is_joined || ring_put(&a->session.feedback, &entry) == 0;
+}
+
+void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr)
+{
+    struct feedback_entry entry = feedback_make(kind, first, nr);
+    if (a->is_joined)
+        (void)ring_put(&a->session.feedback, &entry);
 }
 
 /* ---- one piece of each kind of work; true: there was some */
@@ -70,6 +77,8 @@ static bool take_answers(struct agent *a, struct pp_pager *pp)
         if (r)
             break;
     }
+    if (r == 0 && !squeeze_answers(a, &any))
+        r = -EPROTO;
     uint32_t broken = atomic_load_explicit(&pp->porter->broken, memory_order_acquire);
     if (r < 0 || broken == a->session_number)
         session_lost(a, pp, "the daemon broke the protocol");
@@ -95,7 +104,8 @@ static void tell_given_up(struct agent *a)
 
 bool agent_may_evict(const struct agent *a)
 {
-    return a->is_joined && !a->is_frozen && !a->is_staging_full && !a->session.is_dry_run;
+    return a->is_joined && !a->is_frozen && !a->is_held && !a->is_staging_full &&
+           !a->session.is_dry_run;
 }
 
 /* A run of what may leave, the way this daemon wants it. Returns how many pages have been dealt with. */
@@ -216,6 +226,26 @@ static bool adopt_ranges(struct agent *a, struct pp_pager *pp, uint64_t now)
     return is_done;
 }
 
+bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
+{
+    if (a->is_frozen || pthread_mutex_trylock(&pp->ranges_lock))
+        return false;
+    for (uint32_t i = 0; i < pp->ranges.nr; i++)
+        if (!(pp->ranges.items[i].tag & 1))
+            pp->ranges.items[i].tag = range_tag(0, false);
+    pthread_mutex_unlock(&pp->ranges_lock);
+    bool is_done = adopt_ranges(a, pp, now_ns());
+    if (a->pg.has_gaps)
+        is_done &= rewatch_between(a, 0, (page_number)-1);
+    return is_done;
+}
+
+void agent_nap(const struct agent *a)
+{
+    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
+                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+}
+
 /* ---- commands of application threads */
 
 static void command_finish(struct pp_pager *pp, int result)
@@ -263,8 +293,7 @@ static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct 
         is_done &= rewatch_between(a, c->first, c->end);
     if (is_done || now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
         return true;
-    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+    agent_nap(a);
     return false;
 }
 
@@ -273,6 +302,8 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
 {
     if (!a->is_joined || a->session.is_dry_run)
         return -ENOTCONN;
+    if (a->is_held && !mutant_is(MUTANT_HOLD_FORGOTTEN))
+        return 1; /* somebody has it drained: all of it stays */
     if (a->command_cursor == c->first && !make_reclaimable(a, pp, c))
         return 0;
     if (a->is_staging_full) {
@@ -414,16 +445,20 @@ static void publish_touchers(const struct agent *a, struct stats_block *st)
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
 {
     struct stats_block *st = &pp->agent_stats;
-    uint64_t nr_tracked = 0;
-    for (uint32_t i = 0; i < a->pg.watched.nr; i++)
-        if (watch_state_of(&a->pg.watched.items[i]) != WATCH_REFUSED)
-            nr_tracked += a->pg.watched.items[i].end - a->pg.watched.items[i].first;
+    uint64_t nr_tracked = 0, nr_refused = 0;
+    for (uint32_t i = 0; i < a->pg.watched.nr; i++) {
+        const struct interval *w = &a->pg.watched.items[i];
+        *(watch_state_of(w) == WATCH_REFUSED ? &nr_refused : &nr_tracked) += w->end - w->first;
+    }
+    stats_set(st, STAT_pages_refused, nr_refused);
     stats_set(st, STAT_pages_tracked, nr_tracked);
     if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
         stats_set(st, STAT_pages_tracked_peak, nr_tracked);
     publish_touchers(a, st);
     stats_set(st, STAT_pages_staged, a->pg.nr_staged);
     stats_set(st, STAT_pages_stored, a->pg.nr_stored);
+    stats_set(st, STAT_pages_same, a->pg.nr_same);
+    stats_set(st, STAT_pages_squeezed, a->pg.nr_squeezed);
     stats_set(st, STAT_pages_zero, a->pg.nr_zero);
     stats_set(st, STAT_pages_paged_out, a->pg.nr_paged_out);
     stats_set(st, STAT_table_bytes, page_table_used_bytes(&a->pg.table));
@@ -499,8 +534,13 @@ static void tick(struct agent *a, struct pp_pager *pp)
         a->tick_ns = NS_PER_MS;
     if (a->tick_ns > TICK_MAX_NS || !a->is_joined)
         a->tick_ns = a->is_joined ? TICK_MAX_NS : JOIN_TICK_NS;
+    if (a->session.squeeze_age_ns && a->tick_ns > a->session.squeeze_age_ns / 4 && a->is_joined)
+        a->tick_ns = a->session.squeeze_age_ns / 4 + 1; /* a lap begins when we are awake */
     a->next_tick_ns = now + a->tick_ns;
     uint64_t alarm_ns = a->pg.nr_paged_out ? returns_pause_ns(a) : a->tick_ns;
+    uint64_t pause_ns = prefetch_pause_ns(a);
+    if (pause_ns < alarm_ns)
+        alarm_ns = pause_ns;
     if (a->is_joined && a->next_old_store_ns != UINT64_MAX)
         alarm_ns = NS_PER_MS;
     if (alarm_ns != a->alarm_ns)
@@ -571,11 +611,15 @@ static void serve(struct agent *a)
     unsigned nr_left = pager_answer(&a->pg);
     if (nr_left)
         sleep_lightly(a);
+    a->last_fault_ns = now_ns();
+    bool is_pass = a->pg.nr_answered && prefetch_learn(a);
     if (a->pg.last_fault_thread && !nr_left) {
-        follow_fault(a->pg.stats, a->pg.last_fault_thread);
+        if (is_pass)
+            follow_nobody(); /* beside it, not in its way */
+        else
+            follow_fault(a->pg.stats, a->pg.last_fault_thread);
         a->pg.last_fault_thread = 0;
     }
-    a->last_fault_ns = now_ns();
     a->fault_ns += a->last_fault_ns - begin_ns;
     if (!nr_left) {
         a->nr_spins = 0;
@@ -586,8 +630,7 @@ static void serve(struct agent *a)
     if (++a->nr_spins < SPINS_BEFORE_NAP)
         sched_yield();
     else
-        (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                    &(struct timespec){ .tv_nsec = 50000 }, NULL);
+        agent_nap(a);
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)
@@ -600,7 +643,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         if (a->pg.unmapped.nr)
             pager_settle_unmapped(&a->pg);
         bool is_busy = take_answers(a, pp);
-        is_busy |= command_piece(a, pp);
+        is_busy |= command_piece(a, pp) | order_piece(a, pp);
         if (a->is_socket_ready || now_ns() >= a->next_tick_ns) {
             a->is_socket_ready = false;
             session_poll(a, pp);
@@ -610,7 +653,10 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
             session_try_leave(a, pp);
         is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= returns_piece(a);
+        is_busy |= prefetch_piece(a, pp);
         is_busy |= evict_piece(a, pp);
+        if (!is_busy)
+            is_busy = squeeze_piece(a);
         tell_given_up(a);
         is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
         sleep_ring_porter(a, pp, is_busy);

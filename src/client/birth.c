@@ -59,7 +59,7 @@ static size_t region_bytes_without_table(void)
            PORTER_ORDERS_NR * (sizeof(struct porter_order) + sizeof(uint32_t)) +
            STAGING_SLOTS_MAX * (sizeof(struct staging_slot) + sizeof(struct porter_note)) +
            2 * sizeof(struct ring_shared) + pages_to_bytes(MOVE_RUN_MAX + STAGING_SLOTS_MAX) +
-           2 * STACK_BYTES + 64 * PAGE_BYTES;
+           pages_to_bytes(AHEAD_SLOTS) + 2 * STACK_BYTES + 64 * PAGE_BYTES;
 }
 
 /* What touching threads need beside a table of so many bytes. */
@@ -71,11 +71,18 @@ static size_t touchers_bytes(const struct pp_pager *pp, size_t table_bytes)
                                 DIRECT_SLOTS_NR * sizeof(struct direct_scratch) + 4 * PAGE_BYTES;
 }
 
+/* A zone for each leaf of the table. */
+#define TABLE_BYTES_PER_ZONE_BYTE 32u
+_Static_assert(sizeof(struct zone) * TABLE_BYTES_PER_ZONE_BYTE <= sizeof(struct page_leaf),
+               "a zone for each leaf");
+
 /* As much of a table as the address-space limit allows. */
 static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
 {
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
-        size_t bytes = page_round_up(region_bytes_without_table() + table + touchers_bytes(pp, table));
+        size_t zones = table / TABLE_BYTES_PER_ZONE_BYTE;
+        size_t bytes = page_round_up(region_bytes_without_table() + table + zones +
+                                     touchers_bytes(pp, table));
         void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (m == MAP_FAILED)
@@ -149,6 +156,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     pg->stats = &pp->agent_stats;
     pg->on_unwatched = agent_on_unwatched;
     pg->on_feedback = agent_on_feedback;
+    pg->on_squeeze = agent_on_squeeze;
     pg->context = a;
     pg->store_now = -1;
     pg->uffd = pg->uffd_staging = pg->pagemap_fd = pg->maps.fd = -1;
@@ -159,7 +167,11 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     porter->bell_fd = -1;
     atomic_store(&porter->raw_limit, 448);
     bind_porter(a, porter, &b);
+    pg->ahead.buffers = take(&b, pages_to_bytes(AHEAD_SLOTS));
+    porter->ahead = &pg->ahead;
+    prefetch_init(&a->prefetch.policy);
     page_table_init(&pg->table, take(&b, table_bytes), table_bytes);
+    a->prefetch.rhythms.zones = take(&b, pg->table.nr_leaves_max * sizeof(struct zone));
     if (pp->is_direct)
         lay_out_touchers(pp, &b);
 }
@@ -193,6 +205,7 @@ static int own_descriptors(struct agent *a, struct porter *porter, int kept)
         return -errno;
     a->porter = porter;
     porter->agent_others_fd = a->others_fd;
+    headroom_open(&a->prefetch.headroom, "/proc/self/cgroup", "/sys/fs/cgroup");
     int r = agent_listen(a, a->porter_bell_fd, OTHER_PORTER_BELL);
     if (r == 0)
         r = agent_listen(a, a->timer_fd, OTHER_TIMER);
@@ -293,6 +306,7 @@ static void close_descriptors(struct agent *a, struct porter *porter)
         if (fds[i] >= 0)
             close(fds[i]);
     maps_close(&a->pg.maps);
+    headroom_close(&a->prefetch.headroom);
 }
 
 static int boot(struct pp_pager *pp)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/intervals.h"
+#include "client/prefetch.h"
 #include "pager/pager.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
@@ -51,11 +52,20 @@ struct session {
     int store_fd, device_fd;
     int daemon_bell, agent_bell, porter_bell; /* eventfds */
     struct session_memory *memory;
-    struct ring stored, given_up, candidates, feedback; /* the agent's ends */
+    struct ring stored, given_up, candidates, feedback, squeeze, squeezed; /* the agent's ends */
     uint64_t cold_age_ns;
+    uint64_t squeeze_age_ns; /* 0: no second tier */
     bool is_dry_run;
     bool is_pageout; /* evict by MADV_PAGEOUT */
     bool needs_resync; /* a range message did not fit: send all of them again */
+};
+
+/* What the daemon asks for by somebody's hand, while it is being done. */
+struct order {
+    bool is_running;
+    struct msg_order what;
+    struct msg_order_done answer; /* as far as it is known */
+    uint64_t begin_ns, cursor;
 };
 
 /* What of a session the porter uses. Written by the agent before the first order of that session,
@@ -91,6 +101,7 @@ struct porter {
     uint32_t raw_free_stack[RAW_SLOTS_MAX];
     uint32_t nr_raw_free, nr_raw_lent; /* porter only, as the next */
     unsigned nr_unrung_copies, nr_unrung_frees; /* since the bell of who wants them was last rung */
+    struct ahead *ahead; /* set at birth: what it helps the agent to decode */
 };
 
 /* Everything the agent works on; in memory that is never managed and that no child gets. */
@@ -102,6 +113,8 @@ struct agent {
     int timer_fd; /* runs out every alarm_ns */
     int others_fd; /* epoll: everything that wakes us but the userfaultfd */
     bool is_joined, is_leaving, is_frozen, is_staging_full, is_socket_ready, must_end;
+    bool is_held; /* drained by hand: nothing leaves until this daemon says so, or goes */
+    struct order order;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;
@@ -113,6 +126,9 @@ struct agent {
     int command_result;
     bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
+    uint64_t next_lap_ns;             /* over all that is stored, for its age and what to squeeze */
+    uint32_t leaving_round;           /* of session memory, when the last lap began ... */
+    uint64_t next_moves_ns;           /* ... and when another may begin because of it */
     uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
         last_limits_ns;
     unsigned nr_spins;
@@ -121,6 +137,7 @@ struct agent {
     uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
     uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
+    struct prefetcher prefetch;
     char error[160];
 };
 
@@ -193,9 +210,20 @@ void agent_forget_in_child(struct pp_pager *pp);
 /* Is it a time for pages to leave? */
 bool agent_may_evict(const struct agent *a);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
+/* All ranges are as old as can be, and are watched from now on. False: not all of them just now. */
+bool agent_adopt_all(struct agent *a, struct pp_pager *pp);
+/* Gives an event's raiser time to run again, or until there is another one: 50 us. */
+void agent_nap(const struct agent *a);
 void agent_on_unwatched(void *agent, page_number first, page_number end);
 bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
+/* The same of nr neighbours; a hint that may be lost. */
+void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr);
 void agent_publish_stats(struct agent *a, struct pp_pager *pp);
+
+/* squeeze.c; the agent's */
+bool squeeze_answers(struct agent *a, bool *ret_any); /* false: the daemon broke the protocol */
+bool squeeze_piece(struct agent *a); /* when nothing else is to do. True: there is more */
+bool agent_on_squeeze(void *agent, const struct squeeze_entry *entry);
 
 /* session.c; the agent's */
 void session_clear(struct session *s);
@@ -209,6 +237,10 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why);
 void session_try_leave(struct agent *a, struct pp_pager *pp);
 void session_announce(struct agent *a, enum msg_type type, page_number first, page_number end);
 void session_resync(struct agent *a);
+
+/* order.c; the agent's */
+int order_take(struct agent *a, const struct msg_order *what); /* -EPROTO: not one for us */
+bool order_piece(struct agent *a, struct pp_pager *pp);        /* a slice of it; true: there was work */
 
 /* porter.c */
 void *porter_main(void *porter);

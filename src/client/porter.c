@@ -19,6 +19,7 @@
 /* Copies between two rings of the daemon's bell, unless there is nothing left to do: waking an idle CPU
  * costs more than what it is woken for. */
 #define BELL_EVERY 112
+#define HELP_BATCH 8u         /* pages decoded for the agent between two looks at orders */
 #define IDLE_TRIM_NS NS_PER_S /* raw pages go back to the system after this much idleness */
 
 struct free_run {
@@ -157,6 +158,15 @@ static unsigned do_orders(struct porter *p, struct porter_order *waiting, bool *
     return done;
 }
 
+/* A few pages for the agent, before orders have their turn again. */
+static bool help(struct porter *p)
+{
+    unsigned nr = 0;
+    while (nr < HELP_BATCH && ahead_help(p->ahead))
+        nr++;
+    return nr > 0;
+}
+
 /* When nothing is under way the raw pages are ours alone: give their memory back. Only the porter may
  * do this; the daemon would race with our next copy. */
 static void trim_raw(struct porter *p, uint32_t session)
@@ -189,7 +199,8 @@ static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t sessio
         doorbell_will_sleep(&s->memory->porter_bell);
     bool has_work = (!has_waiting && !ring_is_empty(&p->orders)) ||
                     (has_waiting && s && !ring_is_empty(&s->raw_free)) || atomic_load(&p->must_end) ||
-                    atomic_load(&p->abandoned) != atomic_load(&p->abandoned_ack);
+                    atomic_load(&p->abandoned) != atomic_load(&p->abandoned_ack) ||
+                    ahead_has_work(p->ahead);
     if (atomic_load_explicit(&p->listens_for_agent, memory_order_relaxed))
         fds[2].fd = p->agent_others_fd;
     if (!has_work)
@@ -213,6 +224,7 @@ void *porter_main(void *argument)
 
     while (!atomic_load_explicit(&p->must_end, memory_order_acquire)) {
         unsigned done = do_orders(p, &waiting, &has_waiting, &session);
+        bool has_helped = help(p);
         uint32_t over = atomic_load_explicit(&p->abandoned, memory_order_acquire);
         if (over != atomic_load_explicit(&p->abandoned_ack, memory_order_relaxed))
             atomic_store_explicit(&p->abandoned_ack, over, memory_order_release);
@@ -221,8 +233,9 @@ void *porter_main(void *argument)
         if (done) {
             last_work_ns = now_ns();
             is_trimmed = false;
-            continue;
         }
+        if (done || has_helped)
+            continue;
         if (!is_trimmed && now_ns() - last_work_ns > IDLE_TRIM_NS) {
             trim_raw(p, session);
             is_trimmed = true;

@@ -65,6 +65,7 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
         return error;
     }
     struct msg_hello hello = { .version = WIRE_VERSION,
+                               .features = HELLO_TAKES_ORDERS,
                                .nr_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) };
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
     if (comm >= 0) {
@@ -106,6 +107,7 @@ static void *map_private_to_us(int fd, size_t bytes, int protection)
     if (m == MAP_FAILED)
         return NULL;
     (void)madvise(m, bytes, MADV_DONTFORK);
+    (void)madvise(m, bytes, MADV_DONTDUMP); /* gigabytes of holes, and of no use without the daemon */
     return m;
 }
 
@@ -121,6 +123,9 @@ static void bind_rings(struct agent *a, struct porter *porter)
               sizeof(struct candidate_entry));
     ring_init(&s->feedback, &m->feedback, m->feedback_entries, RING_FEEDBACK_NR,
               sizeof(struct feedback_entry));
+    ring_init(&s->squeeze, &m->squeeze, m->squeeze_entries, SQUEEZES_NR, sizeof(struct squeeze_entry));
+    ring_init(&s->squeezed, &m->squeezed, m->squeezed_entries, SQUEEZES_NR,
+              sizeof(struct squeezed_entry));
 
     uint32_t number = ++a->session_number;
     struct porter_session *ps = &porter->sessions[number & 1];
@@ -154,7 +159,11 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     fds->nr = 0;
     s->cold_age_ns = w->cold_age_ms * NS_PER_MS;
     s->is_dry_run = w->dry_run != 0;
+    s->squeeze_age_ns = group_can_decode() ? w->squeeze_age_ms * NS_PER_MS : 0;
     s->is_pageout = w->features & WELCOME_EVICT_BY_PAGEOUT;
+    a->prefetch.is_on = w->features & WELCOME_PREFETCH && !s->is_pageout;
+    if (!a->prefetch.is_on)
+        prefetch_forget(a);
 
     int store = free_store(&a->pg);
     int r = -EPROTO;
@@ -165,6 +174,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
         if (s->memory && map) {
             a->pg.stores[store] = (struct store_map){ .bytes = map, .nr_bytes = w->store_bytes };
             a->pg.store_now = store;
+            store_scratch_forget(&a->pg.scratch); /* another map may have been there */
             r = 0;
         } else {
             if (map)
@@ -185,6 +195,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     }
     bind_rings(a, pp->porter);
     a->is_joined = true;
+    a->leaving_round = 0;
     stats_add(&pp->agent_stats, STAT_daemon_joins, 1);
     return 0;
 }
@@ -315,7 +326,9 @@ void session_lost(struct agent *a, struct pp_pager *pp, const char *why)
     a->pg.store_now = -1;
     a->pg.nr_give_up = 0;
     a->pg.nr_give_back = 0;
+    pager_forget_squeezes(&a->pg);
     a->candidate.nr_pages = 0;
+    a->is_held = a->order.is_running = false;
     a->next_old_store_ns = 0;
     a->old_store_cursor = 0;
     a->join_pause_ns = JOIN_PAUSE_FIRST_NS;
@@ -333,7 +346,8 @@ static void unmap_drained_stores(struct agent *a)
 {
     for (int i = 0; i < PAGE_STORES_NR; i++) {
         struct store_map *map = &a->pg.stores[i];
-        if (map->bytes && i != a->pg.store_now && !a->pg.store_pages[i]) {
+        if (map->bytes && i != a->pg.store_now && !a->pg.store_pages[i] &&
+            !pager_ahead_reads(&a->pg, map->bytes)) {
             pager_shut_out_touchers(&a->pg); /* one may still be decoding what it will not install */
             munmap((void *)(uintptr_t)map->bytes, map->nr_bytes);
             *map = (struct store_map){ 0 };
@@ -408,5 +422,7 @@ void session_poll(struct agent *a, struct pp_pager *pp)
         session_lost(a, pp, "the daemon has gone");
         return;
     }
-    msg_fds_close(&fds); /* nothing it could say now matters to us */
+    msg_fds_close(&fds);
+    if (m.header.type == MSG_ORDER && order_take(a, &m.payload.order)) /* the rest does not matter now */
+        session_lost(a, pp, "the daemon broke the protocol");
 }

@@ -73,7 +73,7 @@ static bool has_work_in_rings(struct agent *a, struct pp_pager *pp)
          atomic_load_explicit(&pp->command.state, memory_order_acquire) == COMMAND_POSTED))
         return true;
     return a->is_joined &&
-           (!ring_is_empty(&s->stored) ||
+           (!ring_is_empty(&s->stored) || !ring_is_empty(&s->squeezed) ||
             (agent_may_evict(a) && (a->candidate.nr_pages || !ring_is_empty(&s->candidates))));
 }
 

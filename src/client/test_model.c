@@ -3,34 +3,41 @@
  * table.c, rings, and the porter's bars_is_outside) runs round by round as the agent's loop runs
  * it, over a kernel of plain data (test_model_kernel.c), beside threads that read, write, discard,
  * unmap, map and remap, a porter and a daemon (test_model_world.c) that step at any moment, also
- * between two calls of the agent. Each read is checked; after each round every page is looked at
- * as a touch would find it; at the end all is read and brought back, nobody may hang, and every
+ * between two calls of the agent. Each read is checked; after each round every page is looked at as
+ * a touch would find it; at the end all is read and brought back, nobody may hang, and every
  * staging slot and every place in the store must be free again. Walks differ in what takes part: a
  * daemon that dies, is slow, lets bytes rot, or overwrites what is given up at once; ageing (moves
  * that are not counted); write scans; readers of our memory from outside (not beside ageing: a
- * zero page they leave hides an uncounted move). A third as many walks again join daemons that say
- * pageout, in turns with others: what is said to have come back has, and all that has is said.
+ * zero page they leave hides an uncounted move); pages that are brought back ahead of touches, and a
+ * helper that decodes them; a daemon that is asked, all the time, to put what is stored elsewhere. A
+ * third as many walks again join daemons that say pageout, in turns with others: what is said to
+ * have come back has, and all that has is said.
  *
  * How many of 1000 walks of 150 rounds find each mutant, and what the last of them saw:
- *   FREE_STAGED_EARLY         999  an invariant is broken
- *   GIVE_UP_BEFORE_INSTALL    887  place 47 is given up that holds nothing
- *   PREVIOUS_VERSION          973  page 4 is lost
- *   FAULT_BEFORE_EVENTS         6  page 15 reads as 96, should be 0
- *   DROP_FAILED_FAULT         760  a thread hangs
- *   NO_BAR                    136  page 10 would read as 99, should be 0
- *   BAR_LIFTED_ON_RUNNING      49  page 1 would read as 112, should be 0
- *   IGNORE_GENERATION          21  page 7 would read as 9, should be 25
- *   REMAP_FORGETS             105  page 8 would read as 0, should be 123
+ *   FREE_STAGED_EARLY         996  an invariant is broken
+ *   GIVE_UP_BEFORE_INSTALL    879  place 47 is given up that holds nothing
+ *   PREVIOUS_VERSION          979  page 2 would read as 0, should be 9
+ *   FAULT_BEFORE_EVENTS         9  page 8 would read as 18, should be 0
+ *   DROP_FAILED_FAULT         724  a thread hangs
+ *   NO_BAR                    127  page 5 would read as 25, should be 0
+ *   BAR_LIFTED_ON_RUNNING      38  page 8 would read as 77, should be 0
+ *   IGNORE_GENERATION          21  page 12 would read as 34, should be 72
+ *   REMAP_FORGETS              83  page 13 would read as 0, should be 177
  *   RETRY_WITHOUT_EVENTS     1000  the agent spins
- *   BELIEVE_MOVE_ERROR        283  page 6 is staged in a slot that is empty
- *   MOVE_ON_SECOND_UFFD        49  page 0 reads as 0, should be 133
- *   DISCARD_KEEPS_STORE       294  page 10 would read as 11, should be 0
- *   UNMAP_AT_ONCE              95  page 13 would read as 0, should be 56
- *   ZEROS_ON_BAD_CHECKSUM      77  page 9 reads as 0, should be 176
- *   BELIEVE_STORE              77  page 9 reads as 1099511627952, should be 176
- *   LATE_UNMAP_STAYS            1  page 11 would read as 80, should be 0
- *   BELIEVE_PAGEOUT           489  page 5 is said to have come back, and was never away
- *   MISS_RETURNS              396  2 pages are there again, and nobody says so
+ *   BELIEVE_MOVE_ERROR        277  page 14 would read as 0, should be 101
+ *   MOVE_ON_SECOND_UFFD        44  page 6 would read as 0, should be 34
+ *   DISCARD_KEEPS_STORE       238  page 3 would read as 35, should be 0
+ *   UNMAP_AT_ONCE              79  page 10 would read as 0, should be 2
+ *   ZEROS_ON_BAD_CHECKSUM      69  page 14 would read as 0, should be 19
+ *   BELIEVE_STORE              73  page 14 would read as 1099511627795, should be 19
+ *   LATE_UNMAP_STAYS            0  walk 1027 is the first: page 12 is lost
+ *   BELIEVE_PAGEOUT           430  page 6 is said to have come back, and was never away
+ *   MISS_RETURNS              362  1 pages are there again, and nobody says so
+ *   PREFETCH_GIVES_UP_EARLY   112  page 9 would read as 0, should be 35
+ *   PREFETCH_INSTALLS_STALE    41  page 11 would read as 3, should be 0
+ *   SQUEEZE_IGNORES_BIT         2  page 6 would read as 17, should be 77
+ *   SQUEEZE_ASKS_TWICE         33  page 0 is asked for 2 times
+ *   SQUEEZE_GIVES_UP_FIRST    362  place 47 is given up that holds nothing
  *
  * Not walked, unless asked for with --gaps, because the pager is known not to hold there:
  *   a MAP_FIXED that fails while another call is under way: its UNMAP lifts bars, or what is out is
@@ -44,8 +51,8 @@
  * address that another mremap has just left and not told of yet; the kernel may tell of the second
  * first, and no order can be made of the two.
  *
- * test_model [--tell] [--gaps] [--pageout] [walks [first-seed]] runs so many, and tells their story;
- * test_model --catches prints the list above. */
+ * test_model [--tell] [--gaps] [--pageout] [walks [first-seed]] runs so many, and tells their
+ * story; test_model --catches prints the list above. */
 #include "client/test_model.h"
 
 #include <errno.h>
@@ -129,6 +136,7 @@ static void begin_pager(void)
     static struct pin pins[PINS_MAX];
     static struct pending_fault faults[PENDING_FAULTS_MAX];
     static locator give_up[GIVE_UP_MAX];
+    static _Alignas(4096) unsigned char buffers[AHEAD_SLOTS * PAGE_BYTES];
 
     if (pager.table.leaves)
         clear_table();
@@ -149,6 +157,7 @@ static void begin_pager(void)
     pager.pins.items = pins;
     pager.faults = faults;
     pager.give_up = give_up;
+    pager.ahead.buffers = buffers;
     page_table_init(&pager.table, table_memory, table_bytes);
     staging_init(&pager.staging, slots, WORLD_SLOTS);
     ring_init(&pager.to_porter, &shared[0], orders, PORTER_ORDERS_NR, sizeof *orders);
@@ -174,6 +183,9 @@ static bool on_feedback(void *context, enum feedback_kind kind, page_number page
     return true;
 }
 
+/* Of the one slab that there is: all of it is to be moved. */
+static const _Atomic uint32_t leaving[STORE_LEAVING_NR] = { 1 };
+
 static void join(void)
 {
     world.is_pageout = world.has_pageout && !one_in(3);
@@ -183,6 +195,8 @@ static void join(void)
             pager.stores[i] = (struct store_map){ .bytes = world.stores[i].bytes[0],
                                                   .nr_bytes = sizeof world.stores[i].bytes };
             pager.store_now = i;
+            store_scratch_forget(&pager.scratch);
+            pager.leaving = leaving;
             pager.session++;
             return;
         }
@@ -194,6 +208,9 @@ static void begin_walk(uint64_t seed)
     world.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     for (int i = 0; i < 4; i++)
         (void)choose(2);
+    world.has_moves = one_in(2);
+    world.moves_slowly = one_in(3);
+    world.tells_slowly = one_in(2);
     world.has_rot = one_in(4);
     world.scribbles = one_in(2);
     world.has_deaths = one_in(3);
@@ -202,11 +219,13 @@ static void begin_walk(uint64_t seed)
     world.has_readers = !world.has_ageing && one_in(3); /* a zero page hides an uncounted move */
     world.is_slow = one_in(3);
     world.has_bursts = one_in(2);
+    world.has_prefetch = one_in(2);
     world.has_gaps = has_gaps;
     world.is_quiet = true;
     world.has_pageout = has_pageout;
     begin_pager();
     pager.on_feedback = has_pageout ? on_feedback : NULL;
+    pager.on_squeeze = world.has_moves ? world_ask : NULL;
     pager.is_unlimited = one_in(2);
     join();
     for (unsigned i = 2; i < WORLD_PAGES - 4; i++) {
@@ -251,6 +270,36 @@ static void take_answers(void)
     }
     if (pager.store_now >= 0 && pager.nr_give_back)
         pager_give_back(&pager);
+    for (uint64_t nr = world.tells_slowly && !one_in(30) ? 0 : choose(5); nr && world.nr_squeezed && pager.store_now >= 0; nr--) {
+        struct squeezed_entry e = world.squeezed[0];
+        memmove(world.squeezed, world.squeezed + 1, --world.nr_squeezed * sizeof e);
+        if (pager_on_squeezed(&pager, &e))
+            walk_failed("an honest daemon's other place is taken for a lie");
+    }
+}
+
+static void lap_piece(void)
+{
+    if (!pager.lap.is_on)
+        pager_begin_lap(&pager, true, false);
+    (void)pager_lap(&pager);
+}
+
+/* Who has the bit is asked for, once: else it would stand for an answer that is not to come, or for
+ * two. */
+static void check_squeezing(void)
+{
+    for (unsigned i = 0; i < WORLD_PAGES && pager.store_now >= 0; i++) {
+        struct page_leaf *leaf;
+        const struct page *p = pager_page(&pager, WORLD_FIRST + i, &leaf);
+        if (!p || !p->is_squeezing || (int)p->store != pager.store_now)
+            continue;
+        unsigned nr = 0;
+        for (unsigned j = 0; j < SQUEEZES_NR; j++)
+            nr += pager.asked[j].nr && pager.asked[j].pages[0] == WORLD_FIRST + i;
+        if (nr != 1)
+            walk_failed("page %u is asked for %u times", i, nr);
+    }
 }
 
 static void tell_given_up(void)
@@ -269,6 +318,23 @@ static void evict_piece(void)
         (void)pager_page_out(&pager, first, nr, world.has_scans && one_in(2));
     else
         (void)pager_evict(&pager, first, nr, world.has_scans && one_in(2), &looked);
+}
+
+/* A window of a few pages, a little of each kind of work. */
+static void ahead_piece(void)
+{
+    page_number page = WORLD_FIRST + choose(WORLD_PAGES);
+    for (uint64_t nr = choose(8); nr && page < WORLD_END && !pager.needs_events; nr--, page++)
+        if (pager_ahead(&pager, page) >= AHEAD_FULL)
+            break;
+    for (uint64_t nr = choose(6); nr && pager_ahead_decode(&pager); nr--)
+        ;
+    if (!pager.needs_events && one_in(2))
+        (void)pager_ahead_install(&pager, one_in(2));
+    if (!pager.needs_events && one_in(30))
+        (void)pager_ahead_skip(&pager);
+    if (one_in(50))
+        pager_ahead_drop(&pager);
 }
 
 static void drain_piece(void)
@@ -326,6 +392,7 @@ static void lose_daemon(void)
     pager.store_now = -1;
     pager.nr_give_up = 0;
     pager.nr_give_back = 0;
+    pager_forget_squeezes(&pager);
     world.abandoned = pager.session;
     daemon_dies();
 }
@@ -336,7 +403,8 @@ static void try_join(void)
     if (pager_unstage(&pager, 4))
         return;
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
-        if (pager.stores[i].bytes && !pager.store_pages[i]) {
+        if (pager.stores[i].bytes && !pager.store_pages[i] &&
+            !pager_ahead_reads(&pager, pager.stores[i].bytes)) {
             pager.stores[i] = (struct store_map){ 0 };
             memset(world.stores[i].bytes, 0xa5, sizeof world.stores[i].bytes);
         }
@@ -375,9 +443,14 @@ static void agent_round(void)
         if (one_in(4))
             rewatch();
         calm();
+        if (world.has_prefetch)
+            ahead_piece();
         if (one_in(2))
             evict_piece();
+        if (one_in(2) && pager.store_now >= 0)
+            lap_piece();
     }
+    pager.nr_answered = 0;
     if (pager.nr_paged_out && one_in(2))
         (void)pager_find_returns(&pager, &world.returns_cursor);
     if (one_in(2))
@@ -473,6 +546,7 @@ static void look_at_all(void)
 {
     if (world.has_pageout)
         check_paged_out();
+    check_squeezing();
     if (is_anything_unsettled())
         return;
     for (unsigned i = 0; i < WORLD_PAGES; i++)
@@ -520,7 +594,7 @@ static void bring_all_back(void)
 
 static void check_nothing_is_left(void)
 {
-    for (unsigned i = 0; i < QUIET_ROUNDS && (world.nr_raw || world.nr_answers || i < 100); i++) {
+    for (unsigned i = 0; i < QUIET_ROUNDS && (world.nr_raw || world.nr_answers || world.nr_asks || world.nr_squeezed || i < 100); i++) {
         if (pager.store_now < 0)
             daemon_dies();
         world_step();
@@ -585,7 +659,9 @@ static const enum mutant caught[] = {
     MUTANT_RETRY_WITHOUT_EVENTS, MUTANT_BELIEVE_MOVE_ERROR,    MUTANT_MOVE_ON_SECOND_UFFD,
     MUTANT_DISCARD_KEEPS_STORE, MUTANT_UNMAP_AT_ONCE,          MUTANT_ZEROS_ON_BAD_CHECKSUM,
     MUTANT_BELIEVE_STORE,       MUTANT_LATE_UNMAP_STAYS,       MUTANT_BELIEVE_PAGEOUT,
-    MUTANT_MISS_RETURNS,
+    MUTANT_MISS_RETURNS,        MUTANT_PREFETCH_GIVES_UP_EARLY,
+    MUTANT_PREFETCH_INSTALLS_STALE,
+    MUTANT_SQUEEZE_IGNORES_BIT, MUTANT_SQUEEZE_ASKS_TWICE,     MUTANT_SQUEEZE_GIVES_UP_FIRST,
 };
 
 static bool is_of_pageout(enum mutant m)

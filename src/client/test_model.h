@@ -110,6 +110,7 @@ struct world {
 
     /* what differs between walks */
     bool has_rot, scribbles, has_deaths, has_ageing, has_scans, has_readers, is_slow, has_bursts;
+    bool has_prefetch; /* pages come back ahead of touches, decoded by the agent and a helper */
     bool has_gaps; /* walk into what the pager is known not to hold: test_model.c says what */
     uint32_t returns_cursor;
     bool has_pageout, is_pageout; /* joins such daemons, too; the present one is */
@@ -121,6 +122,11 @@ struct world {
     unsigned nr_raw;
     struct stored_entry answers[WORLD_SLOTS * 4];
     unsigned nr_answers;
+    bool has_moves;    /* all that is stored is to be put elsewhere, all the time ... */
+    bool moves_slowly, tells_slowly; /* ... but that has time, or its answer has */
+    struct squeeze_entry asks[SQUEEZES_NR];
+    struct squeezed_entry squeezed[SQUEEZES_NR];
+    unsigned nr_asks, nr_squeezed;
     uint32_t abandoned; /* sessions up to this number are over */
     struct store stores[PAGE_STORES_NR];
     bool is_checking_bars, is_seen_outside[WORLD_THREADS];
@@ -158,6 +164,7 @@ void world_step(void);          /* somebody does one thing */
 void world_steps_between(void); /* some of them, perhaps none */
 void world_touch(struct thread *t, unsigned page, bool is_write);
 void world_give_up(locator place);
+bool world_ask(void *context, const struct squeeze_entry *entry); /* pager.on_squeeze */
 void daemon_begin(int store);
 void daemon_dies(void);
 

@@ -249,6 +249,34 @@ int uffd_copy(int fd, uint64_t to, const void *page)
     return install(fd, to, page, false);
 }
 
+static bool is_one_mapping(const struct vpage *a, const struct vpage *b);
+
+/* In one mapping, or nothing of it; not interrupted; what is there already ends it. */
+int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
+{
+    world_steps_between();
+    *ret_copied = 0;
+    if (world.nr_changing)
+        return -EAGAIN;
+    const unsigned char *page = pages;
+    struct vpage *before = NULL;
+    for (size_t i = 0; i < bytes_to_pages(bytes); i++) {
+        struct vpage *v = vpage_at(page_of(to) + i);
+        if (!v || !v->is_mapped || (before && !is_one_mapping(before, v)))
+            return -ENOENT;
+        before = v;
+    }
+    for (size_t i = 0; i < bytes_to_pages(bytes); i++, page += PAGE_BYTES) {
+        struct place d = place_at(to + pages_to_bytes(i));
+        int r = d.uffd != fd ? -ENOENT : *d.pte != PTE_NONE && *d.pte != PTE_MARKER ? -EEXIST : 0;
+        if (r)
+            return *ret_copied ? -EAGAIN : r;
+        put_at(&d, word_of(page), true);
+        *ret_copied += PAGE_BYTES;
+    }
+    return 0;
+}
+
 int uffd_zeropage(int fd, uint64_t to)
 {
     return install(fd, to, NULL, true);

@@ -433,6 +433,8 @@ static void copy_to_daemon(const struct porter_order *o)
 static void porter_step(void)
 {
     check_bars_step();
+    if (world.has_prefetch && one_in(2))
+        (void)ahead_help(&model_pager->ahead);
     if (world.nr_raw >= WORLD_SLOTS * 3) /* as many raw slots are lent as there are */
         return;
     struct porter_order o;
@@ -487,6 +489,40 @@ static struct stored_entry store_word(const struct raw_page *r)
     return e;
 }
 
+bool world_ask(void *context, const struct squeeze_entry *entry)
+{
+    (void)context;
+    if (one_in(8) || world.nr_asks + world.nr_squeezed == SQUEEZES_NR)
+        return false;
+    world.asks[world.nr_asks++] = *entry;
+    return true;
+}
+
+/* A page's bytes to another place, as well. What is there may be another's by now, or nothing. */
+static void move_word(const struct squeeze_entry *ask)
+{
+    struct squeezed_entry e = { .cookie = ask->cookie, .result = SQUEEZED_NOT_NOW };
+    struct store *s = store_now();
+    unsigned unit = (unsigned)(locator_offset(ask->places[0]) / STORE_UNIT_BYTES);
+    if (unit < WORLD_PLACES && s->is_held[unit] && s->nr_free > 1) {
+        unsigned to = s->free[--s->nr_free];
+        s->is_held[to] = true;
+        memcpy(s->bytes[to], s->bytes[unit], STORE_UNIT_BYTES);
+        e.result = SQUEEZED_AT;
+        e.places[0] = locator_make(LOCATOR_FILL64, to * STORE_UNIT_BYTES, sizeof(uint64_t));
+    }
+    world.squeezed[world.nr_squeezed++] = e;
+}
+
+static void squeeze_step(void)
+{
+    if (!world.nr_asks || model_pager->store_now < 0 || (world.moves_slowly && !one_in(30)))
+        return;
+    struct squeeze_entry ask = world.asks[0];
+    memmove(world.asks, world.asks + 1, --world.nr_asks * sizeof ask);
+    move_word(&ask);
+}
+
 /* The rot: a stored word is no longer what it was. */
 static void rot(void)
 {
@@ -509,6 +545,8 @@ static void daemon_step(void)
         rot();
     if (world.is_slow && !one_in(20))
         return;
+    if (one_in(2))
+        squeeze_step();
     if (!world.nr_raw || model_pager->store_now < 0 ||
         world.nr_answers == sizeof world.answers / sizeof *world.answers)
         return;
@@ -533,6 +571,7 @@ void daemon_dies(void)
 {
     world.nr_raw = 0;
     world.nr_answers = 0;
+    world.nr_asks = world.nr_squeezed = 0;
 }
 
 /* The daemon's look at what was written: present pages are write-protected. */

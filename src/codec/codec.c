@@ -108,6 +108,7 @@ int codec_decode(enum locator_kind kind, const void *blob, size_t size, void *re
     }
     case LOCATOR_NONE:
     case LOCATOR_FILL32:
+    case LOCATOR_ZSTD: /* codec/group.h */
     case LOCATOR_KIND_NR:
         break;
     }

@@ -15,6 +15,7 @@
 #include "base/locator.h"
 #include "codec/codec.h"
 #include "daemon/limits.h"
+#include "daemon/tier.h"
 
 #define EVENTS_NR 64
 /* Answers between two rings, unless there is nothing left to do: half of the fewest that a client has
@@ -25,12 +26,21 @@
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
 #define DEAD_SHARE 8u
 #define DEAD_BYTES_MIN ((uint64_t)1 << 20)
+/* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65
+ * us. */
+#define SQUEEZE_TURN_NS NS_PER_MS
+#define SQUEEZE_PAUSES 4u
 
 static struct {
     pthread_t thread;
     int epoll_fd, call_fd, wake_fd;
     struct codec_encoder *encoder;
+    struct squeezer *squeezer;
+    struct store_budget budget;
+    uint64_t next_squeeze_ns; /* compress */
+    bool has_asks;            /* compress: of what is stored, and not yet answered */
     _Atomic bool must_end;
+    uint64_t user_cap_bytes; /* set at birth */
     struct session *active; /* compress: those with work */
     struct session *all;    /* compress */
     uint64_t next_idle_ms;  /* compress */
@@ -53,13 +63,21 @@ static bool has_failed(struct session *s)
     return atomic_load_explicit(&s->failure, memory_order_relaxed) != NULL;
 }
 
+static int drop(struct store_writer *store, locator place)
+{
+    if (!locator_has_blob(place))
+        return -EINVAL;
+    if (locator_kind_of(place) == LOCATOR_ZSTD)
+        return store_drop_member(store, locator_offset(place), locator_size(place), locator_index(place));
+    return store_drop(store, locator_offset(place), locator_size(place));
+}
+
 static void take_given_up(struct session *s)
 {
     struct given_up_entry e;
     int r = 0;
     for (unsigned i = 0; i < RING_GIVEN_UP_NR && (r = ring_take(&s->given_up, &e)) == 1; i++)
-        if (!locator_has_blob(e.place) ||
-            store_drop(s->store, locator_offset(e.place), locator_size(e.place)))
+        if (drop(s->store, e.place))
             atomic_fetch_add_explicit(&s->nr_bad_drops, 1, memory_order_relaxed);
     if (r < 0)
         fail(s, "given_up ring: impossible position");
@@ -79,7 +97,8 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
         answer.result = STORED_INCOMPRESSIBLE;
         break;
     case CODEC_BLOB:
-        if (store_put(s->store, encoded.bytes, encoded.size, &offset))
+        if (!user_may_put(s->user, cp.user_cap_bytes) ||
+            store_put(s->store, encoded.bytes, encoded.size, &offset))
             answer.result = STORED_FULL;
         else
             answer.place = locator_make(encoded.kind, offset, encoded.size);
@@ -141,10 +160,17 @@ static void publish_usage(struct session *s)
 {
     struct store_usage u;
     store_usage(s->store, &u);
+    user_hold(s->user, (int64_t)(u.held_bytes - atomic_load_explicit(&s->held_bytes,
+                                                                     memory_order_relaxed)));
     atomic_store_explicit(&s->held_bytes, u.held_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->payload_bytes, u.payload_bytes, memory_order_relaxed);
     atomic_store_explicit(&s->nr_blobs, u.nr_blobs, memory_order_relaxed);
     atomic_store_explicit(&s->bookkeeping_bytes, u.bookkeeping_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->slot_bytes, u.slot_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->nr_groups, u.nr_groups, memory_order_relaxed);
+    atomic_store_explicit(&s->nr_group_pages, u.nr_group_pages, memory_order_relaxed);
+    atomic_store_explicit(&s->group_payload_bytes, u.group_payload_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->group_slot_bytes, u.group_slot_bytes, memory_order_relaxed);
     if (u.held_bytes > atomic_load_explicit(&s->held_bytes_peak, memory_order_relaxed))
         atomic_store_explicit(&s->held_bytes_peak, u.held_bytes, memory_order_relaxed);
 }
@@ -236,6 +262,8 @@ static void idle_round(void)
             continue;
         take_given_up(s);
         trim(s);
+        if (now_ms - s->last_put_ms >= IDLE_LOOK_MS)
+            tier_compact(s, now_ms);
         publish_usage(s);
         if (s->is_trimming)
             activate(s);
@@ -244,8 +272,74 @@ static void idle_round(void)
     }
 }
 
+/* ---- what is stored, denser: when no raw page waits */
+
+static bool raw_page_waits(void)
+{
+    for (struct session *s = cp.all; s; s = s->next_attached)
+        if (!ring_is_empty(&s->raw))
+            return true;
+    return false;
+}
+
+static bool any_asks(void)
+{
+    for (struct session *s = cp.all; s; s = s->next_attached)
+        if (tier_has_asks(s))
+            return true;
+    return false;
+}
+
+/* One of each session after the other, until nothing is left, a page waits or the turn is over. */
+static void squeeze_until(uint64_t end_cpu_ns)
+{
+    for (bool any = true; any;) {
+        any = false;
+        for (struct session *s = cp.all; s; s = s->next_attached) {
+            if (!tier_has_asks(s))
+                continue;
+            any |= tier_do_one(s, cp.squeezer);
+            if (has_failed(s))
+                (void)eventfd_write(cp.wake_fd, 1);
+            if (raw_page_waits() || thread_cpu_ns() >= end_cpu_ns)
+                return;
+        }
+    }
+}
+
+/* Sessions have announced their sleep by now: what is asked for later rings their bells. */
+static void squeeze_round(void)
+{
+    if (cp.active)
+        return;
+    cp.has_asks = any_asks();
+    if (!cp.has_asks || now_ns() < cp.next_squeeze_ns)
+        return;
+    uint64_t begin_ns = thread_cpu_ns();
+    squeeze_until(begin_ns + SQUEEZE_TURN_NS);
+    for (struct session *s = cp.all; s; s = s->next_attached)
+        if (s->nr_squeezed_unrung) {
+            s->nr_squeezed_unrung = 0;
+            ring_agent(s);
+        }
+    cp.next_squeeze_ns = now_ns() + SQUEEZE_PAUSES * (thread_cpu_ns() - begin_ns);
+    cp.has_asks = any_asks();
+}
+
+static int wait_ms(void)
+{
+    if (cp.active)
+        return 0;
+    if (cp.has_asks) {
+        uint64_t now = now_ns();
+        return now >= cp.next_squeeze_ns ? 0 : (int)((cp.next_squeeze_ns - now) / NS_PER_MS) + 1;
+    }
+    return cp.all ? (int)IDLE_LOOK_MS : -1;
+}
+
 static void take_in(struct session *s)
 {
+    store_set_budget(s->store, &cp.budget);
     s->next_attached = cp.all;
     cp.all = s;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
@@ -305,7 +399,7 @@ static void *compress_main(void *unused)
     (void)prctl(PR_SET_NAME, "pp-compress");
     struct epoll_event events[EVENTS_NR];
     while (!atomic_load(&cp.must_end)) {
-        int n = epoll_wait(cp.epoll_fd, events, EVENTS_NR, cp.active ? 0 : cp.all ? IDLE_LOOK_MS : -1);
+        int n = epoll_wait(cp.epoll_fd, events, EVENTS_NR, wait_ms());
         bool is_called = false;
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr)
@@ -319,16 +413,21 @@ static void *compress_main(void *unused)
             take_calls();
         }
         take_turns();
+        squeeze_round();
         idle_round();
     }
     take_calls(); /* what was asked for together with the end */
     return NULL;
 }
 
-int compress_start(int wake_fd)
+int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes)
 {
     cp.wake_fd = wake_fd;
+    cp.budget.cap_bytes = total_cap_bytes;
+    cp.user_cap_bytes = user_cap_bytes;
     int r = codec_encoder_new(&cp.encoder);
+    if (r == 0)
+        r = squeezer_new(&cp.squeezer);
     if (r)
         return r;
     cp.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -386,6 +485,12 @@ void compress_stop(void)
     close(cp.epoll_fd);
     close(cp.call_fd);
     cp.encoder = codec_encoder_free(cp.encoder);
+    cp.squeezer = squeezer_free(cp.squeezer);
+}
+
+uint64_t compress_held_bytes(void)
+{
+    return atomic_load_explicit(&cp.budget.held_bytes, memory_order_relaxed);
 }
 
 void compress_attach(struct session *s)

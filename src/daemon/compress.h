@@ -1,5 +1,6 @@
-/* compress.h - the thread that compresses: takes raw pages out of the sessions' rings, puts blobs into
- * their stores and answers. Touches only what session.h marks `compress`.
+/* compress.h - the thread that compresses: takes raw pages out of the sessions' rings, puts blobs
+ * into their stores and answers. When no page waits it does what clients ask for of what is stored
+ * (tier.h), in a fifth of its time. Touches only what session.h marks `compress`.
  *
  * Contract: called by the control thread. */
 #ifndef DAEMON_COMPRESS_H
@@ -7,8 +8,11 @@
 
 #include "daemon/session.h"
 
-/* wake_fd: an eventfd that is written when a session has failed or has been detached. */
-int compress_start(int wake_fd);
+/* wake_fd: an eventfd that is written when a session has failed or has been detached. total_cap_bytes: of all
+ * sessions' stores together; user_cap_bytes: of those of one user. */
+int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes);
+/* What they hold now; any thread. */
+uint64_t compress_held_bytes(void);
 /* Ends the thread; sessions that it still has are control's again. */
 void compress_stop(void);
 /* From now on the compress thread has the session. */

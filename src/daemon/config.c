@@ -13,10 +13,14 @@
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
 
+/* A store is cut into slabs of 64 KiB, of which each size of blob wants one: caps begin at sixteen. */
 static const struct config defaults = {
     .config_path = DEFAULT_CONFIG_PATH,
     .cold_age_ms = 5000,
     .store_cap_bytes = 4 * GIB,
+    .store_cap_total_bytes = 1024 * GIB, /* as much as one store may be: no bound beside the others */
+    .squeeze_age_ms = 30000,
+    .user_store_cap_bytes = 16 * GIB,
     .reclaim_rate = 500 * MIB,
     /* The kernel's own, but for regions_min, which bounds how large a region may grow: with its 10 a
      * half that had gone cold was found to three quarters in ten seconds (docs/heat.md). */
@@ -27,7 +31,7 @@ static const struct config defaults = {
     .damon_regions_max = 1000,
 };
 
-#define OPTIONS_NR 19
+#define OPTIONS_NR 40 /* more than there are; a row without a name ends them */
 
 static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR])
 {
@@ -39,12 +43,24 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "pages untouched for so long may leave" },
         { "store-cap", 0, OPTION_SIZE, &c->store_cap_bytes, MIB, 1024 * GIB, "SIZE",
           "compressed memory kept for one client, at most" },
+        { "store-cap-total", 0, OPTION_SIZE, &c->store_cap_total_bytes, MIB, 1024 * GIB, "SIZE",
+          "compressed memory kept for all clients together, at most" },
+        { "tiers", 0, OPTION_CHOICE, &c->tiers, 0, 0, "lz4+zstd|lz4",
+          "how pages are kept: all by LZ4, then, of what stays, four in one block by zstd" },
+        { "squeeze-age", 0, OPTION_TIME, &c->squeeze_age_ms, 1, 86400000, "TIME",
+          "pages stored for so long are put into such blocks" },
+        { "user-store-cap", 0, OPTION_SIZE, &c->user_store_cap_bytes, MIB, 1024 * GIB, "SIZE",
+          "the same for all clients of one user that is not ours" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
         { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",
           "how pages leave; pageout: onto the kernel's swap, to compare with" },
         { "heat", 0, OPTION_CHOICE, &c->heat, 0, 0, "auto|damon|scan",
           "what tells cold pages; auto: damon where there is one for us" },
+        { "probe", 0, OPTION_CHOICE, &c->probe, 0, 0, "on|off",
+          "scan: takes a few pages out first, to see what is read" },
+        { "prefetch", 0, OPTION_CHOICE, &c->prefetch, 0, 0, "on|off",
+          "bring pages back ahead of a pass in order, and before a rhythm's next burst" },
         { "damon-sample", 0, OPTION_TIME, &c->damon_sample_ms, 1, 10000, "TIME",
           "DAMON looks at a page of each region so often" },
         { "damon-aggregation", 0, OPTION_TIME, &c->damon_aggregation_ms, 1, 60000, "TIME",
@@ -57,6 +73,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "regions of all clients together, at most" },
         { "csv", 0, OPTION_TEXT, &c->csv_path, 0, 0, "FILE",
           "append a row of figures when a client's session ends" },
+        { "sandbox", 0, OPTION_CHOICE, &c->sandbox, 0, 0, "on|off|strict",
+          "give up rights when set up; strict: end instead of refusing (for tests)" },
         { "config", 0, OPTION_TEXT, &c->config_path, 0, 0, "FILE",
           "options as 'name = value' lines" },
         { "dry-run", 0, OPTION_FLAG, &c->is_dry_run, 0, 0, NULL, "find what is cold, evict nothing" },
@@ -120,6 +138,11 @@ int config_read(int argc, char **argv, struct config *ret)
 const char *config_evict_by_name(const struct config *c)
 {
     return c->evict_by == EVICT_BY_PAGEOUT ? "pageout" : "move";
+}
+
+const char *config_tiers_name(const struct config *c)
+{
+    return c->tiers == TIERS_LZ4 ? "lz4" : "lz4+zstd";
 }
 
 void config_print_help(void)

@@ -9,8 +9,14 @@
 /* Where heat comes from; by the order of --heat's words. */
 enum heat_source { HEAT_AUTO, HEAT_DAMON, HEAT_SCAN };
 
+/* What can be switched, by the order of the words on and off. */
+enum choice { CHOICE_ON, CHOICE_OFF };
+
 /* How clients take pages out; by the order of --evict-by's words. */
 enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
+
+/* In what ways pages are kept; by the order of --tiers' words. */
+enum tiers { TIERS_LZ4_ZSTD, TIERS_LZ4 };
 
 struct config {
     const char *socket_path; /* NULL: the place for this user */
@@ -18,9 +24,16 @@ struct config {
     const char *config_path;
     uint64_t cold_age_ms;
     uint64_t store_cap_bytes; /* of each session */
+    uint64_t user_store_cap_bytes; /* of each user, over all sessions */
+    uint64_t store_cap_total_bytes; /* of all sessions together */
+    uint64_t squeeze_age_ms;  /* what has been stored for so long is put into groups */
+    unsigned tiers;           /* enum tiers */
     uint64_t reclaim_rate;    /* bytes per second, of each session */
     unsigned evict_by; /* enum evict_by */
     unsigned heat;     /* enum heat_source */
+    unsigned probe;    /* enum choice: take a few pages first, to see what is read */
+    unsigned prefetch; /* enum choice: do clients bring pages back ahead of touches? */
+    unsigned sandbox;  /* enum sandbox_mode of sandbox.h */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;
     bool is_verbose, is_dry_run, is_check, wants_help, wants_version;
@@ -29,6 +42,7 @@ struct config {
 /* Fills ret from file and command line. 0, or the exit code after saying why on stderr. */
 int config_read(int argc, char **argv, struct config *ret);
 /* "move" or "pageout". */
+const char *config_tiers_name(const struct config *c);
 const char *config_evict_by_name(const struct config *c);
 void config_print_help(void);
 

@@ -40,6 +40,9 @@
 #define SLOW_TICK_MS 500u
 /* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
 #define STUCK_TICKS 3u
+/* From a touch to the agent's read of it, and from its answer to the touching thread. Measured with a paced
+ * touch: 13.8 us of which 1 to 2 were the agent's; more where it sleeps on another CPU. */
+#define WAKING_NS 20000u
 /* Whoever asks for a shorter cold age asks for speed: no governor. */
 #define GOVERNED_FROM_MS 1000u
 
@@ -61,6 +64,7 @@ struct control {
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
+    uint32_t turn;      /* of the loop: users have their share of each */
 };
 
 /* ---- the end of a session */
@@ -72,6 +76,7 @@ static void end_session(struct control *c, struct session *s, const char *reason
         return;
     s->is_leaving = true;
     s->end_reason = reason;
+    order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
     close(s->socket);
     s->socket = -1;
@@ -119,7 +124,8 @@ static void refuse(struct control *c, struct session *s, int error, const char *
     struct msg_refuse m = { .error = error };
     strncpy(m.text, text, sizeof m.text - 1);
     (void)msg_send(s->socket, MSG_REFUSE, &m, NULL);
-    log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
+    if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
+        log_warning("event=refused pid=%d uid=%u reason=\"%s\"", (int)s->pid, s->uid, text);
     end_session(c, s, text);
 }
 
@@ -202,7 +208,11 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    char *text = report_json(c->sessions, c->config, c->watcher ? "damon" : "scan");
+    const struct report about = { .config = c->config,
+                                  .heat = c->watcher ? "damon" : "scan",
+                                  .has_device = c->features->has_device,
+                                  .viewer = s };
+    char *text = report_json(c->sessions, &about);
     size_t bytes = text ? strlen(text) : 0;
     int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
     if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
@@ -215,12 +225,20 @@ static void on_status_get(struct control *c, struct session *s)
     free(text);
 }
 
+/* What it watches now counts for its user. */
+static void count_ranges(struct control *c, struct session *s)
+{
+    uint64_t nr_pages = s->heat_ops->nr_pages(s->heat);
+    if (!user_count(s->user, &s->share, nr_pages, s->heat_ops->bookkeeping_bytes(s->heat)))
+        end_session(c, s, "more pages and ranges than a user may have");
+}
+
 static void on_range(struct control *c, struct session *s, uint32_t type, const struct msg_range *m)
 {
     page_number first = page_of(m->start), end = page_of(m->start + m->bytes);
     if (type == MSG_RANGE_DEL) {
         s->heat_ops->remove(s->heat, first, end);
-        return;
+        return count_ranges(c, s);
     }
     if (s->heat_ops->nr_pages(s->heat) + (end - first) > SESSION_PAGES_MAX)
         return end_session(c, s, "more pages than a session may have");
@@ -229,6 +247,7 @@ static void on_range(struct control *c, struct session *s, uint32_t type, const 
         return end_session(c, s, "more ranges than a session may have");
     if (r)
         log_warning("event=no_memory session=%u; its new range is not scanned; continuing", s->id);
+    count_ranges(c, s);
 }
 
 static void on_message(struct control *c, struct session *s, const struct msg *m, struct msg_fds *fds)
@@ -246,12 +265,20 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     case MSG_RANGES_RESET:
         if (s->is_joined) {
             s->heat_ops->remove(s->heat, 0, (page_number)1 << 52);
-            return;
+            return count_ranges(c, s);
         }
         break;
     case MSG_UFFD_API:
         if (s->is_joined)
             return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+        break;
+    case MSG_ORDER:
+        if (!s->is_joined)
+            return order_ask(c->sessions, c->config, s, &m->payload.order);
+        break;
+    case MSG_ORDER_DONE:
+        if (s->is_joined && order_done(c->sessions, s, &m->payload.order_done))
+            return;
         break;
     case MSG_WELCOME:
     case MSG_REFUSE:
@@ -263,10 +290,32 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
     end_session(c, s, "a message out of order");
 }
 
+/* A user who has said too much waits in the socket's queue, and its programs with it. */
+static void set_muted(struct control *c, struct session *s, bool is_muted)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+    int operation = is_muted ? EPOLL_CTL_DEL : EPOLL_CTL_ADD; /* no events: hang-ups would still be told */
+    if (epoll_ctl(c->epoll_fd, operation, s->socket, &event))
+        return; /* no memory: at the next tick */
+    s->is_muted = is_muted;
+}
+
+static bool may_speak(struct control *c, struct session *s, uint64_t now)
+{
+    if (!user_may_speak(s->user, now)) {
+        set_muted(c, s, true);
+        return false;
+    }
+    return user_has_turn(s->user, c->turn);
+}
+
 static void read_socket(struct control *c, struct session *s)
 {
-    uint64_t until_ns = now_ns() + TURN_NS;
-    for (unsigned i = 0; i < MESSAGES_PER_TURN && now_ns() < until_ns; i++) {
+    uint64_t begin_ns = now_ns(), until_ns = begin_ns + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && begin_ns < until_ns; i++) {
+        if (!may_speak(c, s, begin_ns))
+            return;
+        user_pay(s->user, USER_MESSAGE_NS, c->turn);
         struct msg m;
         struct msg_fds fds = { .nr = 0 };
         int r = msg_recv(s->socket, &m, &fds);
@@ -282,6 +331,9 @@ static void read_socket(struct control *c, struct session *s)
             still = still->next;
         if (!still)
             return;
+        uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
+        user_pay(s->user, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
+        begin_ns = end_ns;
     }
 }
 
@@ -296,13 +348,14 @@ static void set_deaf(struct control *c, bool is_deaf)
     c->is_deaf = is_deaf;
 }
 
-static void accept_client(struct control *c)
+/* False: nobody waits. */
+static bool accept_client(struct control *c)
 {
     int fd = accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             set_deaf(c, true);
-        return;
+        return false;
     }
     struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
@@ -310,28 +363,47 @@ static void accept_client(struct control *c)
         if (!s)
             close(fd);
         session_free(s);
-        return;
+        return true;
     }
     s->next = c->sessions;
     c->sessions = s;
     c->nr_sessions++;
+    user_pay(s->user, USER_CONNECTION_NS, c->turn);
+    if (user_has_too_many(s->user))
+        refuse(c, s, -EUSERS, "too many sessions of this user (128)");
+    return true;
+}
+
+static void accept_clients(struct control *c)
+{
+    uint64_t until_ns = now_ns() + TURN_NS;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && accept_client(c) && now_ns() < until_ns; i++)
+        ;
 }
 
 /* ---- heat and policy */
 
+/* A run says of up to 512 pages what became of them; so many are taken in one go, 0.3 ms. */
+#define FEEDBACK_PAGES_MAX (4 * RING_FEEDBACK_NR)
+
 static void take_feedback(struct control *c, struct session *s)
 {
     struct feedback_entry e;
-    int r;
+    int r = 0;
     unsigned nr = 0;
-    while (nr++ < RING_FEEDBACK_NR && (r = ring_take(&s->feedback, &e)) == 1) {
+    while (nr < FEEDBACK_PAGES_MAX && (r = ring_take(&s->feedback, &e)) == 1) {
+        nr++;
         enum feedback_kind kind = (enum feedback_kind)(e.word & 0xff);
         if (kind >= FEEDBACK_KIND_NR)
             continue;
-        s->heat_ops->feedback(s->heat, e.word >> 8, kind);
+        uint32_t nr_pages = feedback_nr(e), nr_probes = 0;
+        nr += nr_pages;
+        for (uint32_t i = 0; i < nr_pages; i++)
+            nr_probes += s->heat_ops->feedback(s->heat, feedback_first(e) + i, kind);
+        stats_add(&s->stats, STAT_probe_returns, nr_probes);
         if (kind == FEEDBACK_REFAULT) {
-            s->nr_returned++;
-            choose_on_returned(&s->choose, 1);
+            s->nr_returned += nr_pages - nr_probes;
+            choose_on_returned(&s->choose, nr_pages - nr_probes);
         }
     }
     if (r < 0)
@@ -352,39 +424,97 @@ static bool note_read(struct control *c, struct session *s)
     return true;
 }
 
-static void put_candidate(struct session *s, const struct heat_run *run)
+/* Whoever wants a process's memory out whatever its age does not mind what has been written lately. */
+static bool is_unwritten_only(const struct session *s)
+{
+    return s->heat_ops->knows_writes &&
+           !(s->order.stage == ORDER_SWEEPING && s->order.sweep.idle_ms == 0);
+}
+
+static bool put_candidate(struct session *s, const struct heat_run *run)
 {
     struct candidate_entry e = { .first = run->first,
                                  .nr_pages = run->nr_pages,
-                                 .flags = s->heat_ops->knows_writes ? CANDIDATE_IF_UNWRITTEN : 0 };
+                                 .flags = is_unwritten_only(s) ? CANDIDATE_IF_UNWRITTEN : 0 };
     if (ring_put(&s->candidates, &e))
-        return; /* there was room; and what is not offered now is found again */
+        return false; /* there was room; and what is not offered now is found again */
     s->candidate_pages[s->nr_candidates++ % RING_CANDIDATES_NR] = (uint16_t)run->nr_pages;
     s->pages_ahead += run->nr_pages;
+    return true;
+}
+
+static void offer_run(struct session *s, const struct heat_run *run)
+{
+    if (!put_candidate(s, run))
+        return;
+    log_debug("event=offer session=%u first=0x%llx pages=%u idle_ms=%llu", s->id,
+              (unsigned long long)run->first, run->nr_pages, (unsigned long long)run->idle_ms);
     s->nr_offered += run->nr_pages;
-    choose_on_offered(&s->choose, run->nr_pages);
+    if (s->order.stage == ORDER_SWEEPING)
+        choose_on_forced(&s->choose, run->nr_pages);
+    else
+        choose_on_offered(&s->choose, run->nr_pages);
+}
+
+/* What may leave now, by the governor or by somebody's hand. */
+static size_t pick(struct control *c, struct session *s, uint64_t now_ms, uint64_t room,
+                   struct heat_run *ret_runs, size_t nr_max)
+{
+    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    if (s->order.stage == ORDER_SWEEPING)
+        return order_sweep(c->sessions, s, room, ret_runs, nr_max);
+    if (!allowance)
+        return 0;
+    return s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, ret_runs, nr_max);
+}
+
+static uint32_t entries_room(const struct session *s)
+{
+    uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
+    return entries_ahead < CANDIDATES_AHEAD ? CANDIDATES_AHEAD - entries_ahead : 0;
+}
+
+/* They have a budget of their own, and the governor hears neither of them nor of their return. */
+static void offer_probes(struct session *s, uint64_t now_ms, struct heat_run *runs)
+{
+    uint32_t room = entries_room(s);
+    size_t nr = s->heat_ops->pick_probes && room
+                    ? s->heat_ops->pick_probes(s->heat, now_ms, runs, room) : 0;
+    for (size_t i = 0; i < nr; i++) {
+        if (!put_candidate(s, &runs[i]))
+            continue;
+        log_debug("event=probe session=%u first=0x%llx", s->id, (unsigned long long)runs[i].first);
+        stats_add(&s->stats, STAT_probe_pages, runs[i].nr_pages);
+    }
+}
+
+static void offer_cold(struct control *c, struct session *s, uint64_t now_ms, struct heat_run *runs)
+{
+    uint32_t room = entries_room(s);
+    if (!room || s->pages_ahead >= PAGES_AHEAD)
+        return;
+    size_t nr = pick(c, s, now_ms, PAGES_AHEAD - s->pages_ahead, runs, room);
+    for (size_t i = 0; i < nr; i++)
+        offer_run(s, &runs[i]);
 }
 
 static void offer(struct control *c, struct session *s, uint64_t now_ms)
 {
     struct heat_run runs[CANDIDATES_AHEAD];
     uint32_t read_before = s->nr_candidates_read;
-    if (c->config->is_dry_run || !note_read(c, s))
+    /* What is offered while the client settles a reclaim would have to be settled, too. */
+    if (c->config->is_dry_run || s->is_held || s->order.stage == ORDER_ASKED || !note_read(c, s))
         return;
-    uint32_t entries_ahead = s->nr_candidates - s->nr_candidates_read;
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
-    if (allowance && entries_ahead < CANDIDATES_AHEAD && s->pages_ahead < PAGES_AHEAD) {
-        uint64_t room = PAGES_AHEAD - s->pages_ahead;
-        size_t nr = s->heat_ops->pick(s->heat, now_ms, allowance < room ? allowance : room, runs,
-                                       CANDIDATES_AHEAD - entries_ahead);
-        for (size_t i = 0; i < nr; i++)
-            put_candidate(s, &runs[i]);
-        if (nr)
-            compress_ring_agent(s);
-    }
-    bool is_client_busy = entries_ahead && read_before == s->nr_candidates_read;
+    uint32_t put_before = s->nr_candidates;
+    bool is_client_busy = put_before != s->nr_candidates_read && read_before == s->nr_candidates_read;
+    if (s->order.stage != ORDER_SWEEPING)
+        offer_probes(s, now_ms, runs);
+    offer_cold(c, s, now_ms, runs);
+    if (s->nr_candidates != put_before)
+        compress_ring_agent(s);
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    if (s->heat_ops->nr_ready(s->heat) && hurry_ms < c->hurry_ms)
+    bool is_waiting = s->order.stage == ORDER_SWEEPING || s->heat_ops->nr_ready(s->heat);
+    if (is_waiting && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
 
@@ -399,6 +529,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
+    order_tick(c->sessions, s, now_ms);
     if (!s->is_leaving)
         s->control_cpu_ns += thread_cpu_ns() - begin_ns;
 }
@@ -431,11 +562,31 @@ static void leave_damon(struct control *c)
     c->watcher = NULL;
 }
 
+/* What the return of a page costs the client: what its agent measures, and being woken before and after,
+ * which nobody sees who is not the touching thread. */
+static void tell_return_cost(struct session *s)
+{
+    const struct histogram *h = &s->memory->agent_stats.hists[STAT_HIST_fault_missing_ns];
+    if (s->heat_ops->set_return_ns && histogram_count(h))
+        s->heat_ops->set_return_ns(s->heat, histogram_percentile(h, 500) + WAKING_NS);
+}
+
+static void note_rates(struct session *s, uint64_t now_ms)
+{
+    const struct stats_block *st = &s->memory->agent_stats;
+    const uint64_t values[RATE_NR] = { [RATE_FAULTS] = stats_get(st, STAT_faults_missing),
+                                       [RATE_EVICTIONS] = stats_get(st, STAT_client_evict_success) };
+    rates_note(&s->rates, now_ms, values);
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
-        if (!s->is_joined && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
+        if (s->is_joined) {
+            tell_return_cost(s);
+            note_rates(s, now_ms);
+        } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
     leave_damon(c);
@@ -451,6 +602,14 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
+static void listen_again(struct control *c, struct session *s)
+{
+    if (user_may_speak(s->user, now_ns()))
+        set_muted(c, s, false);
+    else if (MUTED_LOOK_MS < c->hurry_ms)
+        c->hurry_ms = MUTED_LOOK_MS;
+}
+
 static void tick(struct control *c)
 {
     uint64_t expirations;
@@ -459,6 +618,8 @@ static void tick(struct control *c)
     c->hurry_ms = c->look_ms;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        if (s->is_muted)
+            listen_again(c, s);
         if (s->is_joined)
             tick_session(c, s, now_ms);
     }
@@ -487,7 +648,7 @@ static void set_timer(struct control *c)
 static void on_event(struct control *c, const struct epoll_event *e)
 {
     if (e->data.ptr == &c->listener)
-        accept_client(c);
+        accept_clients(c);
     else if (e->data.ptr == &c->signal_fd)
         c->must_end = true;
     else if (e->data.ptr == &c->wake_fd)
@@ -507,6 +668,7 @@ static void serve(struct control *c)
 {
     struct epoll_event events[EVENTS_NR];
     int n = epoll_wait(c->epoll_fd, events, EVENTS_NR, -1);
+    c->turn++;
     for (int i = 0; i < n; i++)
         if (!is_own(c, events[i].data.ptr))
             read_socket(c, events[i].data.ptr);
@@ -555,7 +717,8 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
-    return r ? r : compress_start(c->wake_fd);
+    return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
+                                  c->config->user_store_cap_bytes);
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,

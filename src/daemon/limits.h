@@ -12,6 +12,21 @@
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
  * is memory two bytes a page more. */
 #define SESSION_PAGES_MAX ((uint64_t)256 << 20)
+/* Of one user, over all its sessions; the daemon's own user has none of these (user.h). Half of all
+ * sessions: two users at their ceilings leave each other what they have. */
+#define USER_SESSIONS_MAX (SESSIONS_MAX / 2)
+/* 4 TiB of address space, 128 MiB of ours; and what lists of ranges cost, about ten full ones. */
+#define USER_PAGES_MAX (4 * SESSION_PAGES_MAX)
+#define USER_RANGE_BYTES_MAX ((uint64_t)256 << 20)
+/* Of the control thread's time one user gets a quarter, in turns of 4 ms, after half a second at once: so
+ * much is a hundred thousand ranges, more than a process may have. A message counts 5 us at least, so
+ * 50,000 a second go on for ever, or fewer that cost more; a connection counts as twenty. */
+#define USER_TIME_SHARE 4u
+#define USER_BURST_NS 500000000u
+#define USER_TURN_NS 4000000u
+#define USER_MESSAGE_NS 5000u
+#define USER_CONNECTION_NS (20 * USER_MESSAGE_NS)
+#define MUTED_LOOK_MS 25u
 /* Messages taken from one client before the others have their turn; fewer if they take so long: a range
  * in front of half a million others moves all of them. */
 #define MESSAGES_PER_TURN 64u

@@ -18,6 +18,9 @@
 
 #define SYSTEM_FOLDER "/run/process-pager"
 #define GROUP "process-pager"
+/* Those who want in wait in one queue, whoever they are: with 128 places one user kept it full, and others
+ * were told EAGAIN. The kernel's own ceiling is net.core.somaxconn. */
+#define BACKLOG 4096
 #define FIRST_PASSED_FD 3 /* sd_listen_fds(3) */
 
 /* systemd's protocol: LISTEN_PID is us, LISTEN_FDS how many, from descriptor 3 on. */
@@ -140,7 +143,7 @@ static int bind_socket(struct listener *l, char *ret_error, size_t capacity)
     if (error)
         return cannot_listen(l, error, ret_error, capacity);
     give_to_group(address.sun_path);
-    if (listen(l->fd, 128) || (is_moved && rename(address.sun_path, l->path)) ||
+    if (listen(l->fd, BACKLOG) || (is_moved && rename(address.sun_path, l->path)) ||
         lstat(l->path, &st)) {
         error = errno;
         (void)unlink(address.sun_path);

@@ -11,16 +11,19 @@
 #include "daemon/features.h"
 #include "daemon/listen.h"
 #include "daemon/report.h"
+#include "daemon/sandbox.h"
 #include "daemon/source.h"
 #include "heat/damon.h"
 
 static void log_settings(const struct config *c, const struct listener *l)
 {
-    char age[32], cap[32], rate[32];
-    log_info("event=start version=%s socket=%s cold_age=%s store_cap=%s reclaim_rate=%s/s "
-             "evict_by=%s%s",
+    char age[32], cap[32], total[32], rate[32], squeeze[32];
+    log_info("event=start version=%s socket=%s cold_age=%s store_cap=%s store_cap_total=%s tiers=%s "
+             "squeeze_age=%s reclaim_rate=%s/s evict_by=%s%s",
              PP_VERSION, l->is_ours ? l->path : "(passed)", time_text(c->cold_age_ms, age, sizeof age),
              size_text(c->store_cap_bytes, cap, sizeof cap),
+             size_text(c->store_cap_total_bytes, total, sizeof total), config_tiers_name(c),
+             time_text(c->squeeze_age_ms, squeeze, sizeof squeeze),
              size_text(c->reclaim_rate, rate, sizeof rate), config_evict_by_name(c),
              c->is_dry_run ? " dry_run=yes" : "");
 }
@@ -75,6 +78,15 @@ int main(int argc, char **argv)
     code = listener_open(config.socket_path, &listener, error, sizeof error);
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
+        return code;
+    }
+    const struct sandbox sandbox = { .mode = (enum sandbox_mode)config.sandbox,
+                                     .csv_path = config.csv_path,
+                                     .socket_path = listener.path };
+    code = sandbox_enter(&sandbox, error, sizeof error); /* before the first thread */
+    if (code) {
+        fprintf(stderr, "process-pagerd: %s\n", error);
+        listener_close(&listener);
         return code;
     }
     struct source source;

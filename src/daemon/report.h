@@ -11,7 +11,14 @@ void report_sum(const struct session *s, struct stats_block *ret_sum);
 int report_csv(const char *path, const struct session *s, int remote_dontneed);
 /* Can rows be written there? Makes the file. 0 or negative errno. */
 int report_csv_check(const char *path);
-/* All sessions as JSON, schema 1, heat being the source's name; to be freed; NULL: no memory. */
-char *report_json(const struct session *sessions, const struct config *config, const char *heat);
+
+struct report {
+    const struct config *config;
+    const char *heat; /* the source's name */
+    bool has_device;  /* clients are given /dev/userfaultfd */
+    const struct session *viewer; /* who asks: sees its own user's sessions, root sees all */
+};
+/* The sessions as JSON, schema 1, which process-pager(1) explains; to be freed; NULL: no memory. */
+char *report_json(const struct session *sessions, const struct report *about);
 
 #endif

@@ -31,11 +31,17 @@ struct session *session_new(int socket, uint32_t id)
     s->socket = socket;
     s->pagemap_fd = s->daemon_bell = s->agent_bell = s->porter_bell = -1;
     s->born_ms = monotonic_ms();
+    s->uid = (uid_t)-1; /* nobody's, should the kernel not say */
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
         s->pid = peer.pid;
         s->uid = peer.uid;
+        s->user = user_enter(s->uid);
+    }
+    if (!s->user) { /* who has no name here is not let in */
+        free(s);
+        return NULL;
     }
     return s;
 }
@@ -59,6 +65,9 @@ static void bind_rings(struct session *s)
               sizeof(struct candidate_entry));
     ring_init(&s->feedback, &m->feedback, m->feedback_entries, RING_FEEDBACK_NR,
               sizeof(struct feedback_entry));
+    ring_init(&s->squeeze, &m->squeeze, m->squeeze_entries, SQUEEZES_NR, sizeof(struct squeeze_entry));
+    ring_init(&s->squeezed, &m->squeezed, m->squeezed_entries, SQUEEZES_NR,
+              sizeof(struct squeezed_entry));
 }
 
 /* The program's name, as a word that is safe in logs and CSV. */
@@ -75,7 +84,8 @@ static int new_heat(struct session *s, const struct config *config, struct damon
                     int pagemap_fd)
 {
     struct heat_client client = { .pagemap_fd = pagemap_fd, .pid = s->pid,
-                                  .cold_age_ms = config->cold_age_ms, .watcher = watcher };
+                                  .cold_age_ms = config->cold_age_ms, .watcher = watcher,
+                                  .is_probing = config->probe == CHOICE_ON && !config->is_dry_run };
     const struct heat_ops *ops = watcher && s->pid > 0 ? &heat_damon_ops : &heat_scan_ops;
     int r = ops->create(&client, &s->heat);
     if (r == 0)
@@ -128,6 +138,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
     }
     bind_rings(s);
     copy_name(s, hello->name);
+    s->takes_orders = hello->features & HELLO_TAKES_ORDERS;
     choose_init(&s->choose, config->reclaim_rate / PAGE_BYTES);
     s->pagemap_fd = pagemap_fd;
     s->is_joined = true;
@@ -139,13 +150,15 @@ int session_join(struct session *s, const struct config *config, const struct ms
         ret_fds->fd[ret_fds->nr++] = device;
     *ret_welcome = (struct msg_welcome){
         .version = WIRE_VERSION,
-        .features = config->evict_by == EVICT_BY_PAGEOUT ? WELCOME_EVICT_BY_PAGEOUT : 0,
+        .features = (config->evict_by == EVICT_BY_PAGEOUT ? WELCOME_EVICT_BY_PAGEOUT : 0u) |
+                    (config->prefetch == CHOICE_ON ? WELCOME_PREFETCH : 0u),
         .session_id = s->id,
         .has_device = device >= 0,
         .store_bytes = file_bytes,
         .session_bytes = SESSION_MEMORY_BYTES,
         .cold_age_ms = (uint32_t)config->cold_age_ms,
         .dry_run = config->is_dry_run,
+        .squeeze_age_ms = config->tiers == TIERS_LZ4_ZSTD ? (uint32_t)config->squeeze_age_ms : 0,
     };
     return 0;
 failed:
@@ -174,6 +187,7 @@ struct session *session_free(struct session *s)
     close_fd(s->daemon_bell);
     close_fd(s->agent_bell);
     close_fd(s->porter_bell);
+    user_leave(s->user, &s->share, atomic_load(&s->held_bytes));
     free(s);
     return NULL;
 }

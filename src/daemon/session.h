@@ -12,6 +12,9 @@
 #include <sys/types.h>
 
 #include "daemon/config.h"
+#include "daemon/order.h"
+#include "daemon/rates.h"
+#include "daemon/user.h"
 #include "heat/heat.h"
 #include "policy/choose.h"
 #include "store/writer.h"
@@ -23,6 +26,7 @@ struct session {
     uint32_t id;
     pid_t pid;
     uid_t uid;
+    struct user *user;
     char name[17];
     uint64_t born_ms;
     struct session_memory *memory;
@@ -32,30 +36,42 @@ struct session {
     int socket; /* -1: gone */
     int pagemap_fd;
     bool is_joined, is_leaving;
+    bool is_muted; /* its user has said too much: not listened to for a while */
+    struct user_share share;
     const char *end_reason;
     struct ring candidates, feedback;
     const struct heat_ops *heat_ops;
     struct heat *heat;
     struct choose choose;
-    uint64_t nr_offered, nr_returned;
+    uint64_t nr_offered, nr_returned; /* without probes */
+    struct stats_block stats;         /* what we count of it ourselves */
     uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */
     uint32_t nr_candidates_read;                 /* ... and taken out of it */
     uint64_t pages_ahead;                        /* in the entries between the two */
     uint16_t candidate_pages[RING_CANDIDATES_NR]; /* of each entry, by position */
     uint64_t next_look_ms;
     uint64_t control_cpu_ns;
+    bool takes_orders;   /* its library knows ORDER */
+    bool is_held;        /* drained by hand: nothing is offered */
+    struct order order;  /* that this client is carrying out */
+    struct asker asker;  /* of a tool's connection: what it waits for */
+    struct rates rates;
 
     /* compress */
     struct store_writer *store;
-    struct ring raw, raw_free, stored, given_up;
+    struct ring raw, raw_free, stored, given_up, squeeze, squeezed;
     bool is_active, is_trimming;
     unsigned nr_unrung; /* answers since its bells were last rung */
     struct session *next_active, *next_attached;
     uint64_t last_put_ms;
+    unsigned nr_squeezed_unrung;
+    uint64_t next_compact_ms, compact_pause_ms; /* when to look for slabs that could become empty */
+    uint64_t nr_slabs_before;                   /* given to the client in the last round, not empty then */
 
     /* compress writes, control reads */
     _Atomic uint64_t compress_cpu_ns;
     _Atomic uint64_t held_bytes, held_bytes_peak, payload_bytes, nr_blobs, bookkeeping_bytes;
+    _Atomic uint64_t slot_bytes, nr_group_pages, group_payload_bytes, group_slot_bytes, nr_groups;
     _Atomic uint64_t nr_bad_drops;
     _Atomic(const char *) failure; /* a string constant: the peer broke the protocol */
 

@@ -1,7 +1,6 @@
 /* source.c - see source.h. */
 #include "daemon/source.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,19 +9,6 @@
 
 /* DAMON tells time in aggregation intervals; of fewer than so many a cold age is not made. */
 #define AGGREGATIONS_PER_COLD_AGE 5u
-
-static const char *why_not(int error)
-{
-    switch (error) {
-    case -ENOENT:     return "this kernel has no DAMON (CONFIG_DAMON_SYSFS)";
-    case -EACCES:
-    case -EPERM:
-    case -EROFS:      return "DAMON is root's";
-    case -EBUSY:      return "DAMON is in use by somebody else";
-    case -EOPNOTSUPP: return "this kernel's DAMON cannot watch processes (CONFIG_DAMON_VADDR)";
-    default:          return strerror(-error);
-    }
-}
 
 static int start(const struct config *c, struct damon_watcher **ret)
 {
@@ -51,7 +37,7 @@ void source_choose(const struct config *config, struct source *ret)
         say(ret, "the cold age is short for DAMON's aggregation interval");
     else {
         int r = start(config, &ret->watcher);
-        say(ret, r ? why_not(r) : config->heat == HEAT_DAMON ? "asked for" : "it sees reads, too");
+        say(ret, r ? damon_why_not(r) : config->heat == HEAT_DAMON ? "asked for" : "it sees reads, too");
         return;
     }
     damon_clean(DAMON_ROOT);
@@ -67,5 +53,6 @@ void source_log(const struct source *s, const struct config *config)
     if (config->heat == HEAT_DAMON && !s->watcher)
         log_warning("event=heat source=scan reason=\"%s\"; falling back to scan", s->reason);
     else
-        log_info("event=heat source=%s reason=\"%s\"", source_name(s), s->reason);
+        log_info("event=heat source=%s reason=\"%s\"%s", source_name(s), s->reason,
+                 s->watcher || config->probe == CHOICE_OFF ? "" : " probe=on");
 }

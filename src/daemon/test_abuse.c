@@ -38,7 +38,7 @@ struct client {
     struct msg_fds fds; /* of the welcome */
     struct msg_welcome welcome;
     struct session_memory *memory;
-    struct ring raw, raw_free, stored, given_up, candidates, feedback;
+    struct ring raw, raw_free, stored, given_up, candidates, feedback, squeeze, squeezed;
 };
 
 static int open_pagemap(void)
@@ -95,6 +95,9 @@ static struct client join(void)
               sizeof(struct candidate_entry));
     ring_init(&c.feedback, &s->feedback, s->feedback_entries, RING_FEEDBACK_NR,
               sizeof(struct feedback_entry));
+    ring_init(&c.squeeze, &s->squeeze, s->squeeze_entries, SQUEEZES_NR, sizeof(struct squeeze_entry));
+    ring_init(&c.squeezed, &s->squeezed, s->squeezed_entries, SQUEEZES_NR,
+              sizeof(struct squeezed_entry));
     nr_welcomed++;
     return c;
 }
@@ -209,7 +212,9 @@ static void messages_out_of_order_end_it(void **state)
     struct msg_welcome welcome = {.version = 1};
     struct msg_status status = {0};
     char garbage[40] = "garbage";
-    for (int i = 0; i < 6; i++) {
+    struct msg_order order = {.op = ORDER_DRAIN, .pid = getpid()};
+    struct msg_order_done done = {.op = ORDER_DRAIN};
+    for (int i = 0; i < 8; i++) {
         struct client c = join();
         switch (i) {
         case 0: send_hello(c.socket, WIRE_VERSION, open_pagemap()); break;
@@ -217,6 +222,8 @@ static void messages_out_of_order_end_it(void **state)
         case 2: assert_int_equal(msg_send(c.socket, MSG_STATUS, &status, NULL), 0); break;
         case 3: assert_true(send(c.socket, garbage, sizeof(garbage), 0) > 0); break;
         case 4: assert_true(send(c.socket, garbage, 1, 0) > 0); break;
+        case 5: assert_int_equal(msg_send(c.socket, MSG_ORDER, &order, NULL), 0); break;
+        case 6: assert_int_equal(msg_send(c.socket, MSG_ORDER_DONE, &done, NULL), 0); break;
         default: assert_int_equal(shutdown(c.socket, SHUT_WR), 0); break;
         }
         is_ended(&c);
@@ -303,6 +310,63 @@ static void places_that_are_not_theirs_are_not_given_up(void **state)
     daemon_serves();
     leave(&c);
     leave(&other);
+}
+
+static struct squeezed_entry next_squeezed(struct client *c)
+{
+    struct squeezed_entry e;
+    for (int i = 0; i < 3000; i++) {
+        int r = ring_take(&c->squeezed, &e);
+        assert_true(r >= 0);
+        if (r == 1)
+            return e;
+        usleep(1000);
+    }
+    fail_msg("no answer after 3 s");
+    return e;
+}
+
+/* Every ask is answered, whatever it names; what is told lies in the store. */
+static void whatever_is_asked_for_is_answered(void **state)
+{
+    (void)state;
+    struct client c = join();
+    locator places[40];
+    for (uint32_t slot = 0; slot < 40; slot++) {
+        for (size_t i = 0; i < PAGE_BYTES; i++)
+            session_raw_page(c.memory, slot)[i] = (unsigned char)(i / 40 * 7 + i % 3 + slot);
+        put_raw(&c, slot);
+    }
+    doorbell_ring(&c.memory->daemon_bell, c.fds.fd[2]);
+    for (uint32_t slot = 0; slot < 40; slot++)
+        places[slot] = next_answer(&c).place;
+    uint64_t word = 88172645463325252u;
+    unsigned nr_at = 0;
+    for (uint32_t i = 0; i < 3000; i++) {
+        struct squeeze_entry ask = {.cookie = i, .nr = (uint16_t)(i % 7), .kind = (uint16_t)(i / 7 % 4)};
+        for (unsigned k = 0; k < LOCATOR_GROUP_PAGES; k++) {
+            word ^= word << 13, word ^= word >> 7, word ^= word << 17;
+            ask.places[k] = i % 3 == 0 ? word : places[word % 40];
+            if (i % 3 == 1)
+                ask.places[k] ^= (locator)1 << (word >> 32) % 64;
+        }
+        assert_int_equal(ring_put(&c.squeeze, &ask), 0);
+        doorbell_ring(&c.memory->daemon_bell, c.fds.fd[2]);
+        struct squeezed_entry e = next_squeezed(&c);
+        assert_int_equal(e.cookie, i);
+        assert_true(e.result < SQUEEZED_RESULT_NR);
+        for (unsigned k = 0; k < LOCATOR_GROUP_PAGES && e.result == SQUEEZED_AT; k++) {
+            if (!e.places[k])
+                continue;
+            nr_at++;
+            assert_true(locator_has_blob(e.places[k]));
+            assert_true(locator_offset(e.places[k]) + locator_size(e.places[k]) <= c.welcome.store_bytes);
+            places[word % 40] = e.places[k]; /* groups, too, from now on */
+        }
+    }
+    assert_true(nr_at > 500);
+    daemon_serves();
+    leave(&c);
 }
 
 static void hints_about_nothing_are_ignored(void **state)
@@ -479,6 +543,9 @@ static int run_daemon(void)
                             .csv_path = csv_path,
                             .cold_age_ms = 20,
                             .store_cap_bytes = 64 << 20,
+                            .user_store_cap_bytes = 64 << 20,
+                            .store_cap_total_bytes = 64 << 20,
+                            .squeeze_age_ms = 20,
                             .reclaim_rate = 500 << 20};
     struct features features = {.has_page_size = true, .remote_dontneed = EINVAL};
     struct listener listener;
@@ -552,6 +619,7 @@ int main(void)
         cmocka_unit_test(messages_out_of_order_end_it),
         cmocka_unit_test(positions_that_cannot_be_end_it),
         cmocka_unit_test(places_that_are_not_theirs_are_not_given_up),
+        cmocka_unit_test(whatever_is_asked_for_is_answered),
         cmocka_unit_test(hints_about_nothing_are_ignored),
         cmocka_unit_test(more_pages_than_there_can_be_end_it),
         cmocka_unit_test(only_userfaultfds_get_a_handshake),

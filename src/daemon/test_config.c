@@ -73,6 +73,11 @@ static void nothing_said_means_the_defaults(void **state)
     assert_int_equal(config.reclaim_rate, 500 * MIB);
     assert_int_equal(config.evict_by, EVICT_BY_MOVE);
     assert_int_equal(config.heat, HEAT_AUTO);
+    assert_int_equal(config.probe, CHOICE_ON);
+    assert_int_equal(config.prefetch, CHOICE_ON);
+    assert_int_equal(config.store_cap_total_bytes, 1024 * 1024 * MIB);
+    assert_int_equal(config.tiers, TIERS_LZ4_ZSTD);
+    assert_int_equal(config.squeeze_age_ms, 30000);
     assert_null(config.socket_path);
     assert_null(config.csv_path);
     assert_false(config.is_dry_run || config.is_verbose || config.is_check);
@@ -105,6 +110,8 @@ static void damon_in_disorder_is_refused(void **state)
     assert_int_equal(config.heat, HEAT_SCAN);
     assert_int_equal(READ("--config", path, "--heat", "damon"), 0);
     assert_int_equal(config.heat, HEAT_DAMON);
+    assert_int_equal(READ("--config", path, "--probe", "off"), 0);
+    assert_int_equal(config.probe, CHOICE_OFF);
     assert_int_equal(READ("--config", path, "--heat", "magic"), EX_USAGE);
     assert_non_null(strstr(said, "auto|damon|scan"));
     assert_int_equal(READ("--config", path, "--damon-sample", "200ms"), EX_USAGE);
@@ -131,6 +138,37 @@ static void how_to_evict_is_one_of_two_words(void **state)
     assert_non_null(strstr(said, "move|pageout"));
     write_file("evict-by = yes\n");
     assert_int_equal(READ("--config", path), EX_CONFIG);
+}
+
+static void prefetch_is_on_or_off(void **state)
+{
+    (void)state;
+    write_file("prefetch = off\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.prefetch, CHOICE_OFF);
+    assert_int_equal(READ("--config", path, "--prefetch", "on"), 0);
+    assert_int_equal(config.prefetch, CHOICE_ON);
+    assert_int_equal(READ("--config", path, "--prefetch", "auto"), EX_USAGE);
+    assert_non_null(strstr(said, "on|off"));
+}
+
+static void tiers_and_caps(void **state)
+{
+    (void)state;
+    write_file("tiers = lz4\nstore-cap-total = 2G\nsqueeze-age = 1m\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.tiers, TIERS_LZ4);
+    assert_string_equal(config_tiers_name(&config), "lz4");
+    assert_int_equal(config.store_cap_total_bytes, 2048 * MIB);
+    assert_int_equal(config.squeeze_age_ms, 60000);
+    assert_int_equal(READ("--config", path, "--tiers", "lz4+zstd"), 0);
+    assert_string_equal(config_tiers_name(&config), "lz4+zstd");
+    assert_int_equal(READ("--config", path, "--tiers", "zstd"), EX_USAGE);
+    assert_non_null(strstr(said, "lz4+zstd|lz4"));
+    assert_int_equal(READ("--config", path, "--store-cap-total", "60K"), EX_USAGE);
+    assert_non_null(strstr(said, "1M"));
+    assert_int_equal(READ("--config", path, "--squeeze-age", "0s"), EX_USAGE);
+    assert_non_null(strstr(said, "1ms"));
 }
 
 static void a_bad_file_is_78_and_names_its_line(void **state)
@@ -188,6 +226,8 @@ int main(void)
         cmocka_unit_test(the_command_line_decides_over_the_file),
         cmocka_unit_test(damon_in_disorder_is_refused),
         cmocka_unit_test(how_to_evict_is_one_of_two_words),
+        cmocka_unit_test(prefetch_is_on_or_off),
+        cmocka_unit_test(tiers_and_caps),
         cmocka_unit_test(a_bad_file_is_78_and_names_its_line),
         cmocka_unit_test(a_bad_word_is_64_whatever_the_file_says),
         cmocka_unit_test(help_and_version_do_not_need_the_file),

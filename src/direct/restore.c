@@ -82,7 +82,7 @@ static enum direct_result restore(struct direct *d, page_number page, int slot)
         r = install_staged(d, uffd, page, (uint32_t)look.page.where);
         break;
     case PAGE_STORED:
-        if (decode(d, &look, slot))
+        if (decode(d, &look, slot) && decode(d, &look, slot)) /* a group may have stayed too long */
             return after_bad_bytes(d, page, &look);
         r = uffd_copy_quietly(uffd, page_address(page), d->scratch[slot].page);
         break;

@@ -29,6 +29,7 @@ struct heat_client {
     pid_t pid;            /* damon */
     uint64_t cold_age_ms; /* only scales how finely time is told apart */
     struct damon_watcher *watcher; /* damon */
+    bool is_probing; /* scan: takes a few pages out to see whether they are read; probe.h */
 };
 
 struct heat_ops {
@@ -44,16 +45,34 @@ struct heat_ops {
     /* Looks at memory; called every few milliseconds to a quarter of a second. True: there was more to
      * look at than a bounded call may. */
     bool (*tick)(struct heat *h, uint64_t now_ms);
-    /* The client tells what became of a page. */
-    void (*feedback)(struct heat *h, page_number page, enum feedback_kind kind);
+    /* The client tells what became of a page. True: it was a probe that is wanted back, and says nothing
+     * of what pick() found. */
+    bool (*feedback)(struct heat *h, page_number page, enum feedback_kind kind);
     /* Finds runs of pages that are there and have been idle for at least cold_age_ms (longer for those
      * that were wanted back soon), at most nr_max runs and pages_max pages, going round. */
     size_t (*pick)(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
                    size_t nr_max);
+    /* Pages that are to leave before they are that old, to see how soon they are wanted back; a run each,
+     * within a budget of their own. NULL, as the next: this source does not ask. */
+    size_t (*pick_probes)(struct heat *h, uint64_t now_ms, struct heat_run *ret_runs, size_t nr_max);
+    /* What the return of a page costs the client, as measured. */
+    void (*set_return_ns)(struct heat *h, uint64_t ns);
     uint64_t (*nr_pages)(const struct heat *h);          /* watched now */
     uint64_t (*nr_ready)(const struct heat *h);          /* that pick could find now */
     uint64_t (*bookkeeping_bytes)(const struct heat *h); /* heap memory of this one */
 };
+
+/* A walk over everything once, for somebody who does not want to wait for the cold age: runs of pages
+ * that are there and have been idle for at least idle_ms, in eighths of the cold age; 128 of those count
+ * as any longer time. 0: everything, there or not. Begins zeroed but for idle_ms; the walk goes on at each
+ * call, until is_over. Any source. */
+struct heat_sweep {
+    uint64_t idle_ms;
+    page_number cursor;
+    bool is_over;
+};
+size_t heat_sweep(struct heat *h, struct heat_sweep *s, size_t pages_max, struct heat_run *ret_runs,
+                  size_t nr_max);
 
 /* Gives another source what one watches. -ENOMEM, -ENOSPC: as add(). */
 int heat_hand_over(const struct heat *from, const struct heat_ops *to_ops, struct heat *to);

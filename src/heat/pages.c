@@ -16,7 +16,7 @@
 #define UNITS_PER_COLD_AGE 8u
 #define SOON_UNITS (16 * UNITS_PER_COLD_AGE) /* wanted back within 16 cold ages is too soon */
 /* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
- * mappings: what an honest client can need, and 36 MiB at most. */
+ * mappings: what an honest client can need, and 40 MiB at most. */
 #define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
@@ -34,8 +34,10 @@ void pages_init(struct heat *h, const struct heat_client *client, size_t own_byt
 
 void pages_free(struct heat *h)
 {
-    for (size_t i = 0; i < h->nr; i++)
+    for (size_t i = 0; i < h->nr; i++) {
         free(h->chunks[i].pages);
+        free(h->chunks[i].probe);
+    }
     free(h->chunks);
 }
 
@@ -82,12 +84,22 @@ static void free_pages(struct heat *h, struct chunk *c)
     c->pages = NULL;
 }
 
+static void free_probe(struct heat *h, struct chunk *c)
+{
+    if (c->probe)
+        h->page_bytes -= sizeof *c->probe;
+    free(c->probe);
+    c->probe = NULL;
+    c->closed = 0;
+}
+
 static void drop_chunks(struct heat *h, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         h->nr_pages -= h->chunks[i].nr;
         h->nr_ready -= h->chunks[i].nr_ready;
         free_pages(h, &h->chunks[i]);
+        free_probe(h, &h->chunks[i]);
     }
     memmove(&h->chunks[from], &h->chunks[to], (h->nr - to) * sizeof *h->chunks);
     h->nr -= to - from;
@@ -104,6 +116,7 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
     c->nr = (uint16_t)(end - first);
     c->nr_ready = c->nr_written = 0;
     c->looked_ms = 0;
+    free_probe(h, c); /* cells count from the first page */
     for (uint32_t i = 0; c->pages && i < c->nr; i++)
         c->pages[i] &= (uint16_t)~PAGE_THERE;
 }
@@ -113,6 +126,8 @@ static void chunk_split(struct heat *h, size_t i, page_number first, page_number
 {
     struct chunk behind = h->chunks[i];
     behind.pages = NULL;
+    behind.probe = NULL;
+    behind.closed = 0;
     if (h->chunks[i].pages) {
         behind.pages = malloc(CHUNK_PAGES * sizeof *behind.pages);
         if (behind.pages) {
@@ -217,10 +232,11 @@ static uint64_t units_needed(const struct heat *h, uint16_t page)
     return clamp((idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE);
 }
 
-static bool is_ready(const struct heat *h, uint16_t page)
+static bool is_ready(const struct heat *h, const struct chunk *c, uint32_t i)
 {
+    uint16_t page = c->pages[i];
     return page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) &&
-           (page & PAGE_AGE) >= units_needed(h, page);
+           (page & PAGE_AGE) >= units_needed(h, page) && !(c->closed >> i / PROBE_CELL_PAGES & 1);
 }
 
 static void grow_old(struct heat *h, struct chunk *c, uint64_t now_ms)
@@ -267,7 +283,7 @@ void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, boo
             continue;
         }
         c->pages[i] |= PAGE_THERE;
-        c->nr_ready += is_ready(h, c->pages[i]);
+        c->nr_ready += is_ready(h, c, i);
     }
 }
 
@@ -277,6 +293,67 @@ void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, 
     for (uint32_t i = from; i < to; i++)
         if ((c->pages[i] & PAGE_AGE) > units)
             c->pages[i] = (uint16_t)((c->pages[i] & ~PAGE_AGE) | units);
+}
+
+/* ---- probes */
+
+void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *ret_sight)
+{
+    *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
+    for (uint32_t i = 0; c->pages && i < c->nr; i++) {
+        uint16_t page = c->pages[i];
+        uint64_t units = units_needed(h, page);
+        if (page & PAGE_OFFERED)
+            page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
+        else
+            units /= 2;
+        if (page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) && (page & PAGE_AGE) >= units)
+            page_set_add(&ret_sight->idle, i);
+    }
+}
+
+struct probe_region *pages_probe(struct heat *h, struct chunk *c)
+{
+    if (!c->probe) {
+        c->probe = calloc(1, sizeof *c->probe);
+        h->page_bytes += c->probe ? sizeof *c->probe : 0;
+    }
+    return c->probe;
+}
+
+static void count_ready(struct heat *h, struct chunk *c)
+{
+    h->nr_ready -= c->nr_ready;
+    c->nr_ready = 0;
+    for (uint32_t i = 0; c->pages && i < c->nr; i++)
+        c->nr_ready += is_ready(h, c, i);
+    h->nr_ready += c->nr_ready;
+}
+
+void pages_set_closed(struct heat *h, struct chunk *c, uint32_t closed)
+{
+    if (c->closed == closed)
+        return;
+    c->closed = closed;
+    count_ready(h, c);
+}
+
+void pages_offer_probe(struct heat *h, struct chunk *c, uint32_t index)
+{
+    c->pages[index] = (uint16_t)((c->pages[index] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+    count_ready(h, c);
+}
+
+void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index)
+{
+    c->pages[index] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED);
+    count_ready(h, c);
+}
+
+struct chunk *pages_chunk(const struct heat *h, page_number page)
+{
+    size_t i = chunk_from(h, page);
+    return i < h->nr && h->chunks[i].first <= page ? &h->chunks[i] : NULL;
 }
 
 /* ---- what becomes of it */
@@ -294,14 +371,14 @@ static uint16_t after_return(uint16_t page)
     return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level);
 }
 
-void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
+bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
 {
-    size_t i = chunk_from(h, page);
-    if (i == h->nr || h->chunks[i].first > page || !h->chunks[i].pages)
-        return;
-    struct chunk *c = &h->chunks[i];
-    uint16_t *p = &c->pages[page - c->first];
-    bool was_ready = is_ready(h, *p);
+    struct chunk *c = pages_chunk(h, page);
+    if (!c || !c->pages)
+        return false;
+    uint32_t index = (uint32_t)(page - c->first);
+    uint16_t *p = &c->pages[index];
+    bool was_ready = is_ready(h, c, index);
     switch (kind) {
     case FEEDBACK_REFAULT:
         *p = after_return(*p);
@@ -312,13 +389,17 @@ void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
     case FEEDBACK_BUSY:
         *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
         break;
+    case FEEDBACK_PREFETCHED: /* nobody wanted it: no reason to wait for longer, and none to leave at once */
+        *p &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED);
+        break;
     case FEEDBACK_KIND_NR:
-        return;
+        break;
     }
-    if (was_ready && !is_ready(h, *p)) {
+    if (was_ready && !is_ready(h, c, index)) {
         c->nr_ready--;
         h->nr_ready--;
     }
+    return false;
 }
 
 /* Takes runs out of one chunk. Those taken are offered: they count anew from now on. */
@@ -327,12 +408,12 @@ static size_t pick_chunk(struct heat *h, struct chunk *c, size_t pages_max, stru
 {
     size_t nr = 0;
     for (uint32_t i = 0; i < c->nr && c->nr_ready && pages_max; i++) {
-        if (!is_ready(h, c->pages[i]))
+        if (!is_ready(h, c, i))
             continue;
         if (nr == nr_max)
             break;
         struct heat_run run = { .first = c->first + i, .idle_ms = UINT64_MAX };
-        for (; i < c->nr && pages_max && is_ready(h, c->pages[i]); i++) {
+        for (; i < c->nr && pages_max && is_ready(h, c, i); i++) {
             uint64_t idle_ms = ((c->pages[i] & PAGE_AGE) - 1u) * h->unit_ms;
             run.idle_ms = idle_ms < run.idle_ms ? idle_ms : run.idle_ms;
             c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
@@ -363,6 +444,60 @@ size_t pages_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat
             break; /* goes on here */
         h->pick_cursor++;
     }
+    return nr;
+}
+
+/* ---- by hand */
+
+#define SWEEP_CHUNKS 4096u /* a call: 8 GiB, two milliseconds where nothing is found */
+
+/* What does not shrink is not asked for again, whoever asks. */
+static bool is_swept(const struct chunk *c, uint32_t i, uint64_t units)
+{
+    if (!c->pages)
+        return !units;
+    uint16_t page = c->pages[i];
+    return !(page & PAGE_INCOMPRESSIBLE) &&
+           (!units || (page & PAGE_THERE && (page & PAGE_AGE) >= units));
+}
+
+/* As pick() takes one: it counts anew from now on, if it is there. */
+static void take_swept(struct heat *h, struct chunk *c, uint32_t i)
+{
+    if (!c->pages || !(c->pages[i] & PAGE_THERE))
+        return;
+    bool was_ready = is_ready(h, c, i);
+    c->nr_ready -= was_ready;
+    h->nr_ready -= was_ready;
+    c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+}
+
+size_t heat_sweep(struct heat *h, struct heat_sweep *s, size_t pages_max, struct heat_run *ret_runs,
+                  size_t nr_max)
+{
+    size_t nr = 0, at = chunk_from(h, s->cursor), stop = at + SWEEP_CHUNKS;
+    uint64_t units = s->idle_ms ? clamp((s->idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE) : 0;
+    for (; at < h->nr && at < stop; at++) {
+        struct chunk *c = &h->chunks[at];
+        uint32_t i = s->cursor > c->first ? (uint32_t)(s->cursor - c->first) : 0;
+        while (i < c->nr) {
+            if (!is_swept(c, i, units)) {
+                i++;
+                continue;
+            }
+            s->cursor = c->first + i;
+            if (nr == nr_max || !pages_max)
+                return nr;
+            struct heat_run run = { .first = s->cursor, .idle_ms = s->idle_ms };
+            for (; i < c->nr && pages_max && is_swept(c, i, units); i++, pages_max--) {
+                take_swept(h, c, i);
+                run.nr_pages++;
+            }
+            ret_runs[nr++] = run;
+        }
+        s->cursor = chunk_end(c);
+    }
+    s->is_over = at >= h->nr;
     return nr;
 }
 

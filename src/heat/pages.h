@@ -8,6 +8,7 @@
 #define HEAT_PAGES_H
 
 #include "heat/heat.h"
+#include "heat/probe.h"
 
 #define CHUNK_PAGES 512u
 
@@ -18,13 +19,14 @@ struct chunk {
     uint16_t nr_ready;   /* cold ones that can be picked */
     uint16_t nr_to_pay;  /* scan: of nr_written, those that will be written again, as far as we know */
     uint8_t hot_shift;           /* scan */
-    bool is_probed, is_looked_at; /* scan */
+    bool is_tried, is_looked_at; /* scan */
     bool is_dull; /* scan: nothing there, or all of it written and not protected: no page can grow old */
-    uint8_t reserved[4];
+    uint32_t closed; /* cells of which no page is ready, whatever its age; 0 but for a source that probes */
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms; /* scan */
     uint16_t *pages;       /* NULL: nothing was ever there */
+    struct probe_region *probe; /* scan; NULL: never asked */
 };
 
 /* Begins each source's own struct, which has it as its first member. */
@@ -55,10 +57,20 @@ void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, boo
 void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms);
 void pages_look_end(struct heat *h, struct chunk *c);
 
+/* For a source that probes. What the last look has seen; the region, made when it is first wanted (NULL:
+ * no memory); which cells are closed; a page that leaves as a probe is offered, and one that is wanted
+ * back has waited for nothing. */
+void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *ret_sight);
+struct probe_region *pages_probe(struct heat *h, struct chunk *c);
+void pages_set_closed(struct heat *h, struct chunk *c, uint32_t closed);
+void pages_offer_probe(struct heat *h, struct chunk *c, uint32_t index);
+void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index);
+struct chunk *pages_chunk(const struct heat *h, page_number page); /* NULL: not watched */
+
 /* These are functions of struct heat_ops as they stand. */
 int pages_add(struct heat *h, page_number first, page_number end);
 void pages_remove(struct heat *h, page_number first, page_number end);
-void pages_feedback(struct heat *h, page_number page, enum feedback_kind kind);
+bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind);
 size_t pages_pick(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,
                   size_t nr_max);
 uint64_t pages_nr(const struct heat *h);

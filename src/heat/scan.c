@@ -1,6 +1,7 @@
-/* scan.c - idle time from written pages: PAGEMAP_SCAN with asynchronous write-protection.
+/* scan.c - idle time from written pages: PAGEMAP_SCAN with asynchronous write-protection; and whether what
+ * is not written is read, by probing (probe.h).
  *
- * Memory is looked at in chunks of at most 512 pages. Two things are done to a chunk:
+ * Memory is looked at in chunks of at most 512 pages. Three things are done to a chunk:
  *
  *   a look      which pages are there, which of them were written since they were last protected.
  *               Costs the client nothing and us 7-10 us. Each chunk, every quarter of the cold age.
@@ -10,7 +11,7 @@
  *               of one CPU at most. Chunks take their turns: one that can't pay is waited
  *               for, not passed over, or the first few would take everything. Where all that was
  *               protected has been written again, the turns come more rarely.
- *   a probe     the first thing: 32 of its pages are protected and looked at half a second later.
+ *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
  *               twice before we knew better: 4 % of interactive_burst's first ten seconds.
@@ -18,7 +19,8 @@
  * So pages that are not written any more are seen growing old at once, whatever their neighbours do.
  *
  * A page's idle time counts from the protection that covered its last write, rounded down: it is never
- * too large. Pages that are only read look idle; the client's feedback tells those. */
+ * too large. Pages that are only read look idle. Where many do, a few of them leave as probes first, and
+ * what of the chunk is wanted back stays closed; those that slip through the client's feedback tells. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -30,9 +32,9 @@
 #define DULL_FACTOR 4u   /* where nothing can be learnt, looks are so much rarer */
 #define HOT_SHIFT_MAX 3u /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 2500u
-#define PROBE_PAGES 32u
-#define PROBE_MS 500u
-/* A user who asks for a cold age of less asks for speed, not for thrift: no rationing. */
+#define TRIAL_PAGES 32u
+#define TRIAL_MS 500u
+/* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
 /* Our own time: 2 % of one CPU, so that a client with a hundred gigabytes costs no more than that; half
  * of one where nothing is rationed. */
@@ -45,10 +47,12 @@
 struct scan {
     struct heat heat;
     uint64_t look_pause_ms;
-    bool is_rationed;
+    bool is_rationed, is_probing;
+    bool has_probes; /* to send: some chunk may have */
     size_t look_cursor, protect_cursor;
     uint64_t tokens; /* in thousandths, so a millisecond gives TOKENS_PER_S */
     uint64_t now_ms; /* of the last tick */
+    struct probe_purse purse;
     struct pagemap_region regions[CHUNK_PAGES];
 };
 
@@ -74,7 +78,9 @@ static int scan_create(const struct heat_client *client, struct heat **ret)
     pages_init(&s->heat, client, sizeof *s);
     s->look_pause_ms = clamp(client->cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
     s->is_rationed = client->cold_age_ms >= RATIONED_FROM_MS;
+    s->is_probing = client->is_probing && s->is_rationed;
     s->tokens = TOKENS_PER_S * 1000u;
+    probe_purse_init(&s->purse, client->cold_age_ms);
     *ret = &s->heat;
     return 0;
 }
@@ -89,19 +95,19 @@ static void note_region(struct scan *s, struct chunk *c, const struct pagemap_re
         c->nr_written = (uint16_t)(c->nr_written + to - from);
 }
 
-/* Where the probe of a chunk is: somewhere else in each, so that no habit of an allocator hides all. */
-static page_number probe_first(const struct chunk *c)
+/* Where the trial of a chunk is: somewhere else in each, so that no habit of an allocator hides all. */
+static page_number trial_first(const struct chunk *c)
 {
-    uint32_t room = c->nr > PROBE_PAGES ? c->nr - PROBE_PAGES : 0;
+    uint32_t room = c->nr > TRIAL_PAGES ? c->nr - TRIAL_PAGES : 0;
     return c->first + (room ? (c->first / CHUNK_PAGES * 37) % (room + 1) : 0);
 }
 
-static void probe(struct scan *s, struct chunk *c, uint64_t now_ms)
+static void try_chunk(struct scan *s, struct chunk *c, uint64_t now_ms)
 {
-    page_number first = probe_first(c), end = first + PROBE_PAGES;
+    page_number first = trial_first(c), end = first + TRIAL_PAGES;
     end = end < chunk_end(c) ? end : chunk_end(c);
     (void)pagemap_scan(s->heat.pagemap_fd, first, end, PAGEMAP_SCAN_PROTECT, s->regions, CHUNK_PAGES);
-    c->is_probed = true;
+    c->is_tried = true;
     c->looked_ms = now_ms;
 }
 
@@ -113,19 +119,35 @@ static uint32_t nr_within(const struct pagemap_region *r, page_number first, pag
 }
 
 /* Of the pages that a first protection would cover, how many will be written again: as many in a
- * hundred as in the probe. */
+ * hundred as in the trial. */
 static uint16_t estimate(const struct scan *s, const struct chunk *c, int nr_regions)
 {
-    page_number first = probe_first(c), end = first + PROBE_PAGES;
+    page_number first = trial_first(c), end = first + TRIAL_PAGES;
     uint32_t nr_there = 0, nr_written = 0;
     for (int i = 0; i < nr_regions; i++) {
         uint32_t nr = nr_within(&s->regions[i], first, end);
         nr_there += nr;
         nr_written += pagemap_region_is_written(&s->regions[i]) ? nr : 0;
     }
-    if (!c->is_probed || !nr_there)
+    if (!c->is_tried || !nr_there)
         return c->nr_written;
     return (uint16_t)((uint32_t)c->nr_written * nr_written / nr_there);
+}
+
+/* What the look says of reads: what is closed, and whether it is asked. */
+static void look_at_reads(struct scan *s, struct chunk *c, uint64_t now_ms)
+{
+    struct probe_sight sight;
+    if (!s->is_probing)
+        return;
+    pages_see(&s->heat, c, &sight);
+    bool is_wanted = c->probe || page_set_count(&sight.idle) >= PROBE_FROM_PAGES;
+    struct probe_region *r = is_wanted ? pages_probe(&s->heat, c) : NULL;
+    if (!r)
+        return; /* too few, or no memory: by their writes alone */
+    probe_look(r, &s->purse, &sight, now_ms);
+    pages_set_closed(&s->heat, c, r->closed);
+    s->has_probes |= page_set_count(&r->to_send) > 0;
 }
 
 /* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
@@ -136,7 +158,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     c->nr_written = 0;
     c->is_dull = c->is_looked_at = true;
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
-    if (n <= 0 || !pages_has_room(&s->heat, c))
+    if (n < 0 || (n == 0 && !c->probe) || !pages_has_room(&s->heat, c))
         return;
     uint32_t nr_there = 0;
     for (int i = 0; i < n; i++) {
@@ -144,6 +166,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
     pages_look_end(&s->heat, c);
+    look_at_reads(s, c, now_ms);
     c->is_dull = c->nr_written == nr_there && mode == PAGEMAP_SCAN_LOOK;
     c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
     if (mode != PAGEMAP_SCAN_PROTECT)
@@ -155,6 +178,18 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     c->protected_ms = now_ms;
 }
 
+static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)
+{
+    uint64_t pause_ms = s->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
+    if (c->is_tried && !c->is_looked_at && pause_ms > TRIAL_MS)
+        pause_ms = TRIAL_MS;
+    bool is_awaited = c->probe && c->probe->due_ms && now_ms >= c->probe->due_ms;
+    /* What was protected then may be asked from now on. */
+    uint64_t half_ms = c->protected_ms + s->heat.cold_age_ms / 2;
+    is_awaited |= s->is_probing && c->looked_ms < half_ms && now_ms >= half_ms;
+    return !c->looked_ms || now_ms >= c->looked_ms + pause_ms || is_awaited;
+}
+
 /* Looks at what is due. False: the time was up before the round was. */
 static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
 {
@@ -162,14 +197,11 @@ static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (s->look_cursor >= s->heat.nr)
             s->look_cursor = 0;
         struct chunk *c = &s->heat.chunks[s->look_cursor];
-        uint64_t pause_ms = s->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
-        if (c->is_probed && !c->is_looked_at && pause_ms > PROBE_MS)
-            pause_ms = PROBE_MS;
-        if (!c->looked_ms || now_ms >= c->looked_ms + pause_ms) {
+        if (is_look_due(s, c, now_ms)) {
             if (now_ns() >= until_ns)
                 return false;
-            if (s->is_rationed && !c->is_probed)
-                probe(s, c, now_ms);
+            if (s->is_rationed && !c->is_tried)
+                try_chunk(s, c, now_ms);
             else
                 look(s, c, now_ms, s->is_rationed ? PAGEMAP_SCAN_LOOK : PAGEMAP_SCAN_PROTECT);
         }
@@ -211,6 +243,8 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     uint64_t elapsed_ms = s->now_ms ? now_ms - s->now_ms : 1;
     s->now_ms = now_ms;
     s->tokens = clamp(s->tokens + clamp(elapsed_ms, 0, 1000) * TOKENS_PER_S, 0, TOKENS_PER_S * 1000u);
+    s->purse.cold_age_ms = h->cold_age_ms;
+    probe_purse_earn(&s->purse, now_ms);
     uint64_t own_ns = s->is_rationed ? OWN_NS_PER_MS : UNRATIONED_NS_PER_MS;
     uint64_t until_ns =
         now_ns() + clamp(clamp(elapsed_ms, 1, 1000) * own_ns, TICK_NS_MIN, TICK_NS_MAX);
@@ -218,6 +252,51 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     if (s->is_rationed)
         is_done &= protect_round(s, now_ms, until_ns);
     return !is_done;
+}
+
+/* ---- probes */
+
+static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind kind)
+{
+    struct scan *s = (struct scan *)h;
+    struct chunk *c = pages_chunk(h, page);
+    if (!c || !c->probe || !c->pages)
+        return pages_feedback(h, page, kind);
+    uint32_t index = (uint32_t)(page - c->first);
+    bool is_probe = false;
+    if (kind == FEEDBACK_REFAULT)
+        is_probe = probe_on_return(c->probe, &s->purse, index, s->now_ms);
+    else
+        probe_on_refused(c->probe, index);
+    if (is_probe)
+        pages_probe_is_back(h, c, index);
+    else
+        (void)pages_feedback(h, page, kind);
+    pages_set_closed(h, c, c->probe->closed);
+    return is_probe;
+}
+
+static size_t scan_pick_probes(struct heat *h, uint64_t now_ms, struct heat_run *ret_runs, size_t nr_max)
+{
+    struct scan *s = (struct scan *)h;
+    size_t nr = 0;
+    for (size_t i = 0; s->has_probes && i < h->nr; i++) {
+        struct chunk *c = &h->chunks[i];
+        int index;
+        while (c->probe && nr < nr_max && (index = probe_next(c->probe, &s->purse, now_ms)) >= 0) {
+            pages_offer_probe(h, c, (uint32_t)index);
+            ret_runs[nr++] = (struct heat_run){ .first = c->first + (uint32_t)index, .nr_pages = 1 };
+        }
+        if (nr == nr_max)
+            return nr; /* the rest the next time */
+    }
+    s->has_probes = false;
+    return nr;
+}
+
+static void scan_set_return_ns(struct heat *h, uint64_t ns)
+{
+    probe_purse_set_return_ns(&((struct scan *)h)->purse, ns);
 }
 
 const struct heat_ops heat_scan_ops = {
@@ -228,8 +307,10 @@ const struct heat_ops heat_scan_ops = {
     .add = pages_add,
     .remove = pages_remove,
     .tick = scan_tick,
-    .feedback = pages_feedback,
+    .feedback = scan_feedback,
     .pick = pages_pick,
+    .pick_probes = scan_pick_probes,
+    .set_return_ns = scan_set_return_ns,
     .nr_pages = pages_nr,
     .nr_ready = pages_nr_ready,
     .bookkeeping_bytes = pages_bookkeeping_bytes,

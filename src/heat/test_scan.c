@@ -1,5 +1,5 @@
 /* What is not written for the cold age is found, and nothing else; the writer's price stays within its
- * ration and is shared out fairly. Method: a real userfaultfd region of this process with asynchronous
+ * ration and is shared out fairly; what comes back when it is probed stays. Method: a real userfaultfd region of this process with asynchronous
  * write-protection; time is a number that the test counts up, writes are real. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +24,7 @@
 #define RUNS_MAX 4096u
 
 static int pagemap_fd = -1, uffd = -1;
+static bool is_probing;
 static struct heat_run runs[RUNS_MAX];
 static struct pagemap_region regions[CHUNK];
 
@@ -46,7 +47,8 @@ static struct area area_new(size_t nr, uint64_t cold_ms)
     a.first = (page_of((uintptr_t)memory) / CHUNK + 1) * CHUNK;
     a.memory = memory + (page_address(a.first) - (uintptr_t)memory);
     assert_int_equal(uffd_register(uffd, (uintptr_t)a.memory, pages_to_bytes(nr), UFFD_WATCH), 0);
-    struct heat_client client = { .pagemap_fd = pagemap_fd, .cold_age_ms = cold_ms };
+    struct heat_client client = { .pagemap_fd = pagemap_fd, .cold_age_ms = cold_ms,
+                                  .is_probing = is_probing };
     assert_int_equal(heat_scan_ops.create(&client, &a.heat), 0);
     assert_int_equal(heat_scan_ops.add(a.heat, a.first, a.first + nr), 0);
     return a;
@@ -187,7 +189,7 @@ static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
     write_pages(&a, 0, a.nr);
     tick_all(&a);
     uint64_t paid = 0, seconds = 60, found_ms = 0;
-    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr / CHUNK * 32); /* at first only the probes */
+    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr / CHUNK * 32); /* at first only the trials */
     write_pages(&a, 0, NR_HOT);
     for (uint64_t ms = 0; ms < seconds * 1000; ms += 100) {
         pass(&a, 100);
@@ -304,6 +306,24 @@ static void what_does_not_shrink_is_left_alone_until_written(void **state)
     area_free(&a);
 }
 
+/* It came back ahead of a touch that did not come: not offered again at once, as what could not leave is,
+ * and no reason to wait for longer than others. */
+static void what_came_back_in_vain_is_young_again(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, COLD_MS);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, 8);
+    pass(&a, COLD_MS + 2500);
+    assert_int_equal(pick_all(&a, picked), 8);
+    heat_scan_ops.feedback(a.heat, a.first + 2, FEEDBACK_PREFETCHED);
+    pass(&a, COLD_MS - 1000);
+    assert_int_equal(pick_all(&a, picked), 7);
+    assert_false(picked[2]);
+    assert_in_range(wait_for(&a, 2), 500, 4500);
+    area_free(&a);
+}
+
 static void holes_get_no_markers(void **state)
 {
     (void)state;
@@ -318,6 +338,85 @@ static void holes_get_no_markers(void **state)
         assert_true((i >= 10 && i < 110) ? entries[i] == 0 || !pagemap_is_unwritten(entries[i])
                                          : pagemap_is_unwritten(entries[i]));
     area_free(&a);
+}
+
+/* As a client does: probes leave, and those below `read_to` are wanted back at once, or none is told of that. */
+static size_t serve_probes(struct area *a, size_t read_to, bool tells)
+{
+    size_t sum = 0, nr;
+    while ((nr = heat_scan_ops.pick_probes(a->heat, a->now_ms, runs, 7)) > 0)
+        for (size_t i = 0; i < nr; i++, sum++) {
+            assert_int_equal(runs[i].nr_pages, 1);
+            size_t page = (size_t)(runs[i].first - a->first);
+            assert_true(page < a->nr);
+            (void)madvise(a->memory + page * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+            if (page >= read_to)
+                continue;
+            write_pages(a, page, page + 1);
+            assert_true(!tells || heat_scan_ops.feedback(a->heat, runs[i].first, FEEDBACK_REFAULT));
+        }
+    return sum;
+}
+
+static void what_is_read_stays(void **state)
+{
+    is_probing = true;
+    for (int tells = 0; tells < 2; tells++) {
+        struct area a = area_new(8 * CHUNK, COLD_MS);
+        static bool picked[8 * CHUNK], was_picked[8 * CHUNK];
+        memset(was_picked, 0, sizeof(was_picked));
+        write_pages(&a, 0, a.nr);
+        size_t nr_probes = 0;
+        for (uint64_t begin_ms = a.now_ms; a.now_ms < begin_ms + 10000; pass(&a, 100)) {
+            nr_probes += serve_probes(&a, 4 * CHUNK, tells);
+            (void)pick_all(&a, picked);
+            for (size_t i = 0; i < a.nr; i++)
+                was_picked[i] |= picked[i];
+            bool is_early = a.now_ms < begin_ms + COLD_MS / 2;
+            assert_true(!is_early || nr_probes == 0);
+        }
+        size_t nr_cold = 0;
+        for (size_t i = 0; i < a.nr; i++) {
+            assert_true(i >= 4 * CHUNK || !was_picked[i]);
+            nr_cold += i >= 4 * CHUNK && was_picked[i];
+        }
+        print_message("%zu probes, %zu of %u cold pages\n", nr_probes, nr_cold, 4 * CHUNK);
+        assert_in_range(nr_cold, 4 * (CHUNK - 32), 4 * CHUNK); /* the others left as probes */
+        assert_in_range(nr_probes, 4 * 32, 4 * 32 + (tells ? 4 * 32 : 4 * CHUNK));
+        area_free(&a);
+    }
+    is_probing = false;
+    (void)state;
+}
+
+static void a_chunk_may_change_while_it_is_asked(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new(4 * CHUNK, COLD_MS);
+    static bool picked[4 * CHUNK];
+    write_pages(&a, 0, a.nr);
+    while (serve_probes(&a, 0, true) == 0)
+        pass(&a, 100);
+    /* A hole in one, half of another, all of the third; the fourth is as it was. */
+    heat_scan_ops.remove(a.heat, a.first + 100, a.first + 200);
+    heat_scan_ops.remove(a.heat, a.first + CHUNK, a.first + CHUNK + CHUNK / 2);
+    heat_scan_ops.remove(a.heat, a.first + 2 * CHUNK, a.first + 3 * CHUNK);
+    for (size_t i = 0; i < a.nr; i++)
+        (void)heat_scan_ops.feedback(a.heat, a.first + i, FEEDBACK_BUSY);
+    bool was_picked = false;
+    for (int i = 0; i < 300; i++) {
+        (void)serve_probes(&a, 0, true);
+        (void)pick_all(&a, picked);
+        for (size_t p = 0; p < a.nr; p++)
+            assert_true(!picked[p] || p < 100 || (p >= 200 && p < CHUNK) ||
+                        (p >= CHUNK + CHUNK / 2 && p < 2 * CHUNK) || p >= 3 * CHUNK);
+        was_picked |= picked[3 * CHUNK + 1] || picked[3 * CHUNK + 2];
+        pass(&a, 100);
+    }
+    assert_true(was_picked);
+    area_free(&a);
+    is_probing = false;
 }
 
 #define MODEL_PAGES 4096u
@@ -389,6 +488,55 @@ static void memory_that_is_gone_is_passed_over(void **state)
     munmap(a.memory, pages_to_bytes(a.nr));
 }
 
+/* All that a sweep finds, a few runs at a time; each page once. */
+static size_t sweep_all(struct area *a, uint64_t idle_ms, bool *ret_found)
+{
+    struct heat_sweep s = { .idle_ms = idle_ms };
+    size_t sum = 0;
+    memset(ret_found, 0, a->nr * sizeof(bool));
+    for (int calls = 0; !s.is_over; calls++) {
+        assert_true(calls < 100000);
+        size_t nr = heat_sweep(a->heat, &s, 100, runs, 3);
+        for (size_t i = 0; i < nr; i++)
+            for (uint32_t p = 0; p < runs[i].nr_pages; p++) {
+                size_t page = (size_t)(runs[i].first - a->first) + p;
+                assert_true(page < a->nr && !ret_found[page]);
+                ret_found[page] = true;
+                sum++;
+            }
+    }
+    return sum;
+}
+
+static void a_sweep_finds_what_is_old_enough_for_who_asks(void **state)
+{
+    (void)state;
+    struct area a = area_new(3 * CHUNK, 2 * COLD_MS);
+    static bool found[3 * CHUNK];
+    write_pages(&a, 0, 1000);
+    tick_all(&a);
+    pass(&a, 6000);
+    write_pages(&a, 0, 100);
+    pass(&a, 2100); /* all has been looked at since, and nothing is cold yet */
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    assert_int_equal(sweep_all(&a, 8100, found), 0);
+    assert_int_equal(sweep_all(&a, 3000, found), 900);
+    assert_true(!found[99] && found[100]);
+    assert_int_equal(sweep_all(&a, 3000, found), 0); /* what has been offered is not, a moment later */
+    pass(&a, 4 * COLD_MS);
+    assert_true(heat_scan_ops.nr_ready(a.heat) > 0);
+    heat_scan_ops.feedback(a.heat, a.first + 500, FEEDBACK_INCOMPRESSIBLE);
+    /* Whatever its age, there or not, but for what does not shrink. */
+    assert_int_equal(sweep_all(&a, 0, found), 3 * CHUNK - 1);
+    assert_true(!found[500] && found[3 * CHUNK - 1]);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    static bool picked[3 * CHUNK];
+    assert_int_equal(pick_all(&a, picked), 0); /* it counts anew, for pick(), too */
+    heat_scan_ops.remove(a.heat, a.first + CHUNK, a.first + 2 * CHUNK);
+    assert_int_equal(sweep_all(&a, 0, found), 2 * CHUNK - 1);
+    area_free(&a);
+}
+
 static void bookkeeping_is_two_bytes_a_page(void **state)
 {
     (void)state;
@@ -398,7 +546,7 @@ static void bookkeeping_is_two_bytes_a_page(void **state)
     assert_in_range(before, 1, nr / 2 + 16384); /* what was never touched costs hardly anything */
     write_pages(&a, 0, nr);
     tick_all(&a);
-    a.now_ms += 1000; /* what became of the probes: now all is looked at */
+    a.now_ms += 1000; /* what became of the trials: now all is looked at */
     tick_all(&a);
     uint64_t after = heat_scan_ops.bookkeeping_bytes(a.heat);
     assert_in_range(after, 2 * nr, 2 * nr + nr / 4 + 16384);
@@ -424,9 +572,13 @@ int main(void)
         cmocka_unit_test(a_short_cold_age_is_not_rationed),
         cmocka_unit_test(who_is_wanted_back_soon_waits_twice_as_long_each_time),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
+        cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
+        cmocka_unit_test(what_is_read_stays),
+        cmocka_unit_test(a_chunk_may_change_while_it_is_asked),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(memory_that_is_gone_is_passed_over),
+        cmocka_unit_test(a_sweep_finds_what_is_old_enough_for_who_asks),
         cmocka_unit_test(bookkeeping_is_two_bytes_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

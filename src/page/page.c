@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mutant.h"
+
 #define LOCATOR_MASK (((locator)1 << LOCATOR_BITS) - 1)
 
 _Noreturn void invariant_broken(const char *what)
@@ -71,6 +73,13 @@ static void set_barred(struct page *p, bool is_barred)
 {
     struct page value = *p;
     value.is_barred = is_barred;
+    set(p, value);
+}
+
+static void set_squeezing(struct page *p, bool is_squeezing)
+{
+    struct page value = *p;
+    value.is_squeezing = is_squeezing;
     set(p, value);
 }
 
@@ -159,6 +168,49 @@ bool page_on_stored_zero(struct page *p, uint32_t slot)
     return true;
 }
 
+unsigned page_on_lap(struct page *p)
+{
+    if (p->state == PAGE_STORED && p->age < PAGE_AGE_MAX)
+        p->age = (p->age + 1u) & 7;
+    return p->age;
+}
+
+bool page_may_squeeze(const struct page *p)
+{
+    return p->state == PAGE_STORED && !p->is_squeezing;
+}
+
+void page_on_squeeze(struct page *p)
+{
+    if (!page_may_squeeze(p))
+        invariant_broken("another place was asked for twice, or for a page that has none");
+    set_squeezing(p, true);
+}
+
+/* Is it still the page that was asked for? The place alone does not say so: it may have been given
+ * up and used again for the next bytes of the same page. */
+static bool is_asked_for(const struct page *p, unsigned store, locator old)
+{
+    return p->state == PAGE_STORED && p->store == (store & 3) && p->where == old &&
+           (p->is_squeezing || mutant_is(MUTANT_SQUEEZE_IGNORES_BIT));
+}
+
+bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place)
+{
+    if (!is_asked_for(p, store, old))
+        return false;
+    set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK });
+    return true;
+}
+
+void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_dense)
+{
+    if (!is_asked_for(p, store, old))
+        return;
+    set_squeezing(p, false);
+    p->age = is_dense ? PAGE_AGE_DENSE : 0;
+}
+
 struct page_release page_on_discard(struct page *p, bool is_present)
 {
     struct page_release release = become_resident(p);
@@ -181,7 +233,9 @@ void page_on_bar_over(struct page *p)
 struct page_release page_on_rekey(struct page *to, struct page *from)
 {
     struct page_release release = become_resident(to);
-    set(to, *from);
+    struct page moved = *from;
+    moved.is_squeezing = 0;
+    set(to, moved);
     set(from, (struct page){ .state = PAGE_RESIDENT });
     return release;
 }

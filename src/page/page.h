@@ -14,8 +14,15 @@
  *   ZERO      nowhere; reads as zeros         zero page
  *   POISONED  lost, and known to be           SIGBUS
  *
- * Two bits stand beside RESIDENT: barred (rule 4), and paged out: the kernel has put it into its swap at
- * our wish. Swap is a part of the target, so nothing follows from that but that we look when it is back.
+ * Two bits stand beside RESIDENT: barred (rule 4), and paged out: the kernel has put it into its
+ * swap at our wish. Swap is a part of the target, so nothing follows from that but that we look
+ * when it is back.
+ *
+ * One stands beside STORED: squeezing. The daemon has been asked to put its bytes elsewhere, denser
+ * or out of a slab that is to become empty. Every way out of STORED takes the bit away, and no page
+ * has it twice at a time (pager/squeeze.c): so if it is still there when the answer comes, the page
+ * is the one that was asked for. A page that is STORED also has an age, which decides nothing but
+ * when to ask.
  *
  * Rules this file holds (docs/page-lifecycle.md has the matrix event x state, test_page.c is it):
  *   1. The staged copy or the place in the store is given up only by the call that makes the page
@@ -53,8 +60,13 @@ struct page {
     uint64_t is_paged_out : 1;     /* only while RESIDENT: the kernel has it in swap, at our wish */
     uint64_t store : 2;            /* STORED: which store map */
     uint64_t where : LOCATOR_BITS; /* STAGED: staging slot; STORED: locator; else 0 */
-    uint64_t unused : 6;
+    uint64_t is_squeezing : 1;     /* only while STORED: another place is asked for */
+    uint64_t age : 3;              /* only while STORED: how many laps have seen it so */
+    uint64_t unused : 2;
 };
+#define PAGE_AGE_MAX 6u   /* it grows no further */
+#define PAGE_AGE_DENSE 7u /* it has been asked for, and its place stays: do not ask again */
+
 _Static_assert(sizeof(struct page) == 8, "a page costs 8 bytes here, and 4 of checksum in the table");
 
 /* What a transition to RESIDENT leaves to be given up by the caller. */
@@ -99,6 +111,18 @@ bool page_on_stored(struct page *p, uint32_t slot, unsigned store, locator place
 /* The same for a page of zeros. */
 bool page_on_stored_zero(struct page *p, uint32_t slot);
 
+/* A look at intervals: what is STORED gets older. Its age; 0 for what is not STORED. */
+unsigned page_on_lap(struct page *p);
+/* May another place be asked for? */
+bool page_may_squeeze(const struct page *p);
+/* It has been. Only a page that may be. */
+void page_on_squeeze(struct page *p);
+/* The answer for a page that was at `old` in that store: it is at `place` as well. False, and
+ * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. */
+bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place);
+/* The answer is that it stays where it is; is_dense: for good. */
+void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_dense);
+
 /* The application discards the page (REMOVE, UNMAP). is_present: it is in the target now and will be
  * zapped some time after this: bar it. */
 struct page_release page_on_discard(struct page *p, bool is_present);
@@ -108,7 +132,8 @@ void page_on_seen_absent(struct page *p);
 void page_on_bar_over(struct page *p);
 
 /* mremap took the page elsewhere: `to` becomes what `from` was, `from` RESIDENT (a hole). What `to`
- * held has been unmapped and is released. */
+ * held has been unmapped and is released. An answer would not find it there: it is not squeezing
+ * any more. */
 struct page_release page_on_rekey(struct page *to, struct page *from);
 
 /* Its bytes are lost. Nothing of it is worth keeping. */

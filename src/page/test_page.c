@@ -27,9 +27,9 @@
 
 /* ---- the columns */
 
-enum column { RESIDENT, BARRED, PAGED_OUT, STAGED, STORED, ZERO, POISONED, COLUMNS_NR };
-static const char *const column_names[COLUMNS_NR] = { "RESIDENT", "barred", "paged out", "STAGED",
-                                                      "STORED",   "ZERO",   "POISONED" };
+enum column { RESIDENT, BARRED, PAGED_OUT, STAGED, STORED, SQUEEZING, ZERO, POISONED, COLUMNS_NR };
+static const char *const column_names[COLUMNS_NR] = { "RESIDENT", "barred",    "paged out", "STAGED",
+                                                      "STORED",   "squeezing", "ZERO",      "POISONED" };
 
 /* Where a page is before an event, and where the event's own numbers would put it. */
 struct numbers {
@@ -48,7 +48,9 @@ static struct page page_in(enum column c, const struct numbers *n)
     case PAGED_OUT:  return (struct page){ .state = PAGE_RESIDENT, .is_paged_out = 1 };
     case STAGED:     return (struct page){ .state = PAGE_STAGED, .where = n->slot };
     case STORED:
+    case SQUEEZING:
         return (struct page){ .state = PAGE_STORED,
+                              .is_squeezing = c == SQUEEZING,
                               .store = n->store & 3,
                               .where = n->place & (((locator)1 << LOCATOR_BITS) - 1) };
     case ZERO:       return (struct page){ .state = PAGE_ZERO };
@@ -58,8 +60,10 @@ static struct page page_in(enum column c, const struct numbers *n)
     abort();
 }
 
+/* But for the age, which is no part of what a page is. */
 static bool is_same(struct page a, struct page b)
 {
+    a.age = b.age = 0;
     return memcmp(&a, &b, sizeof a) == 0;
 }
 
@@ -139,7 +143,7 @@ static struct cell may_leave(struct page p)
     return cell_of(page_may_leave(&p) ? "yes" : "no");
 }
 
-/* In a child, because a page that may not leave ends the process. */
+/* In a child, because a page that may not become that ends the process. */
 static struct cell has_left(struct page p, enum column to)
 {
     pid_t child = fork();
@@ -150,9 +154,11 @@ static struct cell has_left(struct page p, enum column to)
         (void)signal(SIGABRT, SIG_DFL); /* cmocka's handler is not for the child */
         if (to == STAGED)
             page_on_moved(&p, new_numbers.slot);
-        else
+        else if (to == PAGED_OUT)
             page_on_paged_out(&p);
-        _exit(is_same(p, page_in(to, &new_numbers)) ? 0 : 1);
+        else
+            page_on_squeeze(&p);
+        _exit(is_same(p, page_in(to, to == SQUEEZING ? &old_numbers : &new_numbers)) ? 0 : 1);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -219,6 +225,71 @@ static struct cell stored_zero_another_slot(struct page p)
     return stored_zero_in(p, (uint32_t)p.where + 1);
 }
 
+static struct cell lap(struct page p)
+{
+    struct page before = p;
+    unsigned age = page_on_lap(&p);
+    struct cell c = became(before, p);
+    add(&c, age == 0 ? "0" : age == 1 ? "1" : "wrong age");
+    return c;
+}
+
+static struct cell may_squeeze(struct page p)
+{
+    return cell_of(page_may_squeeze(&p) ? "yes" : "no");
+}
+
+static struct cell squeeze(struct page p)
+{
+    return has_left(p, SQUEEZING);
+}
+
+static struct cell squeezed(struct page p, unsigned store, locator old)
+{
+    struct page before = p;
+    bool is_taken = page_on_squeezed(&p, store, old, new_numbers.place);
+    struct numbers now = { .store = old_numbers.store, .place = new_numbers.place };
+    struct cell c = cell_of(is_same(before, p) ? "same" : column_of(p, &now));
+    add(&c, is_taken ? "yes" : "no");
+    return c;
+}
+
+/* The numbers that stand in the page, stored or not: its state must be asked, too. */
+static struct cell squeezed_its_place(struct page p)
+{
+    return squeezed(p, (unsigned)p.store, p.where);
+}
+
+static struct cell squeezed_another_place(struct page p)
+{
+    return squeezed(p, (unsigned)p.store, p.where + 8);
+}
+
+static struct cell squeezed_another_store(struct page p)
+{
+    return squeezed(p, (unsigned)p.store ^ 1, p.where);
+}
+
+static struct cell not_squeezed(struct page p, locator old)
+{
+    struct page before = p, dense = p;
+    page_on_not_squeezed(&p, (unsigned)p.store, old, false);
+    page_on_not_squeezed(&dense, (unsigned)dense.store, old, true);
+    if (!is_same(dense, p) || p.age != 0 || (dense.age && dense.age != PAGE_AGE_DENSE))
+        return cell_of("broken");
+    return cell_of(is_same(before, p) ? "same" : column_of(p, &old_numbers));
+}
+
+static struct cell not_squeezed_its_place(struct page p)
+{
+    return not_squeezed(p, p.where);
+}
+
+static struct cell not_squeezed_another_place(struct page p)
+{
+    return not_squeezed(p, p.where + 8);
+}
+
 static struct cell discard_absent(struct page p)
 {
     struct page before = p;
@@ -253,10 +324,14 @@ static struct cell rekey_from(struct page p)
     for (enum column c = 0; c < COLUMNS_NR; c++) {
         struct page to = page_in(c, &new_numbers), from = p;
         (void)page_on_rekey(&to, &from);
-        if (!is_same(to, p) || !is_same(from, page_in(RESIDENT, &new_numbers)))
+        struct page moved_page = p;
+        moved_page.is_squeezing = 0;
+        if (!is_same(to, moved_page) || to.age != p.age || !is_same(from, page_in(RESIDENT, &new_numbers)))
             return cell_of("broken");
+        if (c == COLUMNS_NR - 1)
+            return cell_of(column_of(to, &old_numbers));
     }
-    return cell_of(column_of(p, &old_numbers));
+    return cell_of("broken");
 }
 
 /* What `to` held is released, whatever comes there instead. */
@@ -287,27 +362,40 @@ static const struct row {
     const char *cells[COLUMNS_NR];
 } matrix[] = {
     /* clang-format off */
-    /*                                                   RESIDENT        barred          paged out       STAGED            STORED             ZERO         POISONED */
-    { "page_on_missing_fault", missing_fault,          { "ZERO_OR_WAKE", "ZERO_OR_WAKE", "ZERO_OR_WAKE", "MOVE_BACK",      "DECOMPRESS",      "ZERO_PAGE", "POISON" } },
-    { "page_on_installed", installed,                  { "same",         "RESIDENT",     "RESIDENT",     "RESIDENT, slot", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
-    { "page_may_leave", may_leave,                     { "yes",          "no",           "no",           "no",             "no",              "no",        "no" } },
-    { "page_on_moved", moved,                          { "STAGED",       "ends",         "ends",         "ends",           "ends",            "ends",      "ends" } },
-    { "page_on_paged_out", paged_out,                  { "paged out",    "ends",         "ends",         "ends",           "ends",            "ends",      "ends" } },
-    { "page_on_seen_back", seen_back,                  { "same, no",     "same, no",     "RESIDENT, yes", "same, no",      "same, no",        "same, no",  "same, no" } },
-    { "page_on_stored, its slot", stored_its_slot,     { "same, no",     "same, no",     "same, no",     "STORED, yes",    "same, no",        "same, no",  "same, no" } },
+    /*                                                   RESIDENT        barred          paged out        STAGED            STORED             squeezing          ZERO         POISONED */
+    { "page_on_missing_fault", missing_fault,          { "ZERO_OR_WAKE", "ZERO_OR_WAKE", "ZERO_OR_WAKE",  "MOVE_BACK",      "DECOMPRESS",      "DECOMPRESS",      "ZERO_PAGE", "POISON" } },
+    { "page_on_installed", installed,                  { "same",         "RESIDENT",     "RESIDENT",      "RESIDENT, slot", "RESIDENT, place", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
+    { "page_may_leave", may_leave,                     { "yes",          "no",           "no",            "no",             "no",              "no",              "no",        "no" } },
+    { "page_on_moved", moved,                          { "STAGED",       "ends",         "ends",          "ends",           "ends",            "ends",            "ends",      "ends" } },
+    { "page_on_paged_out", paged_out,                  { "paged out",    "ends",         "ends",          "ends",           "ends",            "ends",            "ends",      "ends" } },
+    { "page_on_seen_back", seen_back,                  { "same, no",     "same, no",     "RESIDENT, yes", "same, no",       "same, no",        "same, no",        "same, no",  "same, no" } },
+    { "page_on_stored, its slot", stored_its_slot,     { "same, no",     "same, no",     "same, no",      "STORED, yes",    "same, no",        "same, no",        "same, no",  "same, no" } },
     { "page_on_stored, another slot", stored_another_slot,
-                                                       { "same, no",     "same, no",     "same, no",     "same, no",       "same, no",        "same, no",  "same, no" } },
+                                                       { "same, no",     "same, no",     "same, no",      "same, no",       "same, no",        "same, no",        "same, no",  "same, no" } },
     { "page_on_stored_zero, its slot", stored_zero_its_slot,
-                                                       { "same, no",     "same, no",     "same, no",     "ZERO, yes",      "same, no",        "same, no",  "same, no" } },
+                                                       { "same, no",     "same, no",     "same, no",      "ZERO, yes",      "same, no",        "same, no",        "same, no",  "same, no" } },
     { "page_on_stored_zero, another slot", stored_zero_another_slot,
-                                                       { "same, no",     "same, no",     "same, no",     "same, no",       "same, no",        "same, no",  "same, no" } },
-    { "page_on_discard, absent", discard_absent,       { "same",         "RESIDENT",     "RESIDENT",     "RESIDENT, slot", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
-    { "page_on_discard, present", discard_present,     { "barred",       "same",         "barred",       "barred, slot",   "barred, place",   "barred",    "barred" } },
-    { "page_on_seen_absent", seen_absent,              { "same",         "RESIDENT",     "same",         "same",           "same",            "same",      "same" } },
-    { "page_on_bar_over", bar_over,                    { "same",         "RESIDENT",     "same",         "same",           "same",            "same",      "same" } },
-    { "page_on_rekey, from", rekey_from,               { "RESIDENT",     "barred",       "paged out",    "STAGED",         "STORED",          "ZERO",      "POISONED" } },
-    { "page_on_rekey, to", rekey_to,                   { "nothing",      "nothing",      "nothing",      "slot",           "place",           "nothing",   "nothing" } },
-    { "page_on_lost", lost,                            { "POISONED",     "POISONED",     "POISONED",     "POISONED, slot", "POISONED, place", "POISONED",  "same" } },
+                                                       { "same, no",     "same, no",     "same, no",      "same, no",       "same, no",        "same, no",        "same, no",  "same, no" } },
+    { "page_on_lap", lap,                              { "same, 0",      "same, 0",      "same, 0",       "same, 0",        "same, 1",         "same, 1",         "same, 0",   "same, 0" } },
+    { "page_may_squeeze", may_squeeze,                 { "no",           "no",           "no",            "no",             "yes",             "no",              "no",        "no" } },
+    { "page_on_squeeze", squeeze,                      { "ends",         "ends",         "ends",          "ends",           "squeezing",       "ends",            "ends",      "ends" } },
+    { "page_on_squeezed, its place", squeezed_its_place,
+                                                       { "same, no",     "same, no",     "same, no",      "same, no",       "same, no",        "STORED, yes",     "same, no",  "same, no" } },
+    { "page_on_squeezed, another place", squeezed_another_place,
+                                                       { "same, no",     "same, no",     "same, no",      "same, no",       "same, no",        "same, no",        "same, no",  "same, no" } },
+    { "page_on_squeezed, another store", squeezed_another_store,
+                                                       { "same, no",     "same, no",     "same, no",      "same, no",       "same, no",        "same, no",        "same, no",  "same, no" } },
+    { "page_on_not_squeezed, its place", not_squeezed_its_place,
+                                                       { "same",         "same",         "same",          "same",           "same",            "STORED",          "same",      "same" } },
+    { "page_on_not_squeezed, another place", not_squeezed_another_place,
+                                                       { "same",         "same",         "same",          "same",           "same",            "same",            "same",      "same" } },
+    { "page_on_discard, absent", discard_absent,       { "same",         "RESIDENT",     "RESIDENT",      "RESIDENT, slot", "RESIDENT, place", "RESIDENT, place", "RESIDENT",  "RESIDENT" } },
+    { "page_on_discard, present", discard_present,     { "barred",       "same",         "barred",        "barred, slot",   "barred, place",   "barred, place",   "barred",    "barred" } },
+    { "page_on_seen_absent", seen_absent,              { "same",         "RESIDENT",     "same",          "same",           "same",            "same",            "same",      "same" } },
+    { "page_on_bar_over", bar_over,                    { "same",         "RESIDENT",     "same",          "same",           "same",            "same",            "same",      "same" } },
+    { "page_on_rekey, from", rekey_from,               { "RESIDENT",     "barred",       "paged out",     "STAGED",         "STORED",          "STORED",          "ZERO",      "POISONED" } },
+    { "page_on_rekey, to", rekey_to,                   { "nothing",      "nothing",      "nothing",       "slot",           "place",           "place",           "nothing",   "nothing" } },
+    { "page_on_lost", lost,                            { "POISONED",     "POISONED",     "POISONED",      "POISONED, slot", "POISONED, place", "POISONED, place", "POISONED",  "same" } },
     /* clang-format on */
 };
 #define ROWS_NR (sizeof matrix / sizeof *matrix)
@@ -382,6 +470,21 @@ static void reach_all_from(struct reached *r, struct page p)
     page_on_bar_over(&after);
     reach(r, after);
     after = p;
+    (void)page_on_lap(&after);
+    reach(r, after);
+    after = p;
+    if (page_may_squeeze(&p))
+        page_on_squeeze(&after);
+    reach(r, after);
+    for (unsigned i = 0; i < 2; i++) {
+        after = p;
+        (void)page_on_squeezed(&after, (unsigned)p.store, p.where, ns[i]->place);
+        reach(r, after);
+        after = p;
+        page_on_not_squeezed(&after, (unsigned)p.store, p.where, i);
+        reach(r, after);
+    }
+    after = p;
     (void)page_on_lost(&after);
     reach(r, after);
     for (unsigned i = 0, nr = r->nr; i < nr; i++) {
@@ -404,15 +507,18 @@ static void nothing_but_the_columns_can_be_reached(void **state)
         struct page p = r.pages[i];
         enum column c = p.is_barred ? BARRED : p.is_paged_out ? PAGED_OUT : RESIDENT;
         if (p.state != PAGE_RESIDENT)
-            c = (enum column)(STAGED + (int)p.state - PAGE_STAGED);
-        assert_true(c < COLUMNS_NR);
+            c = (enum column[]){ RESIDENT, STAGED, STORED, ZERO, POISONED }[p.state];
+        if (p.is_squeezing)
+            c = SQUEEZING;
+        assert_true(p.state == PAGE_STORED || !p.age);
         is_seen[c] = true;
         struct numbers own = { .slot = (uint32_t)p.where, .store = p.store, .place = p.where };
         assert_string_equal(column_of(p, &own), column_names[c]); /* no other bit */
     }
     for (enum column c = 0; c < COLUMNS_NR; c++)
         assert_true(is_seen[c]);
-    assert_int_equal(r.nr, 5 + 2 + 2); /* two slots to be staged in, two places to be stored at */
+    /* Two slots to be staged in; two places to be stored at, in two stores each after a squeeze. */
+    assert_int_equal(r.nr, 5 + 2 + 2 * 4);
 }
 
 /* It can't be (the test above); if it were, the touch would be answered all the same. */
@@ -441,9 +547,42 @@ static void the_names_of_states_are_the_columns(void **state)
 {
     (void)state;
     for (enum column c = 0; c < COLUMNS_NR; c++)
-        if (c != BARRED && c != PAGED_OUT)
+        if (c != BARRED && c != PAGED_OUT && c != SQUEEZING)
             assert_string_equal(page_state_name((enum page_state)page_in(c, &old_numbers).state),
                                 column_names[c]);
+}
+
+/* It decides when to ask for a denser place; nothing inherits it, and it ends at its most. */
+static void the_age_is_of_a_stored_page_only(void **state)
+{
+    (void)state;
+    struct page p = page_in(STORED, &old_numbers);
+    for (unsigned i = 1; i < 20; i++)
+        assert_int_equal(page_on_lap(&p), i < PAGE_AGE_MAX ? i : PAGE_AGE_MAX);
+    struct page q = p;
+    page_on_squeeze(&q);
+    assert_int_equal(q.age, PAGE_AGE_MAX);
+    page_on_not_squeezed(&q, old_numbers.store, old_numbers.place, true);
+    assert_int_equal(q.age, PAGE_AGE_DENSE);
+    assert_int_equal(page_on_lap(&q), PAGE_AGE_DENSE); /* for good */
+    assert_true(page_may_squeeze(&q));                 /* but it may be moved */
+    page_on_squeeze(&q);
+    assert_true(page_on_squeezed(&q, old_numbers.store, old_numbers.place, new_numbers.place));
+    assert_int_equal(q.age, 0);
+    struct page to = page_in(RESIDENT, &old_numbers), from = p;
+    (void)page_on_rekey(&to, &from);
+    assert_int_equal(to.age, PAGE_AGE_MAX);
+    assert_int_equal(from.age, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        q = p;
+        if (i == 0)
+            (void)page_on_installed(&q);
+        else if (i == 1)
+            (void)page_on_discard(&q, true);
+        else
+            (void)page_on_lost(&q);
+        assert_int_equal(q.age, 0);
+    }
 }
 
 /* ---- the document and the list of mutants, from the source tree */
@@ -577,7 +716,7 @@ static void every_event_of_the_header_has_a_row(void **state)
         if (!has_row(at, length))
             fail_msg("%.*s() has no row in the matrix", (int)length, at);
     }
-    assert_int_equal(nr, 13);
+    assert_int_equal(nr, 18);
     free(text);
 }
 
@@ -639,6 +778,7 @@ int main(void)
         cmocka_unit_test(nothing_but_the_columns_can_be_reached),
         cmocka_unit_test(a_bar_keeps_nothing_from_coming_back),
         cmocka_unit_test(the_names_of_states_are_the_columns),
+        cmocka_unit_test(the_age_is_of_a_stored_page_only),
         cmocka_unit_test(the_document_has_the_same_matrix),
         cmocka_unit_test(every_event_of_the_header_has_a_row),
         cmocka_unit_test(the_mutants_of_the_document_are_run),

@@ -12,7 +12,7 @@
 
 /* What kind of memory may be paged at all. MOVE refuses the rest by itself; here it is told apart
  * before it is armed, because arming is one-way while the mapping lives. */
-enum memory_kind { MEMORY_PAGEABLE, MEMORY_OTHER, MEMORY_HAS_HOLES };
+enum memory_kind { MEMORY_PAGEABLE, MEMORY_NOT_PRIVATE, MEMORY_NOT_WRITABLE, MEMORY_HAS_HOLES };
 
 static enum memory_kind memory_kind(struct pager *pg, page_number first, page_number end)
 {
@@ -20,16 +20,19 @@ static enum memory_kind memory_kind(struct pager *pg, page_number first, page_nu
         struct maps_vma vma;
         if (maps_find(&pg->maps, page_address(first), &vma) || page_of(vma.start) > first)
             return MEMORY_HAS_HOLES;
-        if (!vma.is_private_anonymous || !vma.is_read_write)
-            return MEMORY_OTHER;
+        if (!vma.is_private_anonymous)
+            return MEMORY_NOT_PRIVATE;
+        if (!vma.is_read_write)
+            return MEMORY_NOT_WRITABLE;
         first = page_of(vma.end);
     }
     return MEMORY_PAGEABLE;
 }
 
-static void refuse(struct pager *pg, page_number first, page_number end)
+static void refuse(struct pager *pg, page_number first, page_number end, enum stat_number reason)
 {
     stats_add(pg->stats, STAT_ranges_refused, 1);
+    stats_add(pg->stats, reason, 1);
     (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* no room: asked again later */
 }
 
@@ -66,8 +69,11 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
         break;
     case MEMORY_HAS_HOLES:
         return -ENOENT;
-    case MEMORY_OTHER:
-        refuse(pg, first, end);
+    case MEMORY_NOT_PRIVATE:
+        refuse(pg, first, end, STAT_ranges_refused_kind);
+        return -EINVAL;
+    case MEMORY_NOT_WRITABLE:
+        refuse(pg, first, end, STAT_ranges_refused_protection);
         return -EINVAL;
     }
     /* An mremap may have brought a mapping here and not told us yet. Watched now, it would pass for
@@ -81,7 +87,7 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
     if (r == 0)
         r = intervals_set(&pg->watched, first, end, WATCH_WRITES) ? -EAGAIN : 0;
     if (r == -EINVAL)
-        refuse(pg, first, end);
+        refuse(pg, first, end, STAT_ranges_refused_kernel);
     return r;
 }
 
@@ -122,7 +128,7 @@ int pager_calm_churn(struct pager *pg, unsigned max_pages)
         if (pager_is_changing(pg))
             return 1;
         pager_unwatch(pg, first, end);
-        refuse(pg, first, end);
+        refuse(pg, first, end, STAT_ranges_refused_churn);
         return 1;
     }
     pg->has_churn = false;
@@ -190,7 +196,7 @@ static bool arm(struct pager *pg, struct interval *w)
         return false;
     int r = register_and_check(pg, first, end, UFFD_ARM);
     if (r == -EINVAL)
-        refuse(pg, w->first, w->end); /* the neighbours are asked for themselves */
+        refuse(pg, w->first, w->end, STAT_ranges_refused_kernel); /* the neighbours are asked for themselves */
     if (r)
         return false;
     for (uint32_t i = from; i < to; i++)

@@ -17,6 +17,7 @@
 #include "direct/direct.h"
 #include "page/staging.h"
 #include "page/table.h"
+#include "pager/ahead.h"
 #include "pager/move.h"
 #include "pager/pins.h"
 #include "stats/stats.h"
@@ -60,7 +61,31 @@ struct pending_fault {
  * could be read any more. Address space, populated by touch. */
 #define PENDING_FAULTS_MAX 65536u
 
+/* A fault that was answered with what had been out: what prefetch learns from. */
+struct answered_fault {
+    page_number page;
+    pid_t thread;
+};
+#define ANSWERED_MAX 32u /* what does not fit is not learned from */
+
 #define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
+
+/* What is asked for: other places for pages that are stored (squeeze.c). */
+struct squeeze_asked {
+    page_number pages[LOCATOR_GROUP_PAGES];
+    locator places[LOCATOR_GROUP_PAGES]; /* where each was */
+    uint32_t nr;                         /* 0: none is asked for here */
+    uint32_t kind;                       /* enum squeeze_kind */
+};
+
+/* A walk over all that is stored, in pieces. */
+struct squeeze_lap {
+    bool is_on, is_ageing, may_group;
+    bool is_leaf_aged, has_smaller; /* groups below the bound of this pass */
+    uint32_t leaf;
+    unsigned at;   /* page of the leaf */
+    unsigned pass; /* over all leaves; each takes groups that promise less */
+};
 
 struct pager {
     /* set at birth */
@@ -78,6 +103,7 @@ struct pager {
     /* Somebody else's ears; set at birth, may be NULL. Called by the agent from inside our calls. */
     void (*on_unwatched)(void *context, page_number first, page_number end);
     bool (*on_feedback)(void *context, enum feedback_kind kind, page_number page); /* false: no room */
+    bool (*on_squeeze)(void *context, const struct squeeze_entry *entry);          /* false: no room */
     void *context;
 
     struct direct *direct; /* set at birth; NULL: nobody but the agent installs */
@@ -100,6 +126,11 @@ struct pager {
     locator *give_up; /* a stack of places for the daemon, of store_now only */
     uint32_t nr_give_up;
 
+    struct squeeze_asked asked[SQUEEZES_NR]; /* of store_now only, by cookie */
+    uint32_t nr_asked;
+    struct squeeze_lap lap;
+    const _Atomic uint32_t *leaving; /* store_now's slabs that are to become empty; NULL: none */
+
     struct pending_fault *faults;
     uint32_t nr_faults;
     uint32_t give_back[STAGING_SLOTS_MAX]; /* rejected by the daemon: to be moved back */
@@ -114,11 +145,15 @@ struct pager {
     uint64_t bars_set;  /* how many discards have barred pages */
     uint64_t bars_over; /* bars up to this one are known to be over */
     uint64_t nr_staged, nr_stored, nr_zero, nr_poisoned;
+    uint64_t nr_same, nr_squeezed; /* of those stored */
     uint64_t nr_paged_out; /* RESIDENT ones, in the kernel's swap */
     bool needs_events; /* an answer said EAGAIN since the last read */
     bool is_serving_fault; /* inside pager_answer: what comes back was wanted */
-    pid_t last_fault_thread;
+    pid_t last_fault_thread, serving_thread;
+    struct answered_fault answered[ANSWERED_MAX]; /* the client empties it */
+    uint32_t nr_answered;
 
+    struct ahead ahead; /* ahead.h */
     struct store_scratch scratch;
     pagemap_entry entries[LEAF_PAGES];
     _Alignas(4096) unsigned char page[PAGE_BYTES];
@@ -146,6 +181,32 @@ int pager_drain(struct pager *pg, page_number *cursor, page_number end, enum dra
 int pager_drain_all(struct pager *pg, uint64_t *cursor, unsigned max_pages);
 int pager_drain_store(struct pager *pg, unsigned store, uint64_t *cursor, unsigned max_pages);
 uint64_t pager_nr_out(const struct pager *pg);
+
+/* ---- ahead.c: bringing pages back before they are touched; ahead.h says how */
+
+enum ahead_result {
+    AHEAD_NOTHING,  /* it is there, or is not to come back this way */
+    AHEAD_QUEUED,   /* it will be decoded and installed */
+    AHEAD_BACK,     /* it needed no decoding and is there */
+    AHEAD_FULL,     /* every buffer is taken: decode and install first */
+    AHEAD_CHANGING, /* an event waits */
+};
+enum ahead_result pager_ahead(struct pager *pg, page_number page);
+/* Decodes one page. False: nothing is left to decode. */
+bool pager_ahead_decode(struct pager *pg);
+/* Installs the oldest run that is decoded, if it is AHEAD_RUN long or can't grow; is_all: as it is. At
+ * most one COPY. 0, or -EAGAIN: an event waits. */
+int pager_ahead_install(struct pager *pg, bool is_all);
+/* The oldest page has waited for the helper too long: brings it back by itself. 0 or -EAGAIN. */
+int pager_ahead_skip(struct pager *pg);
+/* Forgets what is not yet installed. */
+void pager_ahead_drop(struct pager *pg);
+/* Gives the buffers' memory back, when none is in use. */
+void pager_ahead_trim(struct pager *pg);
+/* Is anybody still decoding from this store? */
+bool pager_ahead_reads(const struct pager *pg, const unsigned char *store);
+/* The newest bytes of a STORED page, if they are decoded already; else NULL. */
+const unsigned char *pager_ahead_bytes(struct pager *pg, page_number page);
 
 /* ---- evict.c: taking pages out */
 
@@ -197,6 +258,18 @@ void pager_on_freed(struct pager *pg, uint32_t slot);
 uint64_t pager_unstage(struct pager *pg, unsigned max_pages);
 /* What must be given up after a transition to RESIDENT. */
 void pager_release(struct pager *pg, struct page_release release);
+
+/* ---- squeeze.c: other places for what is stored */
+
+/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is
+ * asked to be put into groups. What lies in slabs that leave is always asked to be moved. */
+void pager_begin_lap(struct pager *pg, bool is_ageing, bool may_group);
+/* A piece of it, 10 us at most. True: there is more; false: it is over, or waits for answers. */
+bool pager_lap(struct pager *pg);
+/* -EPROTO: the daemon said what can't be. */
+int pager_on_squeezed(struct pager *pg, const struct squeezed_entry *entry);
+/* The daemon has gone, and with it all answers. */
+void pager_forget_squeezes(struct pager *pg);
 
 /* ---- events.c */
 

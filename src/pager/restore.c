@@ -90,6 +90,9 @@ static int decompress(struct pager *pg, page_number page, const struct page_leaf
 {
     uint32_t checksum = leaf->checksums[page % LEAF_PAGES];
     const struct store_map *map = &pg->stores[p->store];
+    const unsigned char *decoded = pager_ahead_bytes(pg, page);
+    if (decoded)
+        return install_copy(pg, page, decoded);
     int r = store_read(map, p->where, checksum, &pg->scratch, pg->page);
     if (r)
         r = store_read(map, p->where, checksum, &pg->scratch, pg->page); /* once more, then it is lost */
@@ -105,7 +108,12 @@ static void count_out(struct pager *pg, const struct page *p, int change)
     uint64_t by = (uint64_t)(int64_t)change;
     switch ((enum page_state)p->state) {
     case PAGE_STAGED:   pg->nr_staged += by; break;
-    case PAGE_STORED:   pg->nr_stored += by; pg->store_pages[p->store] += by; break;
+    case PAGE_STORED:
+        pg->nr_stored += by;
+        pg->store_pages[p->store] += by;
+        pg->nr_same += locator_kind_of(p->where) == LOCATOR_FILL32 ? by : 0;
+        pg->nr_squeezed += locator_kind_of(p->where) == LOCATOR_ZSTD ? by : 0;
+        break;
     case PAGE_ZERO:     pg->nr_zero += by; break;
     case PAGE_POISONED: pg->nr_poisoned += by; break;
     case PAGE_RESIDENT: break;
@@ -142,6 +150,15 @@ static int poison(struct pager *pg, struct page_leaf *leaf, struct page *p, page
     return -EIO;
 }
 
+static void note_answered(struct pager *pg, page_number page)
+{
+    if (pg->nr_answered < ANSWERED_MAX)
+        pg->answered[pg->nr_answered++] =
+            (struct answered_fault){ .page = page, .thread = pg->serving_thread };
+    if (pg->on_feedback)
+        (void)pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
+}
+
 int pager_restore(struct pager *pg, page_number page)
 {
     struct page_leaf *leaf;
@@ -174,8 +191,8 @@ int pager_restore(struct pager *pg, page_number page)
         stats_add(pg->stats, STAT_restore_success, 1);
         if (how == ANSWER_MOVE_BACK)
             stats_add(pg->stats, STAT_restore_staged, 1);
-        if (pg->on_feedback && pg->is_serving_fault)
-            (void)pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
+        if (pg->is_serving_fault)
+            note_answered(pg, page);
     }
     pager_count(pg, leaf, p, -1);
     pager_release(pg, page_on_installed(p));

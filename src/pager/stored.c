@@ -50,6 +50,7 @@ static bool place_can_be(const struct pager *pg, locator place)
     case LOCATOR_FILL64:
     case LOCATOR_LZ4:
         return locator_offset(place) + locator_size(place) <= pg->stores[pg->store_now].nr_bytes;
+    case LOCATOR_ZSTD: /* only in answer to a squeeze */
     case LOCATOR_NONE:
     case LOCATOR_KIND_NR:
         break;

@@ -92,6 +92,11 @@ void choose_on_offered(struct choose *c, uint64_t nr_pages)
     c->offered[c->second % CHOOSE_SECONDS] += nr_pages;
 }
 
+void choose_on_forced(struct choose *c, uint64_t nr_pages)
+{
+    c->offered[c->second % CHOOSE_SECONDS] += nr_pages;
+}
+
 void choose_on_returned(struct choose *c, uint64_t nr_pages)
 {
     c->returned[c->second % CHOOSE_SECONDS] += nr_pages;

@@ -32,6 +32,8 @@ void choose_set_free(struct choose *c);
 /* Pages that may be offered at this time. */
 uint64_t choose_allowance(struct choose *c, uint64_t now_ms);
 void choose_on_offered(struct choose *c, uint64_t nr_pages);
+/* Offered because somebody asked for it: costs no credit, but counts in what share of it returns. */
+void choose_on_forced(struct choose *c, uint64_t nr_pages);
 void choose_on_returned(struct choose *c, uint64_t nr_pages);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/locator.h"
 #include "base/pagesize.h"
+#include "codec/group.h"
 
 struct store_map {
     /* The whole store, mapped read-only; NULL: not mapped. Never with MAP_POPULATE, and never read
@@ -19,12 +20,28 @@ struct store_map {
     uint64_t nr_bytes;
 };
 
+/* Where a blob is copied to and a group unpacked. The last group stays: its pages are neighbours,
+ * and the next touch may well want one of them. All zeros at first. */
 struct store_scratch {
-    unsigned char blob[PAGE_BYTES];
+    const unsigned char *group_store; /* the map's bytes that group is from; NULL: nothing is in it */
+    locator group_place;               /* locator_of_group() */
+    int nr_group_pages;
+    _Alignas(64) unsigned char blob[LOCATOR_GROUP_BYTES_MAX];
+    _Alignas(64) unsigned char group[LOCATOR_GROUP_BYTES_MAX];
+    struct group_decoder decoder;
 };
 
+/* Forgets the last group. To be called before a place is believed that may be the same as that of
+ * an earlier group (a place is used again after all its pages were given up), and when a map
+ * becomes another one. */
+static inline void store_scratch_forget(struct store_scratch *scratch)
+{
+    scratch->group_store = NULL;
+}
+
 /* Decodes the page at `place` into ret_page (PAGE_BYTES) and compares it with the checksum that was
- * computed when the page left. -EILSEQ: out of bounds, undecodable, or not those bytes. */
+ * computed when the page left. -EILSEQ: out of bounds, undecodable, or not those bytes (if it was
+ * one of the group that stayed, that is forgotten: ask again). */
 int store_read(const struct store_map *map, locator place, uint32_t checksum,
                struct store_scratch *scratch, void *ret_page);
 

@@ -23,6 +23,30 @@ static uint64_t *bitmap_of_mutable(struct slab *s)
     return nr_words(s) > 1 ? s->used.words : &s->used.bits;
 }
 
+/* What a slot of this size costs: its share of the blocks that a full slab has, in 1/64 units. */
+static uint32_t slot_cost(uint32_t slot_units)
+{
+    const uint32_t block_units = (uint32_t)PAGE_BYTES / STORE_UNIT_BYTES;
+    uint32_t nr = slots_in_slab(slot_units);
+    uint32_t blocks = (nr * slot_units + block_units - 1) / block_units;
+    return blocks * block_units * 64 / nr;
+}
+
+uint32_t slot_units_for(size_t bytes)
+{
+    uint32_t units = (uint32_t)((bytes + STORE_UNIT_BYTES - 1) / STORE_UNIT_BYTES);
+    uint32_t even = SLAB_UNITS / (SLAB_UNITS / units);
+    if (even <= SLOT_UNITS_EVEN_MAX)
+        return even;
+    /* The next size that is cheaper than this one is not far; of equals the longest, so that sizes
+     * are few. */
+    uint32_t best = units;
+    for (uint32_t s = units + 1; s <= even; s++)
+        if (slot_cost(s) <= slot_cost(best))
+            best = s;
+    return best;
+}
+
 size_t slab_extra_bytes(uint32_t slot_units)
 {
     uint32_t words = (slots_in_slab(slot_units) + 63) / 64;
@@ -41,7 +65,7 @@ int slab_open(struct slab *s, uint32_t slot_units)
     } else {
         s->used.bits = 0;
     }
-    s->slot_units = (uint8_t)slot_units;
+    s->slot_units = slot_units & 0x3fff;
     s->dead = s->populated;
     return 0;
 }
@@ -61,7 +85,7 @@ block_mask slab_blocks_of(uint32_t slot_units, uint32_t slot)
     uint32_t slot_bytes = slot_units * STORE_UNIT_BYTES;
     uint32_t first = slot * slot_bytes / (uint32_t)PAGE_BYTES;
     uint32_t last = ((slot + 1) * slot_bytes - 1) / (uint32_t)PAGE_BYTES;
-    return (block_mask)(1u << first | 1u << last);
+    return (block_mask)((2u << last) - (1u << first));
 }
 
 bool slab_is_used(const struct slab *s, uint32_t slot)

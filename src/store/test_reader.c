@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "codec/codec.h"
+#include "codec/group.h"
 #include "store/reader.h"
 #include "store/writer.h"
 
@@ -182,6 +183,172 @@ static void places_outside_the_map_are_refused(void **state)
     assert_int_equal(store_read(&none, p->place, p->checksum, &scratch, out), 0);
 }
 
+/* ---- groups: their own store, because pages of it must not be found among the others by chance */
+
+#define NR_GROUPS 60
+
+struct groups {
+    struct store_writer *st;
+    struct store_map map;
+    int fd;
+    struct page pages[NR_GROUPS * 4];
+};
+
+/* Groups of 1 to 4 pages, one after the other. */
+static struct groups *groups_new(void)
+{
+    struct groups *g = aligned_alloc(64, sizeof(*g));
+    struct group_encoder *encoder;
+    assert_non_null(g);
+    assert_int_equal(store_writer_new(FILE_BYTES, FILE_BYTES, &g->st), 0);
+    assert_int_equal(group_encoder_new(&encoder), 0);
+    g->fd = store_writer_open_readonly(g->st);
+    g->map.nr_bytes = FILE_BYTES;
+    g->map.bytes = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, g->fd, 0);
+    for (unsigned i = 0; i < NR_GROUPS; i++) {
+        static unsigned char bytes[GROUP_BYTES_MAX], blob[LOCATOR_GROUP_BYTES_MAX];
+        unsigned nr = 1 + i % 4;
+        for (unsigned k = 0; k < 4; k++) {
+            struct page *p = &g->pages[i * 4 + k];
+            make_page(p->bytes, 2);
+            p->checksum = page_checksum(p->bytes);
+            memcpy(bytes + pages_to_bytes(k), p->bytes, PAGE_BYTES);
+            p->place = 0;
+        }
+        uint64_t offset;
+        size_t size = group_encode(encoder, bytes, nr, blob, sizeof(blob));
+        assert_true(size > 0);
+        assert_int_equal(store_put_group(g->st, blob, size, (1u << nr) - 1, &offset), 0);
+        for (unsigned k = 0; k < nr; k++)
+            g->pages[i * 4 + k].place = locator_make_group(offset, size, k);
+    }
+    group_encoder_free(encoder);
+    return g;
+}
+
+static void groups_free(struct groups *g)
+{
+    munmap((void *)g->map.bytes, FILE_BYTES);
+    close(g->fd);
+    store_writer_free(g->st);
+    free(g);
+}
+
+static void each_page_of_a_group_comes_back(void **state)
+{
+    (void)state;
+    struct groups *g = groups_new();
+    unsigned char out[PAGE_BYTES];
+    for (int round = 0; round < 3; round++)
+        for (unsigned at = 0; at < NR_GROUPS * 4; at++) {
+            unsigned i = round == 0 ? at : (unsigned)(random_word() % (NR_GROUPS * 4));
+            struct page *p = &g->pages[i];
+            if (!p->place)
+                continue;
+            assert_int_equal(store_read(&g->map, p->place, p->checksum, &scratch, out), 0);
+            assert_memory_equal(out, p->bytes, PAGE_BYTES);
+            struct page *other = &g->pages[i ^ 1];
+            if (other->place) /* another page of the same group is not this one */
+                assert_int_equal(store_read(&g->map, other->place, p->checksum, &scratch, out), -EILSEQ);
+        }
+    /* A page that its group does not have; one with the checksum of another that is there. */
+    struct page *single = &g->pages[0];
+    for (unsigned index = 1; index < 4; index++) {
+        locator place = single->place | (locator)index << 13;
+        assert_int_equal(store_read(&g->map, place, single->checksum, &scratch, out), -EILSEQ);
+    }
+    groups_free(g);
+}
+
+static void a_group_that_rots_is_noticed(void **state)
+{
+    (void)state;
+    struct groups *g = groups_new();
+    unsigned char out[PAGE_BYTES];
+    struct store_map rotten = {.bytes = malloc(FILE_BYTES), .nr_bytes = FILE_BYTES};
+    assert_non_null(rotten.bytes);
+    unsigned char *bytes = (unsigned char *)rotten.bytes;
+    memcpy(bytes, g->map.bytes, FILE_BYTES);
+    for (unsigned i = 0; i < NR_GROUPS * 4; i++) {
+        struct page *p = &g->pages[i];
+        for (int flip = 0; p->place && flip < 40; flip++) {
+            uint64_t bit = random_word() % (locator_size(p->place) * 8);
+            unsigned char *at = bytes + locator_offset(p->place) + bit / 8;
+            *at ^= (unsigned char)(1u << bit % 8);
+            store_scratch_forget(&scratch);
+            int r = store_read(&rotten, p->place, p->checksum, &scratch, out);
+            if (r == 0) /* behind the frame, or another page of it */
+                assert_memory_equal(out, p->bytes, PAGE_BYTES);
+            else
+                assert_int_equal(r, -EILSEQ);
+            *at ^= (unsigned char)(1u << bit % 8);
+        }
+    }
+    free(bytes);
+    groups_free(g);
+}
+
+/* What stays in the scratch never hides what the store has: it is asked again when it does not fit,
+ * and forgotten when somebody says so. */
+static void the_group_that_stays_is_no_trap(void **state)
+{
+    (void)state;
+    struct groups *g = groups_new();
+    unsigned char out[PAGE_BYTES];
+    struct page *p = &g->pages[3 * 4 + 1]; /* of a group of four */
+
+    /* The place is used again, for a group that is not longer. */
+    struct page *q = NULL;
+    for (unsigned i = 7; i < NR_GROUPS; i += 4)
+        if (locator_size(g->pages[i * 4].place) <= locator_size(p->place))
+            q = &g->pages[i * 4 + 1];
+    assert_non_null(q);
+    struct store_map used_again = {.bytes = malloc(FILE_BYTES), .nr_bytes = FILE_BYTES};
+    memcpy((void *)used_again.bytes, g->map.bytes, FILE_BYTES);
+    assert_int_equal(store_read(&used_again, p->place, p->checksum, &scratch, out), 0);
+    memcpy((void *)(used_again.bytes + locator_offset(p->place)), g->map.bytes + locator_offset(q->place),
+           locator_size(q->place));
+    assert_int_equal(store_read(&used_again, p->place, q->checksum, &scratch, out), -EILSEQ); /* what stayed */
+    assert_int_equal(store_read(&used_again, p->place, q->checksum, &scratch, out), 0);
+    assert_memory_equal(out, q->bytes, PAGE_BYTES);
+    store_scratch_forget(&scratch);
+    free((void *)used_again.bytes);
+
+    /* Another map at the same address. */
+    assert_int_equal(store_read(&g->map, q->place, q->checksum, &scratch, out), 0);
+    store_scratch_forget(&scratch);
+    struct store_map none = g->map;
+    g->map.bytes = NULL;
+    assert_int_equal(store_read(&g->map, q->place, q->checksum, &scratch, out), -EILSEQ);
+    g->map = none;
+    groups_free(g);
+}
+
+static void groups_outside_the_map_are_refused(void **state)
+{
+    (void)state;
+    struct groups *g = groups_new();
+    unsigned char out[PAGE_BYTES];
+    struct page *p = &g->pages[3 * 4];
+    uint64_t end = locator_offset(p->place) + locator_size(p->place);
+    unsigned char *bytes = malloc(end);
+    memcpy(bytes, g->map.bytes, end);
+    struct store_map exact = {bytes, end};
+    store_scratch_forget(&scratch);
+    assert_int_equal(store_read(&exact, p->place, p->checksum, &scratch, out), 0);
+    store_scratch_forget(&scratch);
+    exact.nr_bytes--;
+    assert_int_equal(store_read(&exact, p->place, p->checksum, &scratch, out), -EILSEQ);
+    const uint64_t top = LOCATOR_STORE_BYTES_MAX - STORE_UNIT_BYTES;
+    const uint64_t offsets[] = {FILE_BYTES - 16, FILE_BYTES, FILE_BYTES + 16, top};
+    for (size_t i = 0; i < 4; i++)
+        for (size_t size = 17; size <= LOCATOR_GROUP_BYTES_MAX; size += 101)
+            assert_int_equal(store_read(&g->map, locator_make_group(offsets[i], size, i & 3), p->checksum,
+                                        &scratch, out), -EILSEQ);
+    free(bytes);
+    groups_free(g);
+}
+
 static void random_locators_do_no_harm(void **state)
 {
     struct fixture *f = *state;
@@ -206,6 +373,10 @@ int main(void)
         cmocka_unit_test(other_bytes_than_those_that_left_are_noticed),
         cmocka_unit_test(a_store_that_rots_is_noticed),
         cmocka_unit_test(places_outside_the_map_are_refused),
+        cmocka_unit_test(each_page_of_a_group_comes_back),
+        cmocka_unit_test(a_group_that_rots_is_noticed),
+        cmocka_unit_test(the_group_that_stays_is_no_trap),
+        cmocka_unit_test(groups_outside_the_map_are_refused),
         cmocka_unit_test(random_locators_do_no_harm),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -370,3 +370,16 @@ void damon_assign(const struct damon_target *targets, size_t nr_targets,
         last_end = regions[i].end;
     }
 }
+
+const char *damon_why_not(int error)
+{
+    switch (error) {
+    case -ENOENT:     return "this kernel has no DAMON (CONFIG_DAMON_SYSFS)";
+    case -EACCES:
+    case -EPERM:
+    case -EROFS:      return "DAMON is root's";
+    case -EBUSY:      return "DAMON is in use by somebody else";
+    case -EOPNOTSUPP: return "this kernel's DAMON cannot watch processes (CONFIG_DAMON_VADDR)";
+    default:          return strerror(-error);
+    }
+}

@@ -54,6 +54,8 @@ struct damon_region {
  * DAMON here; -EACCES: no right; -EBUSY: there is one that is not ours; -EOPNOTSUPP: it cannot watch
  * processes. On failure the tree is as it was. */
 int damon_open(const char *root, struct damon **ret);
+/* What that answer means, in words that name no call. */
+const char *damon_why_not(int error);
 /* Only puts away what a killed daemon of ours has left. */
 void damon_clean(const char *root);
 /* Puts everything back. Takes NULL, returns NULL. */

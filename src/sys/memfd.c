@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/pagesize.h"
+
 int memfd_share(const char *name, size_t bytes, int *ret_fd, void **ret_map)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -21,7 +23,23 @@ int memfd_share(const char *name, size_t bytes, int *ret_fd, void **ret_map)
         close(fd);
         return r;
     }
+    (void)madvise(map, bytes, MADV_DONTDUMP); /* others' pages go through it */
     *ret_fd = fd;
     *ret_map = map;
     return 0;
+}
+
+size_t memfd_populated_bytes(void *map, size_t bytes)
+{
+    unsigned char there[512];
+    size_t nr = 0;
+    for (size_t at = 0; at < bytes; at += pages_to_bytes(sizeof there)) {
+        size_t length = bytes - at < pages_to_bytes(sizeof there) ? bytes - at
+                                                                   : pages_to_bytes(sizeof there);
+        if (mincore((unsigned char *)map + at, length, there))
+            continue;
+        for (size_t i = 0; i < bytes_to_pages(length + PAGE_BYTES - 1); i++)
+            nr += there[i] & 1;
+    }
+    return pages_to_bytes(nr);
 }

@@ -2,32 +2,9 @@
 #include "sys/pagemap_scan.h"
 
 #include <errno.h>
-#include <linux/types.h>
 #include <sys/ioctl.h>
 
-#ifndef PAGEMAP_SCAN
-#define PAGE_IS_WRITTEN (1u << 1)
-#define PAGE_IS_PRESENT (1u << 3)
-#define PAGE_IS_SWAPPED (1u << 4)
-#define PAGE_IS_PFNZERO (1u << 5)
-#define PM_SCAN_WP_MATCHING (1u << 0)
-#define PM_SCAN_CHECK_WPASYNC (1u << 1)
-struct pm_scan_arg {
-    __u64 size;
-    __u64 flags;
-    __u64 start;
-    __u64 end;
-    __u64 walk_end;
-    __u64 vec;
-    __u64 vec_len;
-    __u64 max_pages;
-    __u64 category_inverted;
-    __u64 category_mask;
-    __u64 category_anyof_mask;
-    __u64 return_mask;
-};
-#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
-#endif
+#include "sys/uapi.h"
 
 _Static_assert(sizeof(struct pm_scan_arg) == 96, "the kernel's");
 _Static_assert(sizeof(struct pagemap_region) == 24, "struct page_region of the kernel");
@@ -54,4 +31,23 @@ int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagema
     };
     int n = ioctl(pagemap_fd, PAGEMAP_SCAN, &a);
     return n < 0 ? -errno : n;
+}
+
+int pagemap_scan_next(int pagemap_fd, page_number first, page_number end, page_number *ret_page)
+{
+    struct pagemap_region found = { .start = page_address(end) };
+    struct pm_scan_arg a = {
+        .size = sizeof a,
+        .start = page_address(first),
+        .end = page_address(end),
+        .vec = (uintptr_t)&found,
+        .vec_len = 1,
+        .max_pages = 1,
+        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+        .return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+    };
+    if (ioctl(pagemap_fd, PAGEMAP_SCAN, &a) < 0)
+        return -errno;
+    *ret_page = page_of(found.start);
+    return 0;
 }

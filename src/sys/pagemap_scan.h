@@ -32,5 +32,9 @@ enum pagemap_scan_mode {
  * Number of runs; -EPERM: part of it is not registered so (any more); -ENOTTY: an older kernel. */
 int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagemap_scan_mode mode,
                  struct pagemap_region *ret_regions, size_t nr_max);
+/* The first page of [first, end) that is present or swapped, whatever it is and however registered; end:
+ * there is none. What has no page tables is passed over in one step each: 1 TiB of nothing takes
+ * microseconds. 0; -ENOTTY: an older kernel. */
+int pagemap_scan_next(int pagemap_fd, page_number first, page_number end, page_number *ret_page);
 
 #endif

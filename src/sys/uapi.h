@@ -1,5 +1,5 @@
 /* uapi.h - what the kernel offers and older libc headers do not know yet: userfaultfd up to Linux
- * 6.8 and PROCMAP_QUERY (6.11). Written from Documentation/admin-guide/mm/userfaultfd.rst,
+ * 6.8, PAGEMAP_SCAN (6.7) and PROCMAP_QUERY (6.11). Written from Documentation/admin-guide/mm/userfaultfd.rst,
  * ioctl_userfaultfd(2) and Documentation/filesystems/proc.rst; names and numbers are the kernel's. */
 #ifndef SYS_UAPI_H
 #define SYS_UAPI_H
@@ -71,6 +71,31 @@ struct procmap_query {
     __u64 build_id_addr;
 };
 #define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
+#endif
+
+/* PAGEMAP_SCAN (Linux 6.7). */
+#ifndef PAGEMAP_SCAN
+#define PAGE_IS_WRITTEN (1u << 1)
+#define PAGE_IS_PRESENT (1u << 3)
+#define PAGE_IS_SWAPPED (1u << 4)
+#define PAGE_IS_PFNZERO (1u << 5)
+#define PM_SCAN_WP_MATCHING (1u << 0)
+#define PM_SCAN_CHECK_WPASYNC (1u << 1)
+struct pm_scan_arg {
+    __u64 size;
+    __u64 flags;
+    __u64 start;
+    __u64 end;
+    __u64 walk_end;
+    __u64 vec;
+    __u64 vec_len;
+    __u64 max_pages;
+    __u64 category_inverted;
+    __u64 category_mask;
+    __u64 category_anyof_mask;
+    __u64 return_mask;
+};
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
 #endif
 
 #ifndef MADV_COLLAPSE

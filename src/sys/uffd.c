@@ -88,6 +88,14 @@ int uffd_copy(int fd, uint64_t to, const void *page)
     return copy(fd, to, page, 0);
 }
 
+int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
+{
+    struct uffdio_copy argument = { .dst = to, .src = (uintptr_t)pages, .len = bytes };
+    int r = call(fd, UFFDIO_COPY, &argument);
+    *ret_copied = argument.copy > 0 ? (uint64_t)argument.copy : 0;
+    return r;
+}
+
 int uffd_zeropage(int fd, uint64_t to)
 {
     return zeropage(fd, to, 0);

@@ -43,6 +43,9 @@ int uffd_unregister(int fd, uint64_t start, uint64_t bytes);
  * pager/move.h looks. */
 int uffd_move(int fd, uint64_t to, uint64_t from, uint64_t bytes, uint64_t *ret_moved);
 int uffd_copy(int fd, uint64_t to, const void *page);
+/* Neighbours in one call. *ret_copied: bytes that are installed, from the first on, also on failure; then
+ * the page behind them says why when it is asked for by itself (after some the kernel only says -EAGAIN). */
+int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied);
 int uffd_zeropage(int fd, uint64_t to);
 /* The same, and nobody is woken: for descriptors in SIGBUS mode, on which nobody waits. */
 int uffd_copy_quietly(int fd, uint64_t to, const void *page);

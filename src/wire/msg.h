@@ -28,9 +28,13 @@ struct msg_empty {
     uint64_t reserved; /* 0 */
 };
 
+enum hello_feature { /* bits; a daemon passes over those it does not know */
+    HELLO_TAKES_ORDERS = 1, /* send it ORDER: it answers */
+};
+
 struct msg_hello {
     uint32_t version;  /* WIRE_VERSION */
-    uint32_t features; /* none yet: 0 */
+    uint32_t features; /* enum hello_feature */
     uint32_t nr_cpus;  /* for the log */
     uint32_t reserved;
     char name[16]; /* the program's name, zero-terminated; for status and CSV */
@@ -38,6 +42,7 @@ struct msg_hello {
 
 enum welcome_feature { /* bits; a client passes over those it does not know */
     WELCOME_EVICT_BY_PAGEOUT = 1, /* evict by madvise(MADV_PAGEOUT), hand no page over */
+    WELCOME_PREFETCH = 2,         /* bring pages back before they are touched */
 };
 
 struct msg_welcome {
@@ -49,6 +54,8 @@ struct msg_welcome {
     uint64_t session_bytes;  /* SESSION_MEMORY_BYTES as the daemon knows it; else refuse */
     uint32_t cold_age_ms;    /* younger ranges are not registered with the kernel */
     uint32_t dry_run;        /* 1: evict nothing */
+    uint32_t squeeze_age_ms; /* what has been stored for so long is put into groups; 0: nothing is */
+    uint32_t reserved;       /* 0 */
 };
 
 struct msg_refuse {
@@ -72,6 +79,31 @@ struct msg_status {
     uint64_t bytes;
 };
 
+enum order_op {
+    /* From a tool, for all sessions of one process: */
+    ORDER_RECLAIM, /* take out what has been idle for age_ms, governor or not; ends a drain's hold */
+    ORDER_DRAIN,   /* bring everything back, and let nothing leave ... (and to the client) */
+    ORDER_RESUME,  /* ... until now (and to the client) */
+    /* To the client, as the steps of a reclaim: */
+    ORDER_WATCH,  /* let go of a hold; age_ms 0: and watch what is too young for that */
+    ORDER_SETTLE, /* answer when nothing that was offered is under way any more */
+    ORDER_OP_NR
+};
+
+#define ORDER_AGE_COLD UINT64_MAX /* as old as the daemon's cold age */
+
+struct msg_order {
+    uint32_t op;     /* enum order_op */
+    int32_t pid;     /* whom a tool means, by the daemon's numbers; to a client: 0 */
+    uint64_t age_ms; /* 0: whatever its age */
+};
+
+struct msg_order_done {
+    uint32_t op;
+    int32_t error;                 /* 0, or negative errno */
+    uint64_t nr_before, nr_after; /* pages that were out, that are out now */
+};
+
 union msg_payload {
     struct msg_empty empty;
     struct msg_hello hello;
@@ -80,6 +112,8 @@ union msg_payload {
     struct msg_range range;
     struct msg_uffd_api uffd_api;
     struct msg_status status;
+    struct msg_order order;
+    struct msg_order_done order_done;
 };
 
 struct msg {

@@ -42,7 +42,7 @@ static void publish(_Atomic uint32_t *position, uint32_t value, enum mutant rela
 static int refresh_tail(struct ring *r)
 {
     uint32_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
-    if (r->position - tail > r->capacity)
+    if (r->position - tail > r->capacity && !mutant_is(MUTANT_RING_BELIEVE_POSITION))
         return -EPROTO;
     r->other = tail;
     return 0;
@@ -51,7 +51,7 @@ static int refresh_tail(struct ring *r)
 static int refresh_head(struct ring *r)
 {
     uint32_t head = atomic_load_explicit(&r->shared->head, memory_order_acquire);
-    if (head - r->position > r->capacity)
+    if (head - r->position > r->capacity && !mutant_is(MUTANT_RING_BELIEVE_POSITION))
         return -EPROTO;
     r->other = head;
     return 0;
@@ -98,11 +98,17 @@ int ring_take(struct ring *r, void *ret_entry)
     return 1;
 }
 
-bool ring_is_empty(struct ring *r)
+int ring_look(struct ring *r)
 {
     if (r->other != r->position)
-        return false;
-    return refresh_head(r) < 0 || r->other == r->position;
+        return 1;
+    int result = refresh_head(r);
+    return result < 0 ? result : r->other != r->position;
+}
+
+bool ring_is_empty(struct ring *r)
+{
+    return ring_look(r) != 1;
 }
 
 void doorbell_ring(struct doorbell *bell, int eventfd)

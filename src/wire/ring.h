@@ -45,6 +45,9 @@ int64_t ring_room(struct ring *r);
 int ring_take(struct ring *r, void *ret_entry);
 /* Consumer: is there nothing to take? Fresh, with acquire; true also for a broken position. */
 bool ring_is_empty(struct ring *r);
+/* The same as a number. 1: there is something; 0: nothing; -EPROTO: the producer's position can't
+ * be. */
+int ring_look(struct ring *r);
 
 struct doorbell {
     _Alignas(RING_LINE) _Atomic uint32_t is_asleep;

@@ -50,7 +50,7 @@ static union msg_payload good_payload(enum msg_type type)
         p.hello = (struct msg_hello){.version = WIRE_VERSION, .nr_cpus = 3, .name = "fifteen letters"};
         break;
     case MSG_WELCOME:
-        p.welcome = (struct msg_welcome){WIRE_VERSION, 1, 2, 1, 1u << 30, 4096, 5000, 1};
+        p.welcome = (struct msg_welcome){WIRE_VERSION, 1, 2, 1, 1u << 30, 4096, 5000, 1, 30000, 0};
         break;
     case MSG_REFUSE:
         p.refuse = (struct msg_refuse){.error = -EPERM, .text = "not you"};
@@ -65,6 +65,12 @@ static union msg_payload good_payload(enum msg_type type)
         break;
     case MSG_STATUS:
         p.status = (struct msg_status){12345};
+        break;
+    case MSG_ORDER:
+        p.order = (struct msg_order){ORDER_RECLAIM, 4711, 1500};
+        break;
+    case MSG_ORDER_DONE:
+        p.order_done = (struct msg_order_done){ORDER_DRAIN, -EIO, 1000, 1};
         break;
     case MSG_RANGES_RESET:
     case MSG_STATUS_GET:
@@ -218,6 +224,18 @@ static void fields_out_of_range_do_not_decode(void **state)
     refuses(m);
     m = good_message(MSG_UFFD_API_DONE);
     m.payload.uffd_api.error = 5;
+    refuses(m);
+    m = good_message(MSG_ORDER);
+    m.payload.order.op = ORDER_OP_NR;
+    refuses(m);
+    m = good_message(MSG_ORDER);
+    m.payload.order.pid = -1;
+    refuses(m);
+    m = good_message(MSG_ORDER_DONE);
+    m.payload.order_done.op = ORDER_OP_NR;
+    refuses(m);
+    m = good_message(MSG_ORDER_DONE);
+    m.payload.order_done.error = 5;
     refuses(m);
 
     static const struct msg_range bad_ranges[] = {

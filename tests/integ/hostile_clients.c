@@ -282,6 +282,23 @@ static void feedback_position(void)
     spoil(offsetof(struct session_memory, feedback.head));
 }
 
+static void squeeze_position(void)
+{
+    spoil(offsetof(struct session_memory, squeeze.head));
+}
+
+/* It asks without end, and takes no answer. */
+static void squeezed_not_taken(void)
+{
+    struct client c = join();
+    for (int i = 0; i < 200 && !is_readable(c.socket, 0); i++) {
+        atomic_store(&c.memory->squeeze.head, atomic_load(&c.memory->squeeze.tail) + SQUEEZES_NR / 2);
+        ring_daemon(&c);
+        test_nap_us(2000);
+    }
+    is_ended(&c);
+}
+
 static void no_such_raw_slot(void)
 {
     struct client c = join();
@@ -434,6 +451,8 @@ static const struct lie {
     { "given_up ring", given_up_position, "given_up ring: impossible position", false },
     { "candidates ring", candidates_position, "candidates ring: impossible position", false },
     { "feedback ring", feedback_position, "feedback ring: impossible position", false },
+    { "squeeze ring", squeeze_position, "squeeze ring: impossible position", false },
+    { "squeezed not taken", squeezed_not_taken, "an answer does not fit", false },
     { "stored ring", stored_position, "an answer does not fit", false },
     { "raw_free ring", raw_free_position, "an answer does not fit", false },
     { "answers not taken", answers_not_taken, "an answer does not fit", false },

@@ -17,13 +17,14 @@
 
 #include "base/intervals.h"
 #include "codec/codec.h"
+#include "codec/group.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
 
 #define SESSIONS_MAX 20
 #define STORE_BYTES ((uint64_t)1 << 30)
 #define CLASS_BYTES 512u /* places are multiples of this, for a free list a class */
-#define CLASSES_NR (PAGE_BYTES / CLASS_BYTES + 1)
+#define CLASSES_NR (LOCATOR_GROUP_BYTES_MAX / CLASS_BYTES + 1)
 #define HELD_MAX STAGING_SLOTS_MAX
 #define OFFER_PAGES 64u
 #define OFFERS_WAITING 24 /* how many offers lie in the ring at most */
@@ -41,7 +42,10 @@ struct session {
     uint64_t store_used;
     struct free_list free_lists[CLASSES_NR];
     struct session_memory *memory;
-    struct ring raw, raw_free, stored, given_up, candidates, feedback;
+    unsigned char *members; /* of the group that begins at each place: those not given up */
+    struct ring raw, raw_free, stored, given_up, candidates, feedback, squeeze, squeezed;
+    struct squeezed_entry squeezed_held[SQUEEZES_NR];
+    uint32_t nr_squeezed_held;
     struct intervals ranges;
     uint32_t range;      /* where the round of offers stands */
     page_number at;
@@ -53,6 +57,8 @@ struct session {
 static struct rogue *orders; /* in the rogue's process */
 static struct session *sessions[SESSIONS_MAX];
 static struct codec_encoder *encoder;
+static struct group_encoder *group_encoder;
+static struct group_decoder group_decoder;
 
 static _Noreturn void give_up(const char *what)
 {
@@ -87,6 +93,9 @@ static void bind_rings(struct session *s)
               sizeof(struct candidate_entry));
     ring_init(&s->feedback, &m->feedback, m->feedback_entries, RING_FEEDBACK_NR,
               sizeof(struct feedback_entry));
+    ring_init(&s->squeeze, &m->squeeze, m->squeeze_entries, SQUEEZES_NR, sizeof(struct squeeze_entry));
+    ring_init(&s->squeezed, &m->squeezed, m->squeezed_entries, SQUEEZES_NR,
+              sizeof(struct squeezed_entry));
 }
 
 static void make_session_memory(struct session *s)
@@ -105,6 +114,7 @@ static void make_session_memory(struct session *s)
     bind_rings(s);
     s->ranges = (struct intervals){ .items = calloc(RANGES_MAX, sizeof(struct interval)),
                                     .nr_max = RANGES_MAX };
+    s->members = calloc(STORE_BYTES / CLASS_BYTES, 1);
     s->store_used = CLASS_BYTES;
 }
 
@@ -117,9 +127,11 @@ static bool welcome(struct session *s)
     }
     make_session_memory(s);
     struct msg_welcome w = { .version = WIRE_VERSION,
+                             .features = orders->prefetches ? WELCOME_PREFETCH : 0,
                              .store_bytes = STORE_BYTES,
                              .session_bytes = SESSION_MEMORY_BYTES,
-                             .cold_age_ms = orders->cold_age_ms };
+                             .cold_age_ms = orders->cold_age_ms,
+                             .squeeze_age_ms = orders->squeeze_age_ms };
     struct msg_fds fds = { .fd = { s->store_fd_readonly, s->memory_fd, s->daemon_bell, s->agent_bell,
                                    s->porter_bell },
                            .nr = 5 };
@@ -144,6 +156,7 @@ static void leave(unsigned i)
         for (unsigned c = 0; c < CLASSES_NR; c++)
             free(s->free_lists[c].units);
         free(s->ranges.items);
+        free(s->members);
         orders->nr_clients--;
     }
     free(s);
@@ -194,6 +207,8 @@ static bool take_messages(struct session *s)
         case MSG_UFFD_API_DONE:
         case MSG_STATUS_GET:
         case MSG_STATUS:
+        case MSG_ORDER:
+        case MSG_ORDER_DONE:
         case MSG_TYPE_NR:
             return false;
         }
@@ -204,7 +219,7 @@ static bool take_messages(struct session *s)
 
 /* ---- storing */
 
-static locator put(struct session *s, enum locator_kind kind, const void *bytes, size_t size)
+static uint64_t put_bytes(struct session *s, const void *bytes, size_t size)
 {
     unsigned class = (unsigned)((size + CLASS_BYTES - 1) / CLASS_BYTES);
     struct free_list *list = &s->free_lists[class];
@@ -220,7 +235,18 @@ static locator put(struct session *s, enum locator_kind kind, const void *bytes,
         }
     }
     memcpy(s->store + offset, bytes, size);
-    return locator_make(kind, offset, size);
+    return offset;
+}
+
+static locator put(struct session *s, enum locator_kind kind, const void *bytes, size_t size)
+{
+    return locator_make(kind, put_bytes(s, bytes, size), size);
+}
+
+static _Noreturn void never_given(void)
+{
+    fprintf(stderr, "rogue: a place was given up that was never given\n");
+    _exit(1);
 }
 
 static void drop(struct session *s, locator place)
@@ -228,9 +254,16 @@ static void drop(struct session *s, locator place)
     uint64_t offset = locator_offset(place);
     size_t size = locator_size(place);
     unsigned class = (unsigned)((size + CLASS_BYTES - 1) / CLASS_BYTES);
-    if (!locator_has_blob(place) || offset % CLASS_BYTES || offset + size > s->store_used) {
-        fprintf(stderr, "rogue: a place was given up that was never given\n");
-        _exit(1);
+    if (!locator_has_blob(place) || offset % CLASS_BYTES || offset + size > s->store_used)
+        never_given();
+    orders->nr_given_up++;
+    if (locator_kind_of(place) == LOCATOR_ZSTD) {
+        unsigned char *members = &s->members[offset / CLASS_BYTES];
+        if (!(*members >> locator_index(place) & 1))
+            never_given();
+        *members &= (unsigned char)~(1u << locator_index(place));
+        if (*members)
+            return;
     }
     memset(s->store + offset, 0xdd, class * CLASS_BYTES);
     struct free_list *list = &s->free_lists[class];
@@ -239,7 +272,6 @@ static void drop(struct session *s, locator place)
         list->units = realloc(list->units, list->nr_max * sizeof *list->units);
     }
     list->units[list->nr++] = (uint32_t)(offset / CLASS_BYTES);
-    orders->nr_given_up++;
 }
 
 static locator encode(struct session *s, const void *page)
@@ -327,6 +359,7 @@ static void answer_raw(struct session *s, const struct raw_entry *raw)
     case ROGUE_BROKEN_STORED:
     case ROGUE_BROKEN_RAW:
     case ROGUE_BROKEN_CANDIDATES:
+    case ROGUE_WRONG_ORDER:
     case ROGUE_LENDS_LIES:
     case ROGUE_DEAF:
     case ROGUE_REFUSES:
@@ -382,11 +415,108 @@ static void take_given_up(struct session *s)
         ; /* without judgement */
 }
 
+/* ---- other places for what is stored */
+
+static bool unpack(struct session *s, locator place, unsigned char *ret_page)
+{
+    static unsigned char pages[GROUP_BYTES_MAX];
+    const unsigned char *bytes = s->store + locator_offset(place);
+    size_t size = locator_size(place);
+    if (locator_offset(place) + size > s->store_used)
+        return false;
+    if (locator_kind_of(place) != LOCATOR_ZSTD)
+        return codec_decode(locator_kind_of(place), bytes, size, ret_page) == 0;
+    if (group_decode(&group_decoder, bytes, size, pages) <= (int)locator_index(place))
+        return false;
+    memcpy(ret_page, pages + pages_to_bytes(locator_index(place)), PAGE_BYTES);
+    return true;
+}
+
+/* Whatever is there: what does not decode has been given up, and nobody takes the answer. */
+static void make_group(struct session *s, const struct squeeze_entry *ask, struct squeezed_entry *e)
+{
+    static unsigned char pages[GROUP_BYTES_MAX], blob[2 * GROUP_BYTES_MAX];
+    memset(pages, 0x42, sizeof pages);
+    for (unsigned i = 0; i < ask->nr; i++)
+        (void)unpack(s, ask->places[i], pages + pages_to_bytes(i));
+    enum rogue_squeeze how = orders->squeeze;
+    if (how == ROGUE_SQUEEZE_OTHER_BYTES)
+        for (unsigned i = 0; i < ask->nr; i++)
+            pages[pages_to_bytes(i) + 1000] = 0xee; /* also when it is asked for again */
+    size_t size = group_encode(group_encoder, pages, ask->nr, blob, LOCATOR_GROUP_BYTES_MAX);
+    if (!size) {
+        e->result = SQUEEZED_DENSE;
+        return;
+    }
+    if (how == ROGUE_SQUEEZE_NO_FRAME)
+        memset(blob, 0x77, size);
+    uint64_t offset = put_bytes(s, blob, size);
+    bool is_mixed_up = how == ROGUE_SQUEEZE_MIXED_UP;
+    for (unsigned i = 0; i < ask->nr; i++) {
+        unsigned index = !is_mixed_up ? i : ask->nr > 1 ? (i + 1) % ask->nr : 1;
+        s->members[offset / CLASS_BYTES] |= (unsigned char)(1u << index);
+        e->places[i] = locator_make_group(offset, size, index);
+    }
+}
+
+static void answer_squeeze(struct session *s, const struct squeeze_entry *ask)
+{
+    struct squeezed_entry e = { .cookie = ask->cookie };
+    enum rogue_squeeze how = orders->squeeze;
+    if (how == ROGUE_SQUEEZE_NEVER)
+        return;
+    if (ask->nr < 1 || ask->nr > LOCATOR_GROUP_PAGES) {
+        fprintf(stderr, "rogue: asked for %u pages\n", ask->nr);
+        _exit(1);
+    }
+    make_group(s, ask, &e);
+    if (how == ROGUE_SQUEEZE_OUT_OF_RANGE)
+        e.places[0] = locator_make_group(STORE_BYTES - 16, 600, 0);
+    else if (how == ROGUE_SQUEEZE_NOT_ASKED)
+        e.cookie = SQUEEZES_NR;
+    else if (how == ROGUE_SQUEEZE_SAME_PLACE)
+        memcpy(e.places, ask->places, sizeof e.places);
+    if (how == ROGUE_SQUEEZE_HOLD) {
+        s->squeezed_held[s->nr_squeezed_held++] = e;
+        orders->nr_squeezed_held += ask->nr;
+        return;
+    }
+    (void)ring_put(&s->squeezed, &e);
+}
+
+static void take_squeezes(struct session *s)
+{
+    struct squeeze_entry ask;
+    bool any = false;
+    if (orders->squeeze != ROGUE_SQUEEZE_HOLD) {
+        for (uint32_t i = 0; i < s->nr_squeezed_held; i++)
+            (void)ring_put(&s->squeezed, &s->squeezed_held[i]);
+        any |= s->nr_squeezed_held != 0;
+        s->nr_squeezed_held = 0;
+        orders->nr_squeezed_held = 0; /* one client holds some at a time */
+    }
+    while (ring_take(&s->squeeze, &ask) == 1) {
+        orders->nr_asked++;
+        any = true;
+        answer_squeeze(s, &ask);
+    }
+    if (orders->squeeze == ROGUE_SQUEEZE_BROKEN_RING)
+        atomic_store(&s->memory->squeezed.head, 0x77777777);
+    if (any)
+        doorbell_ring(&s->memory->agent_bell, s->agent_bell);
+    for (uint32_t i = 0; i < STORE_LEAVING_NR; i++)
+        s->memory->leaving[i] = orders->moves ? i + 1 : 0;
+    s->memory->leaving_round += orders->moves;
+}
+
 static void break_a_ring(struct session *s)
 {
     enum rogue_answer how = orders->answer;
     struct session_memory *m = s->memory;
-    if (how == ROGUE_BROKEN_STORED)
+    struct msg_order order = { .op = ORDER_RECLAIM };
+    if (how == ROGUE_WRONG_ORDER)
+        (void)msg_send(s->socket, MSG_ORDER, &order, NULL);
+    else if (how == ROGUE_BROKEN_STORED)
         atomic_store(&m->stored.head, 0x77777777);
     else if (how == ROGUE_BROKEN_RAW)
         atomic_store(&m->raw.tail, 0x77777777);
@@ -474,6 +604,7 @@ static bool serve(unsigned i)
     take_given_up(s);
     break_a_ring(s);
     give_held_answers(s);
+    take_squeezes(s);
     bool did = orders->answer != ROGUE_BROKEN_RAW && take_raw(s); /* which would mend it */
     return offer(s) || did;
 }
@@ -514,10 +645,11 @@ static int rogue_main(void *argument)
 {
     orders = argument;
     int listener = listen_at(orders->socket_path);
-    if (codec_encoder_new(&encoder))
+    if (codec_encoder_new(&encoder) || group_encoder_new(&group_encoder))
         give_up("codec");
     atomic_store(&orders->nr_clients, 0);
     atomic_store(&orders->nr_held, 0);
+    atomic_store(&orders->nr_squeezed_held, 0);
     for (;;) {
         bool did = false, was_quiet = !orders->offers && !orders->only_nr;
         accept_one(listener);
@@ -595,6 +727,13 @@ void rogue_pause(struct rogue *r)
 void rogue_answers(struct rogue *r, enum rogue_answer answer)
 {
     r->answer = answer;
+    uint64_t rounds = r->rounds;
+    WAIT_UNTIL(r->rounds > rounds + 1);
+}
+
+void rogue_squeezes(struct rogue *r, enum rogue_squeeze squeeze)
+{
+    r->squeeze = squeeze;
     uint64_t rounds = r->rounds;
     WAIT_UNTIL(r->rounds > rounds + 1);
 }

@@ -26,9 +26,24 @@ enum rogue_answer {
     ROGUE_BROKEN_STORED, /* head of the ring of answers is garbage */
     ROGUE_BROKEN_RAW,    /* tail of the ring of raw pages is garbage */
     ROGUE_BROKEN_CANDIDATES,
+    ROGUE_WRONG_ORDER,   /* an order by hand that is a tool's, not a client's */
     ROGUE_LENDS_LIES,    /* frees raw slots that were not lent, and some twice */
     ROGUE_DEAF,          /* accepts, reads hello, never welcomes */
     ROGUE_REFUSES,
+};
+
+/* How it answers when it is asked for other places. */
+enum rogue_squeeze {
+    ROGUE_SQUEEZE_HONEST,
+    ROGUE_SQUEEZE_HOLD,         /* honestly, and says so only when told otherwise: late */
+    ROGUE_SQUEEZE_NEVER,
+    ROGUE_SQUEEZE_MIXED_UP,     /* a good group, and each page is told another one's place in it */
+    ROGUE_SQUEEZE_OTHER_BYTES,  /* a good group of other pages */
+    ROGUE_SQUEEZE_NO_FRAME,     /* bytes that are no group */
+    ROGUE_SQUEEZE_OUT_OF_RANGE, /* a place outside the store */
+    ROGUE_SQUEEZE_NOT_ASKED,    /* an answer to what was never asked */
+    ROGUE_SQUEEZE_SAME_PLACE,   /* "where they were" */
+    ROGUE_SQUEEZE_BROKEN_RING,  /* head of the ring of these answers is garbage */
 };
 
 struct rogue {
@@ -37,7 +52,11 @@ struct rogue {
     _Atomic uint64_t only_page, only_nr;            /* if only_nr: just these, all the time */
     _Atomic uint32_t answer;                        /* enum rogue_answer */
     _Atomic bool spoils_store;                      /* once: every stored byte is inverted */
-    uint32_t cold_age_ms;                           /* before it is started */
+    _Atomic uint32_t squeeze;                       /* enum rogue_squeeze */
+    _Atomic bool moves;                             /* all slabs are to become empty, all the time */
+    uint32_t cold_age_ms;                           /* before it is started, as the next */
+    bool prefetches;                                /* wants clients to bring pages back ahead */
+    uint32_t squeeze_age_ms;                        /* before it is started; 0: no second tier */
     char socket_path[108];                          /* before it is started */
 
     /* the rogue writes */
@@ -45,6 +64,7 @@ struct rogue {
     _Atomic uint64_t nr_joins, nr_clients, nr_ranges;
     _Atomic uint64_t nr_raw, nr_stored, nr_given_up;
     _Atomic uint64_t nr_held;                       /* answers not yet given */
+    _Atomic uint64_t nr_asked, nr_squeezed_held;    /* for other places; pages whose answer is not yet given */
     _Atomic bool is_quiet;                          /* nothing offered, nothing to answer */
 
     pid_t pid; /* the test's note */
@@ -60,6 +80,7 @@ void rogue_pause(struct rogue *r);
 void rogue_offer_all(struct rogue *r);
 void rogue_offer_only(struct rogue *r, const void *address, size_t nr_pages);
 void rogue_answers(struct rogue *r, enum rogue_answer answer);
+void rogue_squeezes(struct rogue *r, enum rogue_squeeze squeeze);
 
 /* ---- most tests begin so: a rogue that offers nothing yet, a pager that has joined it, and
  * registered pages with version 1 in each. */

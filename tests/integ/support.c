@@ -377,8 +377,9 @@ unsigned char *pages_at(const struct pages *p, uint32_t i)
     return p->memory + pages_to_bytes(i);
 }
 
-/* 64 words of noise from page and version, eight times over, each time with another last byte: half a
- * page in place of another version's half is seen, too. */
+/* 64 words of noise from page and version, eight times over, each time with another last byte: half
+ * a page in place of another version's half is seen, too. Seven bits of a byte: zstd makes less of
+ * that than LZ4 does, so that pages are squeezed. */
 void pages_fill(void *ret_bytes, uint32_t salt, uint32_t i, uint32_t version)
 {
     uint64_t *words = ret_bytes;
@@ -390,7 +391,7 @@ void pages_fill(void *ret_bytes, uint32_t salt, uint32_t i, uint32_t version)
     for (unsigned w = 0; w < 64; w++) {
         state += 0x9e3779b97f4a7c15;
         uint64_t x = (state ^ state >> 30) * 0xbf58476d1ce4e5b9;
-        words[w] = x ^ x >> 27;
+        words[w] = (x ^ x >> 27) & 0x7f7f7f7f7f7f7f7f;
     }
     for (unsigned part = 1; part < 8; part++) {
         memcpy(words + 64 * part, words, 512);

@@ -148,10 +148,12 @@ static const char *daemon_program(void)
 void run_start_daemon(struct run *r)
 {
     const char *program = daemon_program();
-    const char *argv[24] = { program, "--socket", r->socket_path, "--reclaim-rate", "100G", "--cold-age",
+    /* Short ages: what stays out for a moment is squeezed, too. */
+    const char *argv[26] = { program, "--socket", r->socket_path, "--reclaim-rate", "100G", "--squeeze-age", "20ms",
+                             "--cold-age",
                              r->kind->cold_age ? r->kind->cold_age : "1ms" };
-    unsigned nr = 7;
-    for (const char *const *o = r->kind->daemon_options; o && *o && nr < 23; o++)
+    unsigned nr = 9;
+    for (const char *const *o = r->kind->daemon_options; o && *o && nr < 25; o++)
         argv[nr++] = *o;
     pid_t conductor = getpid();
     pid_t pid = fork();

@@ -21,6 +21,7 @@
 static struct pp_pager pp;
 static struct agent agent;
 static struct porter porter;
+static struct ahead ahead; /* nothing is wanted */
 static struct porter_note notes[SLOTS_NR];
 static struct staging staging;
 static struct staging_slot slots[SLOTS_NR];
@@ -122,6 +123,7 @@ static void be_born(void)
     ring_init(&porter.freed, &shared[1], freed, PORTER_ORDERS_NR, sizeof *freed);
     pp.agent = &agent;
     porter.pp = &pp;
+    porter.ahead = &ahead;
     porter.notes = notes;
     porter.stats = &pp.porter_stats;
     porter.staging_memory = map(pages_to_bytes(SLOTS_NR), MAP_PRIVATE);

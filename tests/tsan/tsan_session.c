@@ -25,6 +25,7 @@
 struct porter;
 #include "client/client.h"
 static struct porter porter;
+static struct ahead ahead; /* nothing is wanted */
 #include "client/porter.c"
 
 #define SLOTS_NR 32u
@@ -54,6 +55,7 @@ static void be_born(void)
     ring_init(&porter.freed, &shared[1], freed, PORTER_ORDERS_NR, sizeof *freed);
     pp.agent = &agent;
     porter.pp = &pp;
+    porter.ahead = &ahead;
     porter.notes = notes;
     porter.stats = &pp.porter_stats;
     porter.staging_memory = map(pages_to_bytes(SLOTS_NR), MAP_PRIVATE);

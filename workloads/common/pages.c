@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pace.h"
 
@@ -74,6 +75,15 @@ static void count_error(const struct pages *p, size_t index, unsigned line, stru
             (unsigned long long)(p->first_id + index), line, p->versions[index], found_version);
 }
 
+/* Neither does it belong to the process now, nor will it by itself: it has been taken out. */
+static bool is_out(const struct pages *p, size_t index, int pagemap_fd)
+{
+    uint64_t entry = UINT64_C(1) << 63;
+    uint64_t number = (uintptr_t)page_at(p, index) / CONTENT_PAGE_BYTES;
+    (void)!pread(pagemap_fd, &entry, sizeof(entry), (off_t)(number * sizeof(entry)));
+    return entry >> 63 == 0; /* "page present": Documentation/admin-guide/mm/pagemap.rst */
+}
+
 void pages_touch(const struct pages *p, size_t index, struct toucher *t)
 {
     uint64_t id = p->first_id + index;
@@ -86,6 +96,7 @@ void pages_touch(const struct pages *p, size_t index, struct toucher *t)
     unsigned char expected[CONTENT_LINE_BYTES];
     if (t->is_checking)
         content_line(&p->content, id, line, version, expected);
+    bool was_out = t->pagemap_fd >= 0 && is_out(p, index, t->pagemap_fd);
 
     uint64_t start_ns = pace_now_ns();
     if (t->is_checking) {
@@ -100,6 +111,8 @@ void pages_touch(const struct pages *p, size_t index, struct toucher *t)
 
     bool is_warm_up = t->last_ns < t->warm_up_end_ns;
     latency_record(is_warm_up ? &t->warm_up_touches : &t->touches, t->last_ns - start_ns);
+    if (was_out && !is_warm_up)
+        latency_record(&t->out_touches, t->last_ns - start_ns);
     t->nr_touches++;
     t->nr_warm_up_touches += is_warm_up;
     if (!stamp_ok || !line_ok)

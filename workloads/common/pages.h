@@ -25,7 +25,9 @@ struct toucher {
     double write_fraction;
     bool is_checking;
     uint64_t warm_up_end_ns; /* touches that end before it stand apart */
+    int pagemap_fd;          /* -1, or: look before each touch whether the page is there */
     struct latency touches, warm_up_touches;
+    struct latency out_touches; /* after the warm-up, of pages that were not there just before */
     uint64_t nr_touches, nr_warm_up_touches; /* all; of them in the warm-up */
     uint64_t verify_errors;
     uint64_t pages_checked; /* all 4096 bytes of them */
@@ -42,7 +44,8 @@ void pages_free(struct pages *p);
 void pages_fill(const struct pages *p, size_t first, size_t count);
 
 /* One touch, timed: reads and checks the stamp and one random line, then writes the next version.
- * What must be there is worked out before the clock starts: only the page itself is timed. */
+ * What must be there is worked out before the clock starts: only the page itself is timed. So is the
+ * look whether it is there, which costs up to a microsecond. */
 void pages_touch(const struct pages *p, size_t index, struct toucher *t);
 
 /* Compares all bytes of a page with its version. */

@@ -12,7 +12,7 @@ struct totals {
     double units, warm_up_units, units_asked;
     uint64_t nr_touches, verify_errors, pages_checked, end_ns;
     unsigned failures;
-    struct latency touches, warm_up_touches, periods, warm_up_periods;
+    struct latency touches, warm_up_touches, out_touches, periods, warm_up_periods;
 };
 
 static void sum_up(const struct run *run, const struct worker *workers, struct totals *ret_sum)
@@ -31,6 +31,7 @@ static void sum_up(const struct run *run, const struct worker *workers, struct t
             ret_sum->end_ns = w->end_ns;
         latency_merge(&ret_sum->touches, &w->toucher.touches);
         latency_merge(&ret_sum->warm_up_touches, &w->toucher.warm_up_touches);
+        latency_merge(&ret_sum->out_touches, &w->toucher.out_touches);
         latency_merge(&ret_sum->periods, &w->periods);
         latency_merge(&ret_sum->warm_up_periods, &w->warm_up_periods);
     }
@@ -100,7 +101,7 @@ static void put_with_warm_up(struct json *j, struct totals *sum, double elapsed_
 int report_write(const struct run *run, const struct worker *workers,
                  const struct pager_stats *stats, FILE *out)
 {
-    struct totals *sum = malloc(sizeof(*sum)); /* four histograms: 19 KiB */
+    struct totals *sum = malloc(sizeof(*sum)); /* five histograms: 24 KiB */
     if (!sum)
         return EXIT_SYSTEM;
     sum_up(run, workers, sum);
@@ -121,6 +122,8 @@ int report_write(const struct run *run, const struct worker *workers,
     json_uint(&json, "touches", sum->nr_touches);
     put_latency(&json, "touch", &sum->touches, 0);
     put_latency(&json, "touch_over_1us", &sum->touches, LATENCY_SLOW_NS);
+    if (run->settings.tells_out)
+        put_latency(&json, "touch_out", &sum->out_touches, 0);
     json_string(&json, "period", run->workload->period);
     put_latency(&json, "period", &sum->periods, 0);
     if (run->settings.warm_up_sec > 0)

@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -132,6 +133,7 @@ static int make_workers(struct run *run, struct worker **ret_workers)
             .idle_rng = rng_new(s->seed, IDLE_STREAM + i + 1),
             .toucher = {.rng = rng_new(s->seed, i + 1),
                         .write_fraction = s->write_fraction,
+                        .pagemap_fd = run->pagemap_fd,
                         .is_checking = s->is_checking},
         };
     }
@@ -253,6 +255,7 @@ static int run_all(struct run *run)
     const struct settings *s = &run->settings;
     struct content content = {.kind = (enum content_kind)s->content, .seed = s->seed};
     struct worker *workers = NULL;
+    run->pagemap_fd = s->tells_out ? open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) : -1;
     size_t nr_pages = s->region_bytes / CONTENT_PAGE_BYTES;
     int r = nr_pages ? pages_new(&content, 0, nr_pages, true, &run->region) : 0;
     if (r == 0)
@@ -275,6 +278,8 @@ static int run_all(struct run *run)
     free(stats.at_end);
     free(stats.at_warm_up_end);
     pager_close(run->pager);
+    if (run->pagemap_fd >= 0)
+        close(run->pagemap_fd);
     free(workers);
     pages_free(&run->region);
     return code;
@@ -335,6 +340,8 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
         {"write-fraction", OPTION_DOUBLE, &s->write_fraction, 0, 1, NULL,
          "of touches that also write"},
         {"verify", OPTION_FLAG, &s->is_checking, 0, 0, NULL, "check bytes; on or off"},
+        {"tell-out", OPTION_FLAG, &s->tells_out, 0, 0, NULL,
+         "time those touches apart that met a page that was out"},
         {"end-with-parent", OPTION_FLAG, &s->ends_with_parent, 0, 0, NULL,
          "take SIGTERM when who started it has gone"},
     };

@@ -23,7 +23,7 @@ struct settings {
     uint64_t workers, seed;
     const char *json_path;          /* "-": stdout */
     const char *touch_latency_path; /* NULL: not asked for */
-    bool use_pager, is_checking, ends_with_parent;
+    bool use_pager, is_checking, ends_with_parent, tells_out;
     const char *socket_path;
     uint64_t region_bytes; /* 0: the workload keeps no region */
     unsigned content;      /* enum content_kind */
@@ -59,6 +59,7 @@ struct run {
     struct settings settings;
     struct pages region;
     struct pp_pager *pager; /* NULL: the baseline arm */
+    int pagemap_fd; /* -1: nobody asked which touches met a page that was out */
     uint64_t start_ns, warm_up_end_ns, deadline_ns;
 };
 

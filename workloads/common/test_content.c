@@ -11,9 +11,7 @@
 
 #include <cmocka.h>
 #include <lz4.h>
-#ifdef HAVE_ZSTD
 #include <zstd.h>
-#endif
 
 #include "content.h"
 
@@ -167,12 +165,10 @@ static void measure(enum content_kind kind, double *ret_lz4, double *ret_zstd)
         content_fill(&c, i, 1 + i % 200, page);
         raw += sizeof(page);
         lz4 += (size_t)LZ4_compress_default(page, out, sizeof(page), sizeof(out));
-#ifdef HAVE_ZSTD
         zstd += ZSTD_compress(out, sizeof(out), page, sizeof(page), -1);
-#endif
     }
     *ret_lz4 = (double)raw / (double)lz4;
-    *ret_zstd = zstd ? (double)raw / (double)zstd : 0;
+    *ret_zstd = (double)raw / (double)zstd;
     print_message("%s: LZ4 %.2f, zstd -1 %.2f\n", content_kind_name(kind), *ret_lz4, *ret_zstd);
 }
 

@@ -1,0 +1,289 @@
+/* prefetch.c - see prefetch.h. Windows become pages taken on, those decoded bytes, those runs that
+ * are installed; each piece does a little of all three.
+ *
+ * With two CPUs the pass and the agent run beside each other, and the porter decodes as well: what
+ * a page costs then is what the slowest of the three needs for it (docs/prefetch.md has the
+ * figures). */
+#include "client/prefetch.h"
+
+#include <errno.h>
+#include <sched.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+
+#define TAKE_PER_PIECE 16u   /* a run */
+#define DECODE_PER_PIECE 4u  /* 4 to 8 us */
+#define HELP_FROM 8u         /* fewer pages are not worth waking the porter for */
+#define WAITS_MAX 64u        /* looks for the helper's page, 1 us each, before we do it ourselves */
+#define CHANGING_MAX 16u     /* pieces that met an event, each after a look for it: then it is not worth it */
+#define STREAM_ENDS_NS NS_PER_S
+
+/* Where a cgroup's limit is reached the kernel kills: what nobody has asked for does not come that near. */
+#define ROOM_LEAST ((uint64_t)32 << 20)
+#define ROOM_PAGES_MAX 4096u /* 16 MiB before it is asked again, at 10 us */
+#define ROOM_PAUSE_NS (100 * NS_PER_MS)
+
+/* ---- windows of a stream */
+
+static void remove_window(struct stream_windows *s, unsigned i)
+{
+    s->nr--;
+    for (; i < s->nr; i++)
+        s->windows[i] = s->windows[i + 1];
+}
+
+static void drop_stream(struct agent *a, struct stream_windows *s)
+{
+    for (unsigned i = 0; i < s->nr; i++)
+        window_wasted(a, &s->windows[i]);
+    s->nr = 0;
+}
+
+static void add_window(struct agent *a, struct stream_windows *s, const struct prefetch_answer *w)
+{
+    if (s->nr == STREAM_WINDOWS) {
+        window_wasted(a, &s->windows[0]);
+        remove_window(s, 0);
+    }
+    struct window *window = &s->windows[s->nr++];
+    window_begin(window, w->first, w->stride, w->nr);
+    window->leave_from = w->nr / 2;
+    stats_add(a->pg.stats, STAT_prefetch_windows, 1);
+}
+
+/* The pass has come to this page: what lies before it was of use, and needs no work any more. */
+static void on_hit(struct agent *a, struct stream_windows *s, page_number page)
+{
+    for (unsigned i = 0; i < s->nr;) {
+        struct window *w = &s->windows[i];
+        int64_t place = window_place(w, page);
+        if (place < 0)
+            return;
+        unsigned nr = window_passed(a, w, (uint32_t)place);
+        if (nr)
+            rhythms_on_used(a, w->first, nr);
+        if ((uint32_t)place == w->nr)
+            remove_window(s, i);
+        else
+            i++;
+    }
+}
+
+bool prefetch_learn(struct agent *a)
+{
+    struct prefetcher *f = &a->prefetch;
+    bool is_pass = false;
+    for (uint32_t i = 0; f->is_on && i < a->pg.nr_answered; i++) {
+        const struct answered_fault *fault = &a->pg.answered[i];
+        if (rhythms_on_fault(a, fault->page))
+            continue;
+        struct prefetch_answer answer;
+        prefetch_on_fault(&f->policy, fault->page, fault->thread, &answer);
+        struct stream_windows *s = &f->streams[answer.stream];
+        if (answer.is_new)
+            drop_stream(a, s);
+        if (answer.is_hit)
+            on_hit(a, s, fault->page);
+        if (answer.nr)
+            add_window(a, s, &answer);
+        s->last_ns = a->last_fault_ns;
+        is_pass = answer.is_hit;
+        if (answer.is_hit || answer.nr)
+            f->turn = answer.stream;
+        f->is_waited_for |= answer.is_hit;
+    }
+    a->pg.nr_answered = 0;
+    return is_pass;
+}
+
+void prefetch_forget(struct agent *a)
+{
+    struct prefetcher *f = &a->prefetch;
+    pager_ahead_drop(&a->pg);
+    for (unsigned i = 0; i < PREFETCH_STREAMS; i++)
+        if (f->streams[i].nr) {
+            drop_stream(a, &f->streams[i]);
+            prefetch_end(&f->policy, i);
+        }
+    rhythms_forget(a);
+    f->nr_changing = f->nr_waits = 0;
+}
+
+/* Passes that have stopped. */
+static void sweep(struct agent *a, uint64_t now)
+{
+    struct prefetcher *f = &a->prefetch;
+    bool is_any_left = false;
+    for (unsigned i = 0; i < PREFETCH_STREAMS; i++) {
+        struct stream_windows *s = &f->streams[i];
+        if (!s->nr)
+            continue;
+        is_any_left |= now - s->last_ns <= STREAM_ENDS_NS;
+        if (now - s->last_ns <= STREAM_ENDS_NS)
+            continue;
+        drop_stream(a, s);
+        prefetch_end(&f->policy, i);
+    }
+    f->next_sweep_ns = now + STREAM_ENDS_NS;
+    if (!is_any_left)
+        pager_ahead_trim(&a->pg);
+}
+
+/* ---- a piece */
+
+static struct window *window_with_work(struct stream_windows *s)
+{
+    for (unsigned i = 0; i < s->nr; i++)
+        if (window_has_work(&s->windows[i]))
+            return &s->windows[i];
+    return NULL;
+}
+
+/* Streams in turns, a run each; then rhythms. */
+static struct window *next_window(struct agent *a)
+{
+    struct prefetcher *f = &a->prefetch;
+    for (unsigned i = 0; i < PREFETCH_STREAMS; i++) {
+        struct window *w = window_with_work(&f->streams[(f->turn + i) % PREFETCH_STREAMS]);
+        if (!w)
+            continue;
+        f->turn = (f->turn + i) % PREFETCH_STREAMS;
+        return w;
+    }
+    return rhythms_window(a);
+}
+
+static bool has_room(struct prefetcher *f)
+{
+    if (f->room_pages)
+        return true;
+    uint64_t now = now_ns();
+    if (now < f->next_room_ns)
+        return false;
+    uint64_t bytes = headroom_bytes(&f->headroom, 2 * ROOM_LEAST);
+    if (bytes < ROOM_LEAST) {
+        f->next_room_ns = now + ROOM_PAUSE_NS;
+        return false;
+    }
+    uint64_t pages = bytes_to_pages(bytes / 4);
+    f->room_pages = pages < ROOM_PAGES_MAX ? (unsigned)pages : ROOM_PAGES_MAX;
+    return true;
+}
+
+/* 0: there is nothing more to take on now; 1: there may be; -EAGAIN. */
+static int take_on(struct agent *a, struct pp_pager *pp)
+{
+    struct window *w = next_window(a);
+    if (!w)
+        return 0;
+    if (!has_room(&a->prefetch)) {
+        prefetch_forget(a);
+        return 0;
+    }
+    unsigned budget = TAKE_PER_PIECE;
+    uint32_t before = a->pg.ahead.tail;
+    int r = window_take(a, w, &budget);
+    unsigned nr = TAKE_PER_PIECE - budget;
+    a->prefetch.room_pages -= nr < a->prefetch.room_pages ? nr : a->prefetch.room_pages;
+    if (!window_has_work(w) || !budget)
+        a->prefetch.turn++;
+    if (a->pg.ahead.tail - before >= HELP_FROM)
+        doorbell_ring(&pp->porter->bell, pp->porter->bell_fd);
+    return r == -EAGAIN ? r : 1;
+}
+
+/* All that can be decoded is, and the oldest is the helper's, which may have no CPU. */
+static int wait_for_helper(struct agent *a)
+{
+    if (++a->prefetch.nr_waits < WAITS_MAX)
+        return 0;
+    return pager_ahead_skip(&a->pg);
+}
+
+static int work(struct agent *a, struct pp_pager *pp, bool *ret_has_more)
+{
+    struct pager *pg = &a->pg;
+    uint32_t head = pg->ahead.head, nr_decoded = 0;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && a->prefetch.is_waited_for && i < AHEAD_SLOTS / AHEAD_RUN; i++)
+        r = pager_ahead_install(pg, true);
+    a->prefetch.is_waited_for = false;
+    int taken = r ? r : take_on(a, pp);
+    if (taken < 0)
+        return taken;
+    while (nr_decoded < DECODE_PER_PIECE && pager_ahead_decode(pg))
+        nr_decoded++;
+    r = pager_ahead_install(pg, !taken && nr_decoded < DECODE_PER_PIECE);
+    *ret_has_more = taken || ahead_nr(&pg->ahead) || a->prefetch.rhythms.is_looking;
+    bool is_idle = head == pg->ahead.head && !nr_decoded;
+    if (!is_idle || !ahead_nr(&pg->ahead))
+        a->prefetch.nr_waits = 0;
+    else if (r == 0)
+        r = wait_for_helper(a);
+    return r;
+}
+
+/* Commands that bring pages back by themselves, or are to end with none out. */
+static bool is_forbidden(const struct agent *a, struct pp_pager *pp)
+{
+    if (a->is_frozen || a->must_end)
+        return true;
+    if (atomic_load_explicit(&pp->command.state, memory_order_acquire) != COMMAND_POSTED)
+        return false;
+    switch (pp->command.op) {
+    case COMMAND_UNREGISTER:
+    case COMMAND_PIN:
+    case COMMAND_FREEZE:
+    case COMMAND_STOP:
+        return true;
+    case COMMAND_UNPIN:
+    case COMMAND_THAW:
+    case COMMAND_RECLAIM:
+    case COMMAND_SETTLE:
+        break;
+    }
+    return false;
+}
+
+/* EAGAIN: who raised the event must run first; what it changes is seen when we look again. */
+static bool give_way(struct agent *a)
+{
+    if (++a->prefetch.nr_changing >= CHANGING_MAX) {
+        prefetch_forget(a);
+        return false;
+    }
+    sched_yield();
+    return true;
+}
+
+bool prefetch_piece(struct agent *a, struct pp_pager *pp)
+{
+    struct prefetcher *f = &a->prefetch;
+    if (!f->is_on)
+        return false;
+    if (is_forbidden(a, pp)) {
+        prefetch_forget(a);
+        return false;
+    }
+    bool has_more = false;
+    int r = work(a, pp, &has_more);
+    if (r == -EAGAIN)
+        return give_way(a);
+    f->nr_changing = 0;
+    if (!has_more) {
+        uint64_t now = now_ns();
+        if (now >= f->next_sweep_ns)
+            sweep(a, now);
+    }
+    return has_more;
+}
+
+uint64_t prefetch_pause_ns(const struct agent *a)
+{
+    const struct rhythms *r = &a->prefetch.rhythms;
+    if (!a->prefetch.is_on || !r->next_ms)
+        return UINT64_MAX;
+    int32_t left_ms = (int32_t)(r->next_ms - rhythms_now_ms());
+    return left_ms > 1 ? (uint64_t)left_ms * NS_PER_MS : NS_PER_MS;
+}

@@ -1,0 +1,247 @@
+/* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A zone
+ * is a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst before say
+ * how much of what was out was wanted, and only a zone of which more than half was comes back as a
+ * whole. A page that is out is left out, and its fault tells that the burst has come; if it does not
+ * come, the zone's pages count as wasted, and the rhythm has to be learned again.
+ *
+ * How much earlier to begin: the rhythm's own spread (policy/rhythm.h), and the time that all zones
+ * which are due soon need together. Zones are looked at a few at a time, and only when the first of
+ * them is due. */
+#include "client/prefetch.h"
+
+#include "base/clock.h"
+#include "client/client.h"
+
+#define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
+#define LOOK_EVERY_MS 250u  /* after a burst has begun, or while one is late */
+#define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
+#define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
+#define PAUSE_MIN_MS 20u
+#define GROUP_ZONES 4u /* 8 MiB, if they lie together, as leaves of memory that left in order do */
+#define CHECK_EVERY 4u /* bursts, after which each zone says again how much of it is wanted */
+
+uint32_t rhythms_now_ms(void)
+{
+    uint32_t now = (uint32_t)(now_ns() / NS_PER_MS);
+    return now ? now : 1;
+}
+
+/* A burst begins after a pause of half the cold age: what leaves has been idle for longer. */
+static uint32_t pause_ms(const struct agent *a)
+{
+    uint64_t ms = a->session.cold_age_ns / NS_PER_MS / 2;
+    return ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : (uint32_t)ms;
+}
+
+static struct zone *zone_of(const struct agent *a, page_number page, struct page_leaf **ret_leaf)
+{
+    struct page_leaf *leaf = page_table_find(&a->pg.table, page);
+    *ret_leaf = leaf;
+    return leaf ? &a->prefetch.rhythms.zones[leaf - a->pg.table.leaves] : NULL;
+}
+
+static uint16_t count_up(uint16_t count, unsigned by)
+{
+    return (uint16_t)(count + by < UINT16_MAX ? count + by : UINT16_MAX);
+}
+
+static bool was_wanted(const struct zone *z)
+{
+    return 2u * z->nr_back > z->nr_out;
+}
+
+static void look_within(struct rhythms *r, uint32_t in_ms)
+{
+    uint32_t at_ms = rhythms_now_ms() + in_ms;
+    if (!r->next_ms || (int32_t)(at_ms - r->next_ms) < 0)
+        r->next_ms = at_ms ? at_ms : 1;
+}
+
+/* ---- what faults tell */
+
+/* The burst that the zone was brought back for has come. */
+static void on_expected(struct agent *a, struct zone *z)
+{
+    uint32_t at = z->window.at;
+    z->is_expected = false;
+    (void)window_passed(a, &z->window, z->window.nr);
+    z->window.at = at; /* it came early: what is still to come back goes on, and is not told of */
+    rhythm_on_hit(&z->rhythm);
+}
+
+static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
+{
+    if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
+        z->nr_out = (uint16_t)nr_out; /* 513 at most */
+        z->nr_back = 0;
+        look_within(&a->prefetch.rhythms, LOOK_EVERY_MS);
+    }
+    z->nr_back = count_up(z->nr_back, 1);
+}
+
+static void call_followers(struct agent *a, const struct zone *leader)
+{
+    struct rhythms *r = &a->prefetch.rhythms;
+    uint32_t first = (uint32_t)(leader - r->zones);
+    for (uint32_t i = first + 1; i < first + GROUP_ZONES && i < a->pg.table.nr_leaves; i++) {
+        struct zone *z = &r->zones[i];
+        if (!z->is_expected || !z->is_follower)
+            continue;
+        on_expected(a, z);
+        on_touch(a, z, 0);
+    }
+}
+
+bool rhythms_on_fault(struct agent *a, page_number page)
+{
+    struct page_leaf *leaf;
+    struct zone *z = zone_of(a, page, &leaf);
+    if (!z)
+        return false;
+    if (!z->is_expected) {
+        on_touch(a, z, leaf->nr_out + 1);
+        return false;
+    }
+    on_expected(a, z);
+    on_touch(a, z, z->window.nr_left_out);
+    if ((z - a->prefetch.rhythms.zones) % GROUP_ZONES == 0)
+        call_followers(a, z);
+    return true;
+}
+
+void rhythms_on_used(struct agent *a, page_number page, unsigned nr)
+{
+    struct page_leaf *leaf;
+    struct zone *z = zone_of(a, page, &leaf);
+    if (z)
+        z->nr_back = count_up(z->nr_back, nr);
+}
+
+void rhythms_forget(struct agent *a)
+{
+    struct rhythms *r = &a->prefetch.rhythms;
+    if (r->working) {
+        struct window *w = &r->zones[r->working - 1].window;
+        w->at = w->nr;
+    }
+    r->working = 0;
+}
+
+/* ---- what is due */
+
+static bool is_due(const struct rhythms *r, uint32_t ready_ms, uint32_t now_ms)
+{
+    return (int32_t)(ready_ms - r->lead_ms - now_ms) <= 0;
+}
+
+/* Nobody has come. */
+static void give_up_waiting(struct agent *a, struct zone *z)
+{
+    z->is_expected = false;
+    window_wasted(a, &z->window);
+    rhythm_on_miss(&z->rhythm);
+}
+
+static void note_soon(struct rhythms *r, uint32_t ready_ms, uint32_t now_ms, unsigned nr_pages)
+{
+    if (!r->earliest_ms || (int32_t)(ready_ms - r->earliest_ms) < 0)
+        r->earliest_ms = ready_ms ? ready_ms : 1;
+    if ((int32_t)(ready_ms - now_ms) < (int32_t)SOON_MS)
+        r->nr_soon += nr_pages;
+}
+
+/* The fault of a page that is left out costs what many pages of a burst do. So mostly the first zone of a
+ * group leaves one out for all that are due with it; now and then each leaves out two. */
+static void leave_out(struct rhythms *r, struct zone *z)
+{
+    const struct zone *leader = &r->zones[(z - r->zones) / GROUP_ZONES * GROUP_ZONES];
+    bool is_check = ++z->nr_bursts % CHECK_EVERY == 0;
+    int32_t apart_ms = (int32_t)(z->expected_ms - leader->expected_ms);
+    bool is_with = apart_ms <= (int32_t)z->margin_ms && -apart_ms <= (int32_t)z->margin_ms;
+    z->is_follower = z != leader && leader->is_expected && is_with && !is_check;
+    if (z->is_follower)
+        z->window.leave_from = LEAF_PAGES;
+    else if (is_check)
+        z->window.leave_every = LEAF_PAGES / 2;
+}
+
+/* True: it is to come back now. */
+static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *leaf, uint32_t now_ms)
+{
+    struct rhythms *r = &a->prefetch.rhythms;
+    if (z->is_expected) {
+        r->nr_expected++;
+        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms) > (int32_t)PAUSE_MIN_MS)
+            give_up_waiting(a, z);
+        return false;
+    }
+    uint32_t begin_ms, margin_ms;
+    if (!was_wanted(z) || !rhythm_predict(&z->rhythm, &begin_ms, &margin_ms))
+        return false;
+    if ((int32_t)(begin_ms + margin_ms - now_ms) < 0)
+        return false; /* it did not come, and nothing was brought back for it */
+    uint32_t ready_ms = begin_ms - margin_ms;
+    bool is_now = is_due(r, ready_ms, now_ms);
+    if (is_now && !leaf->nr_out)
+        return false;
+    note_soon(r, ready_ms, now_ms, leaf->nr_out); /* what is all there may have left by then */
+    if (!is_now)
+        return false;
+    z->is_expected = true;
+    z->expected_ms = begin_ms;
+    z->margin_ms = margin_ms;
+    window_begin(&z->window, leaf->first, 1, LEAF_PAGES);
+    leave_out(r, z);
+    stats_add(a->pg.stats, STAT_prefetch_bursts, 1);
+    return true;
+}
+
+/* All zones have been looked at: when again, and how long they will need. */
+static void end_look(struct rhythms *r, uint32_t now_ms)
+{
+    uint64_t lead_ms = (uint64_t)r->nr_soon * PAGE_COST_US / 1000;
+    r->lead_ms = lead_ms < SOON_MS ? (uint32_t)lead_ms : SOON_MS;
+    r->is_looking = false;
+    r->next_ms = 0; /* nothing is expected: when the next burst begins */
+    if (r->nr_expected)
+        look_within(r, LOOK_EVERY_MS);
+    if (!r->earliest_ms)
+        return;
+    int32_t left = (int32_t)(r->earliest_ms - now_ms), lead = (int32_t)r->lead_ms;
+    if (left > (int32_t)SOON_MS)
+        look_within(r, (uint32_t)left - SOON_MS); /* how much will be due is not known yet */
+    else
+        look_within(r, left > lead ? (uint32_t)(left - lead) : 1);
+}
+
+static void begin_look(struct rhythms *r)
+{
+    r->is_looking = true;
+    r->at = r->earliest_ms = r->nr_soon = r->nr_expected = 0;
+}
+
+struct window *rhythms_window(struct agent *a)
+{
+    struct rhythms *r = &a->prefetch.rhythms;
+    if (r->working && window_has_work(&r->zones[r->working - 1].window))
+        return &r->zones[r->working - 1].window;
+    r->working = 0;
+    if (!r->next_ms)
+        return NULL;
+    uint32_t now_ms = rhythms_now_ms();
+    if (!r->is_looking) {
+        if ((int32_t)(now_ms - r->next_ms) < 0)
+            return NULL;
+        begin_look(r);
+    }
+    for (unsigned i = 0; i < LOOK_ZONES && r->at < a->pg.table.nr_leaves; i++) {
+        uint32_t at = r->at++;
+        if (!look_at(a, &r->zones[at], &a->pg.table.leaves[at], now_ms))
+            continue;
+        r->working = at + 1;
+        return &r->zones[at].window;
+    }
+    if (r->at == a->pg.table.nr_leaves)
+        end_look(r, now_ms);
+    return NULL;
+}

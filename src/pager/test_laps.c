@@ -1,0 +1,119 @@
+/* A lap over what is stored ends, whatever the daemon does: it asks for what it may, and stops when all asks
+ * are taken or all leaves have been looked at. Method: one leaf of stored pages, a daemon that takes what
+ * it is asked and never answers, and a bound on the pieces that say there is more. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "pager/pager.h"
+
+#define FIRST ((page_number)LEAF_PAGES * 1000)
+#define PIECES_MAX 100u /* of a leaf, with four passes */
+#define LEAVING_SLAB 1u
+
+static struct pager pager;
+static struct page_leaf *leaf;
+static unsigned nr_asked_pages;
+static _Atomic uint32_t leaving[STORE_LEAVING_NR];
+
+static bool on_squeeze(void *context, const struct squeeze_entry *entry)
+{
+    (void)context;
+    nr_asked_pages += entry->nr;
+    return true;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    static struct stats_block stats;
+    static locator give_up[64];
+    size_t bytes = page_table_bytes(LEAF_PAGES);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return -1;
+    pager = (struct pager){ .stats = &stats, .give_up = give_up, .on_squeeze = on_squeeze, .leaving = leaving };
+    page_table_init(&pager.table, memory, bytes);
+    leaf = page_table_grow(&pager.table, FIRST);
+    leaving[LEAVING_SLAB] = LEAVING_SLAB + 1;
+    nr_asked_pages = 0;
+    return leaf ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    return munmap(pager.table.middles, page_table_bytes(LEAF_PAGES));
+}
+
+static void store(unsigned at, uint32_t slab)
+{
+    struct page *p = &leaf->pages[at];
+    pager_count(&pager, leaf, p, -1);
+    (void)page_on_installed(p);
+    page_on_moved(p, 0);
+    assert_true(page_on_stored(p, 0, 0, locator_make(LOCATOR_LZ4, (uint64_t)slab * STORE_SLAB_BYTES + at * 112, 2048)));
+    pager_count(&pager, leaf, p, +1);
+}
+
+static void grow_old(unsigned at)
+{
+    for (unsigned i = 0; i < PAGE_AGE_MAX; i++)
+        (void)page_on_lap(&leaf->pages[at]);
+}
+
+static void run_lap(void)
+{
+    unsigned nr_pieces = 0;
+    pager_begin_lap(&pager, false, true);
+    while (pager_lap(&pager))
+        assert_true(++nr_pieces < PIECES_MAX);
+}
+
+/* Pages that were asked for, have been back and are stored again: nobody asks for them before the earlier
+ * answer is there. A group that has begun before them is asked for all the same. */
+static void test_awaited_behind_a_group(void **state)
+{
+    (void)state;
+    for (unsigned i = 8; i < 40; i++)
+        store(i, LEAVING_SLAB);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 32);
+    for (unsigned i = 8; i < 40; i++)
+        store(i, LEAVING_SLAB);
+    store(0, 0);
+    grow_old(0);
+    store(50, LEAVING_SLAB);
+    run_lap();
+    assert_true(leaf->pages[0].is_squeezing);
+    assert_true(leaf->pages[50].is_squeezing);
+    assert_int_equal(nr_asked_pages, 34);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 34);
+}
+
+/* More than can be asked for at a time. */
+static void test_no_room(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < LEAF_PAGES; i++)
+        store(i, i % 3 ? 0 : LEAVING_SLAB);
+    for (unsigned i = 0; i < LEAF_PAGES; i++)
+        grow_old(i);
+    run_lap();
+    assert_int_equal(pager.nr_asked, SQUEEZES_NR);
+    assert_false(pager_lap(&pager));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_awaited_behind_a_group, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_room, begin, end),
+    };
+    return cmocka_run_group_tests_name("laps", tests, NULL, NULL);
+}

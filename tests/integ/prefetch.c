@@ -1,0 +1,205 @@
+/* prefetch - pages that come back ahead of a pass have their newest bytes, whatever other threads
+ * do to them meanwhile. Method: everything is out; a thread passes in order, and how many pages
+ * came back ahead is counted. Then passes up and down run over memory of which every other block
+ * belongs to threads that write, discard, replace and move it, while a daemon offers all of it all
+ * the time and overwrites at once what is given up: windows are full of pages that change under
+ * them. Expected versions lie outside. */
+#include "rogue.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define NR 4096u
+#define BLOCK 8u /* pages; every second block is a changer's, so that each window has some */
+#define CHANGERS 2u
+#define MS 2500u
+
+static struct arena a;
+
+static uint64_t stat_of(const char *name)
+{
+    return pager_stat(a.pager, name);
+}
+
+/* How many pages came back ahead of reading these places. */
+static uint64_t pass(int64_t from, int64_t step, uint32_t nr)
+{
+    uint64_t before = stat_of("prefetch_pages");
+    for (uint32_t i = 0; i < nr; i++, from += step)
+        pages_check(&a.pages, (uint32_t)from);
+    return stat_of("prefetch_pages") - before;
+}
+
+static void passes(void)
+{
+    test_case("up");
+    arena_all_out(&a);
+    uint64_t used = stat_of("prefetch_used");
+    CHECK(pass(0, 1, NR) > NR / 2);
+    CHECK(stat_of("prefetch_windows") > NR / 256);
+    CHECK(stat_of("prefetch_used") > used + NR / 4);
+    test_case("down");
+    arena_all_out(&a);
+    CHECK(pass(NR - 1, -1, NR) > NR / 2);
+    test_case("every third");
+    arena_all_out(&a);
+    CHECK(pass(0, 3, NR / 3) > NR / 3 / 2);
+    pages_check_all(&a.pages);
+}
+
+static void what_is_left_of_a_pass(void)
+{
+    test_case("a pass that stops");
+    arena_all_out(&a);
+    CHECK(pass(0, 1, NR / 8) <= NR / 8 + 256);
+    CHECK(pages_nr_present(&a.pages, 0, NR) <= NR / 8 + 256);
+    uint64_t wasted = stat_of("prefetch_wasted");
+    WAIT_UNTIL(stat_of("prefetch_wasted") > wasted);
+}
+
+static void random_touches(void)
+{
+    test_case("random touches");
+    arena_all_out(&a);
+    uint64_t before = stat_of("prefetch_pages"), random = 4711;
+    for (int i = 0; i < 1000; i++)
+        pages_check(&a.pages, (uint32_t)(test_random(&random) % NR));
+    CHECK(stat_of("prefetch_pages") - before < 100);
+    CHECK(pages_nr_present(&a.pages, 0, NR) < 1100);
+}
+
+/* ---- while everything changes */
+
+static atomic_bool is_over;
+
+static bool is_changers(uint32_t page)
+{
+    return page / BLOCK % 2;
+}
+
+/* Passes over its half, up and down in turns, and writes some of what it reads. */
+static void *passer(void *argument)
+{
+    uint32_t half = (uint32_t)(uintptr_t)argument, first = half * NR / 2, nr = NR / 2;
+    uint64_t random = 17 + half;
+    for (bool is_up = half == 0; !atomic_load(&is_over); is_up = !is_up)
+        for (uint32_t i = 0; i < nr && !atomic_load(&is_over); i++) {
+            uint32_t page = first + (is_up ? i : nr - 1 - i);
+            if (is_changers(page))
+                continue;
+            pages_check(&a.pages, page);
+            if (test_random(&random) % 8 == 0)
+                pages_write(&a.pages, page);
+        }
+    return NULL;
+}
+
+static void forget(uint32_t first)
+{
+    memset(a.pages.versions + first, 0, BLOCK * sizeof *a.pages.versions);
+}
+
+/* There and back again: what is out goes along. */
+static void move_about(unsigned char *block, unsigned char *aside)
+{
+    CHECK(mremap(block, pages_to_bytes(BLOCK), pages_to_bytes(BLOCK), MREMAP_MAYMOVE | MREMAP_FIXED,
+                 aside) == aside);
+    CHECK(mremap(aside, pages_to_bytes(BLOCK), pages_to_bytes(BLOCK), MREMAP_MAYMOVE | MREMAP_FIXED,
+                 block) == block);
+}
+
+static void change(uint32_t first, unsigned char *aside, uint64_t *random)
+{
+    unsigned char *block = pages_at(&a.pages, first);
+    size_t bytes = pages_to_bytes(BLOCK);
+    switch (test_random(random) % 16) {
+    case 0:
+    case 1:
+    case 2:
+        CHECK_EQ(madvise(block, bytes, MADV_DONTNEED), 0);
+        forget(first);
+        break;
+    case 3:
+        CHECK(mmap(block, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+              block);
+        forget(first);
+        break;
+    case 4:
+        CHECK_EQ(munmap(block, bytes), 0);
+        test_nap_us(100);
+        CHECK(mmap(block, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == block);
+        forget(first);
+        break;
+    case 5:
+        move_about(block, aside);
+        break;
+    default:
+        for (uint32_t i = 0; i < BLOCK; i++)
+            if (test_random(random) % 2)
+                pages_write(&a.pages, first + i);
+    }
+}
+
+/* Its own blocks, at random. */
+static void *changer(void *argument)
+{
+    uint64_t who = (uintptr_t)argument, random = 4711 + who;
+    unsigned char *aside = mmap(NULL, pages_to_bytes(BLOCK), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(aside != MAP_FAILED);
+    while (!atomic_load(&is_over)) {
+        uint32_t nth = (uint32_t)(test_random(&random) % (NR / BLOCK / 2));
+        if (nth % CHANGERS != who)
+            continue;
+        uint32_t first = (2 * nth + 1) * BLOCK;
+        for (uint32_t i = 0; i < BLOCK; i++)
+            pages_check(&a.pages, first + i);
+        change(first, aside, &random);
+    }
+    munmap(aside, pages_to_bytes(BLOCK));
+    return NULL;
+}
+
+static void under_change(void)
+{
+    test_case("passes over memory that others write, discard, replace and move");
+    uint64_t before = stat_of("prefetch_pages");
+    pthread_t threads[2 + CHANGERS];
+    rogue_offer_all(a.rogue);
+    for (uintptr_t i = 0; i < 2; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, passer, (void *)i), 0);
+    for (uintptr_t i = 0; i < CHANGERS; i++)
+        CHECK_EQ(pthread_create(&threads[2 + i], NULL, changer, (void *)i), 0);
+    test_nap_us(MS * 1000);
+    atomic_store(&is_over, true);
+    for (unsigned i = 0; i < 2 + CHANGERS; i++)
+        pthread_join(threads[i], NULL);
+    rogue_pause(a.rogue);
+    CHECK(stat_of("prefetch_pages") > before + NR); /* else nothing was shown */
+    pages_check_all(&a.pages);
+}
+
+static void told_not_to(struct rogue *r)
+{
+    test_case("a daemon that does not ask for it");
+    arena_begin(&a, r, NR);
+    arena_all_out(&a);
+    CHECK_EQ(pass(0, 1, NR), 0);
+    arena_end(&a);
+}
+
+int main(void)
+{
+    struct rogue *r = rogue_new("rogue"), *plain = rogue_new("plain");
+    r->prefetches = true;
+    test_begin("what comes back ahead of a pass is right, whatever changes meanwhile", 50);
+    arena_begin(&a, r, NR);
+    passes();
+    what_is_left_of_a_pass();
+    random_touches();
+    under_change();
+    arena_end(&a);
+    told_not_to(plain);
+    return test_end();
+}

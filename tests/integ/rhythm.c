@@ -1,0 +1,75 @@
+/* rhythm - memory that is used in a regular rhythm is back before its next burst, and only then.
+ * Method: bursts a second apart, each a pass over all pages, after which all is taken out and
+ * nothing more offered. Before each burst it is asked of pagemap how much is there. Then a burst
+ * does not come: what was brought back for it counts as wasted, and there is no next time. No speed
+ * is asked for, only that it happens within a number of bursts: on a busy machine the first may not
+ * come in time. */
+#include "rogue.h"
+
+#define NR 2048u /* 8 MiB: four zones */
+#define PERIOD_MS 1000u
+#define BURSTS_MAX 20u
+
+static struct arena a;
+
+static void sleep_until(uint64_t ms)
+{
+    while (test_now_ms() < ms)
+        test_nap_us((unsigned)(ms - test_now_ms()) * 500 + 100);
+}
+
+static void burst(void)
+{
+    for (uint32_t i = 0; i < NR; i++) {
+        pages_check(&a.pages, i);
+        if (i % 3 == 0)
+            pages_write(&a.pages, i);
+    }
+    sleep_until(test_now_ms() + 500);
+    arena_all_out(&a);
+}
+
+static bool is_back(void)
+{
+    return pages_nr_present(&a.pages, 0, NR) > NR * 3 / 4;
+}
+
+int main(void)
+{
+    struct rogue *r = rogue_new("rogue");
+    r->prefetches = true;
+    r->cold_age_ms = 200;
+    test_begin("what is used in a rhythm is back before its next burst", 50);
+    arena_begin(&a, r, NR);
+    test_case("a regular rhythm");
+    arena_all_out(&a);
+    uint64_t begin_ms = test_now_ms() + 100;
+    unsigned nr = 0;
+    for (; nr < BURSTS_MAX; nr++, begin_ms += PERIOD_MS) {
+        sleep_until(begin_ms);
+        if (is_back())
+            break;
+        burst();
+        CHECK(pages_nr_present(&a.pages, 0, NR) == 0);
+    }
+    CHECK(nr > 3); /* not before there can have been three periods */
+    CHECK(nr < BURSTS_MAX);
+    CHECK(pager_stat(a.pager, "prefetch_bursts") >= NR / 512 * 3 / 4);
+
+    test_case("the burst comes");
+    uint64_t used = pager_stat(a.pager, "prefetch_used");
+    burst();
+    CHECK(pager_stat(a.pager, "prefetch_used") >= used + NR / 2);
+
+    test_case("a burst that does not come");
+    uint64_t wasted = pager_stat(a.pager, "prefetch_wasted"), bursts = pager_stat(a.pager, "prefetch_bursts");
+    sleep_until(begin_ms + 5 * PERIOD_MS / 2);
+    bool was_expected = pager_stat(a.pager, "prefetch_bursts") > bursts;
+    CHECK(!was_expected || pager_stat(a.pager, "prefetch_wasted") > wasted);
+    arena_all_out(&a);
+    bursts = pager_stat(a.pager, "prefetch_bursts");
+    sleep_until(test_now_ms() + 2 * PERIOD_MS);
+    CHECK_EQ(pager_stat(a.pager, "prefetch_bursts"), bursts);
+    arena_end(&a);
+    return test_end();
+}
