@@ -6,15 +6,16 @@
 #   make install     PREFIX=/usr/local DESTDIR=      make uninstall   takes all of it away again
 #   make vm-smoke    a short pass in a VM        make vm          all that runs in a VM
 #   make clean       removes the build directories
-#   make figures     writes docs/figures.md          make fuzz        SECONDS=60 of each fuzz target
+#   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
+#   make fuzz        SECONDS=60 of each fuzz target
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants fuzz fuzz-coverage vm vm-smoke demo figures asan install \
-	uninstall clean
+.PHONY: all deps check check-full stress stress-mutants fuzz fuzz-coverage vm vm-smoke demo figures policy-curve asan \
+	install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -76,6 +77,12 @@ figures:
 	@tools/deps figures || echo 'figures: going on; what is missing is a row that says so'
 	@$(MAKE) --no-print-directory all
 	@tools/figures $(BUILD)
+
+# Half an hour; BUDGETS=0.1%,1% ARGS='--only heap': see there.
+policy-curve:
+	@tools/deps figures || echo 'policy-curve: going on; what is missing is said'
+	@$(MAKE) --no-print-directory all
+	@tools/policy-curve $(BUILD) $(if $(BUDGETS),--budgets $(BUDGETS)) $(ARGS)
 
 asan:
 	@PP_NO_INSTALL=1 tools/deps build

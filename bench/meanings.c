@@ -62,8 +62,8 @@ const char *const limits[] = {
     "here says by how much.",
     "The workloads are synthetic. Their patterns are plainer than those of real programs, and with "
     "the default contents their pages compress better.",
-    "What is saved depends on how long the run is against the cold age: a run of seconds saves "
-    "little, whatever the pager.",
+    "What is saved depends on how long the run is against the cold age, and with a budget on what the "
+    "pager has learnt so far: a run of seconds saves little, whatever the pager.",
     "With few runs the spread from least to largest is no confidence interval; two arms whose "
     "spreads overlap are not told apart.",
     "Memory is sampled twice a second; peaks between two samples are not seen. Reading Pss takes "

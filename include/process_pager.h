@@ -55,7 +55,7 @@ PP_EXPORT int pp_open(const struct pp_config *config, struct pp_pager **ret_page
 
 /* Lets the pages of [address, address + bytes) leave when cold. Before or after pp_start, before
  * or after the first touch. The memory should be private and anonymous; what is not is left alone.
- * A range younger than the daemon's cold age costs bookkeeping only.
+ * A range younger than the daemon's cold age (5 s, unless it was given one) costs bookkeeping only.
  * -EINVAL: no whole page inside. -EEXIST: overlaps a registered range. -ENOSPC: too many ranges. */
 PP_EXPORT int pp_register(struct pp_pager *pager, void *address, size_t bytes);
 

@@ -94,22 +94,71 @@ const char *time_text(uint64_t ms, char *buffer, size_t capacity)
     return buffer;
 }
 
+int share_parse(const char *text, uint64_t *ret_ppm)
+{
+    const char *rest;
+    uint64_t value;
+    int r = parse_number(text, &value, &rest);
+    if (r == 0)
+        r = times(&value, 10000);
+    if (r == 0 && *rest == '.') {
+        if (!isdigit((unsigned char)*++rest))
+            return -EINVAL;
+        for (uint64_t worth = 1000; isdigit((unsigned char)*rest); rest++, worth /= 10) {
+            if (!worth)
+                return -ERANGE;
+            value += worth * (uint64_t)(*rest - '0');
+        }
+    }
+    if (r)
+        return r;
+    if (strcmp(rest, "%"))
+        return -EINVAL; /* 0.01 alone could be meant as 1 % */
+    *ret_ppm = value;
+    return 0;
+}
+
+const char *share_text(uint64_t ppm, char *buffer, size_t capacity)
+{
+    char decimals[8];
+    int n = snprintf(decimals, sizeof decimals, ".%04u", (unsigned)(ppm % 10000));
+    while (n && (decimals[n - 1] == '0' || decimals[n - 1] == '.'))
+        decimals[--n] = 0;
+    (void)snprintf(buffer, capacity, "%llu%s%%", (unsigned long long)(ppm / 10000), decimals);
+    return buffer;
+}
+
+/* How a kind of number is read and written. */
+struct number_kind {
+    const char *name, *examples;
+    int (*parse)(const char *text, uint64_t *ret);
+    const char *(*text)(uint64_t value, char *buffer, size_t capacity);
+};
+
+static const struct number_kind *number_kind(enum option_kind kind)
+{
+    static const struct number_kind size = { "size", "64M or 4G", size_parse, size_text },
+                                    time = { "time", "500ms, 5s or 2m", time_parse, time_text },
+                                    share = { "share", "1% or 0.5%", share_parse, share_text };
+    return kind == OPTION_TIME ? &time : kind == OPTION_SHARE ? &share : &size;
+}
+
 static int set_number(const struct option_spec *o, const char *value, char *ret_error,
                       size_t capacity)
 {
-    bool is_time = o->kind == OPTION_TIME;
+    const struct number_kind *kind = number_kind(o->kind);
     uint64_t number = 0;
-    int r = is_time ? time_parse(value, &number) : size_parse(value, &number);
+    int r = kind->parse(value, &number);
     if (r == -EINVAL) {
         (void)snprintf(ret_error, capacity, "--%s: '%s' is not a %s: write it like %s", o->name, value,
-                       is_time ? "time" : "size", is_time ? "500ms, 5s or 2m" : "64M or 4G");
+                       kind->name, kind->examples);
         return -EINVAL;
     }
     if (r || number < o->least || number > o->most) {
         char least[32], most[32];
-        const char *(*text)(uint64_t, char *, size_t) = is_time ? time_text : size_text;
         (void)snprintf(ret_error, capacity, "--%s: %s is out of range: it must be %s to %s", o->name,
-                       value, text(o->least, least, sizeof least), text(o->most, most, sizeof most));
+                       value, kind->text(o->least, least, sizeof least),
+                       kind->text(o->most, most, sizeof most));
         return -EINVAL;
     }
     *(uint64_t *)o->target = number;
@@ -162,6 +211,7 @@ static int set_one(const struct option_spec *o, const char *value, char *ret_err
         return 0;
     case OPTION_SIZE:
     case OPTION_TIME:
+    case OPTION_SHARE:
         return set_number(o, value, ret_error, capacity);
     case OPTION_CHOICE:
         return set_choice(o, value, ret_error, capacity);
@@ -270,10 +320,10 @@ static void print_default(const struct option_spec *o)
         return; /* not a value that could be given: it says "none" */
     switch (o->kind) {
     case OPTION_SIZE:
-        printf(" [%s]", size_text(*(uint64_t *)o->target, text, sizeof text));
-        return;
     case OPTION_TIME:
-        printf(" [%s]", time_text(*(uint64_t *)o->target, text, sizeof text));
+    case OPTION_SHARE:
+        if (*(uint64_t *)o->target >= o->least) /* else: none, if nothing is said */
+            printf(" [%s]", number_kind(o->kind)->text(*(uint64_t *)o->target, text, sizeof text));
         return;
     case OPTION_TEXT:
         if (*(const char **)o->target)

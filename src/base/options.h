@@ -1,6 +1,6 @@
 /* options.h - one table of options per program: it feeds the command line, the configuration file
  * (same words, `name = value`), --help and the list of defaults. Sizes take K, M, G, T (powers of
- * 1024); times take ms, s, m, h; both are echoed back with units. Not for threads. */
+ * 1024); times take ms, s, m, h; shares take %; all are echoed back with units. Not for threads. */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
 
@@ -13,6 +13,7 @@ enum option_kind {
     OPTION_TEXT,   /* const char *; the table's user owns nothing */
     OPTION_SIZE,   /* uint64_t, bytes */
     OPTION_TIME,   /* uint64_t, milliseconds */
+    OPTION_SHARE,  /* uint64_t, parts per million; written as "0.5%" */
     OPTION_CHOICE, /* unsigned: which of the words of `argument`, "this|that" */
 };
 
@@ -21,7 +22,7 @@ struct option_spec {
     char letter;      /* 0: none */
     enum option_kind kind;
     void *target;         /* holds the default before parsing */
-    uint64_t least, most; /* of sizes and times; a default below `least` stands for none */
+    uint64_t least, most; /* of sizes, times and shares; a default below `least` stands for none */
     const char *argument; /* for --help: "SIZE"; of a choice: its words */
     const char *help;
 };
@@ -42,8 +43,11 @@ void options_print_help(const struct option_spec *table);
 const char *size_text(uint64_t bytes, char *buffer, size_t capacity);
 /* "5s", "1500ms", "2m". */
 const char *time_text(uint64_t ms, char *buffer, size_t capacity);
-/* -EINVAL: not a size or time; -ERANGE: too large. */
+/* "1%", "0.05%". */
+const char *share_text(uint64_t ppm, char *buffer, size_t capacity);
+/* -EINVAL: not a size, time or share; -ERANGE: too large, or a share of more than four decimals. */
 int size_parse(const char *text, uint64_t *ret_bytes);
 int time_parse(const char *text, uint64_t *ret_ms);
+int share_parse(const char *text, uint64_t *ret_ppm);
 
 #endif

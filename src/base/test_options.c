@@ -19,6 +19,7 @@ static struct {
     const char *text;
     uint64_t size, time_ms;
     unsigned choice;
+    uint64_t share_ppm;
 } is;
 
 static const struct option_spec table[] = {
@@ -27,6 +28,7 @@ static const struct option_spec table[] = {
     {"size", 's', OPTION_SIZE, &is.size, 4096, (uint64_t)1 << 40, "SIZE", "a size"},
     {"time", 0, OPTION_TIME, &is.time_ms, 1, 86400000, "TIME", "a time"},
     {"choice", 0, OPTION_CHOICE, &is.choice, 0, 0, "one|two|twofold", "one of three words"},
+    {"share", 0, OPTION_SHARE, &is.share_ppm, 100, 500000, "SHARE", "a share"},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL},
 };
 
@@ -101,6 +103,30 @@ static void they_are_said_back_as_they_can_be_given(void **state)
     assert_string_equal(time_text(90000, text, sizeof(text)), "90s");
 }
 
+static void shares(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int result;
+        uint64_t value;
+    } shares[] = {
+        {"1%", 0, 10000},     {"0.5%", 0, 5000},    {"12.25%", 0, 122500}, {"0.0001%", 0, 1},
+        {"0%", 0, 0},         {"100%", 0, 1000000}, {"1", -EINVAL, 0},     {"", -EINVAL, 0},
+        {"%", -EINVAL, 0},    {".5%", -EINVAL, 0},  {"1.%", -EINVAL, 0},   {"-1%", -EINVAL, 0},
+        {"1 %", -EINVAL, 0},  {"1%%", -EINVAL, 0},  {"1.5.5%", -EINVAL, 0}, {"1.00001%", -ERANGE, 0},
+        {"18446744073709551615%", -ERANGE, 0},
+    };
+    char text[32];
+    for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+        uint64_t value = 99;
+        assert_int_equal(share_parse(shares[i].text, &value), shares[i].result);
+        assert_int_equal(value, shares[i].result ? 99 : shares[i].value);
+        if (shares[i].result == 0)
+            assert_string_equal(share_text(value, text, sizeof(text)), shares[i].text);
+    }
+}
+
 static void words_are_taken(void **state)
 {
     (void)state;
@@ -139,6 +165,12 @@ static void what_is_wrong_is_said_in_a_line(void **state)
     assert_int_equal(PARSE("--time", "5"), -EINVAL);
     assert_non_null(strstr(error, "5s"));
     assert_int_equal(PARSE("--time", "25h"), -EINVAL);
+    assert_int_equal(PARSE("--share", "0%"), -EINVAL);
+    assert_non_null(strstr(error, "0.01% to 50%"));
+    assert_int_equal(PARSE("--share", "51%"), -EINVAL);
+    assert_int_equal(PARSE("--share", "1"), -EINVAL);
+    assert_non_null(strstr(error, "0.5%"));
+    assert_int_equal(is.share_ppm, 0);
     static const char *const no_choices[] = {"", "three", "tw", "twofolds", "one|two", "two|", "Two"};
     for (size_t i = 0; i < sizeof(no_choices) / sizeof(no_choices[0]); i++) {
         assert_int_equal(PARSE("--choice", no_choices[i]), -EINVAL);
@@ -196,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_and_times),
         cmocka_unit_test(they_are_said_back_as_they_can_be_given),
+        cmocka_unit_test(shares),
         cmocka_unit_test(words_are_taken),
         cmocka_unit_test(what_is_wrong_is_said_in_a_line),
         cmocka_unit_test(the_file_has_the_same_words),

@@ -68,6 +68,17 @@ int ask_status(const char *path, char **ret_json)
     return 0;
 }
 
+int ask_figures(const char *path, struct figures *ret)
+{
+    char *json;
+    int r = ask_status(path, &json);
+    if (r)
+        return r;
+    r = figures_read(json, ret) ? 0 : -EPROTO;
+    free(json);
+    return r;
+}
+
 int ask_order(const char *path, const struct msg_order *order, struct msg_order_done *ret_done)
 {
     struct msg m;

@@ -2,9 +2,7 @@
  * the daemon's end. Before it comes back there must be room for it: the kernel would kill the process. */
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -66,15 +64,10 @@ static int complain_of_room(pid_t pid, double out, double room, const char *wher
 /* 0: there is, or it cannot be told; else the exit code. */
 static int check_room(pid_t pid)
 {
-    char *json;
     struct figures figures;
-    int r = ask_status(settings.socket_path, &json);
+    int r = ask_figures(settings.socket_path, &figures);
     if (r)
         return ask_complain(r);
-    bool is_read = figures_read(json, &figures);
-    free(json);
-    if (!is_read)
-        return ask_complain(-EPROTO);
     double out = bytes_out(&figures, pid);
     figures_free(&figures);
     struct cgroup_memory group;

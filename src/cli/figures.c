@@ -221,11 +221,10 @@ void figures_row(const struct session_figures *s, char *ret_text, size_t capacit
 
 void figures_headline(const struct figures *f, char *ret_text, size_t capacity)
 {
-    char saved[16], age[32];
+    char saved[16];
     const cJSON *net = cJSON_GetObjectItemCaseSensitive(f->root, "saved_net_bytes");
-    int n = snprintf(ret_text, capacity, "daemon %.0f, heat %s, cold age %s, %zu session(s)",
-                     figures_number(f->root, "pid"), f->heat,
-                     figures_time(figures_number(f->root, "cold_age_ms") * 1e6, age, sizeof age), f->nr);
+    int n = snprintf(ret_text, capacity, "daemon %.0f, heat %s, %s, %zu session(s)",
+                     figures_number(f->root, "pid"), f->heat, figures_text(f->root, "budget"), f->nr);
     double nr_others = figures_number(f->root, "sessions_of_others");
     if (nr_others > 0)
         n += snprintf(ret_text + n, capacity - (size_t)n, ", %.0f of others", nr_others);

@@ -1,7 +1,6 @@
 /* status.c - process-pager status: what the daemon keeps, for whom. */
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +120,10 @@ static void print_session(const struct figures *all, const struct session_figure
     printf("  %-12s %8s  %s/s may leave now, of %s/s\n", "governor", f->governor,
            figures_size(figures_number(s, "allowed_pages_per_s") * (double)PAGE_BYTES, rate, sizeof rate),
            figures_size(figures_number(all->root, "reclaim_rate_bytes_per_s"), most, sizeof most));
+    printf("  %-12s %7.3f%%  of its threads' time in the last minute; cold age %.0f ms\n", "lost",
+           figures_number(s, "slowdown_ppm") / 1e4, figures_number(s, "cold_age_ms"));
+    printf("  %-12s %7.1f%%  of what was touched in the last minute was wanted back in it\n", "promoted",
+           figures_number(s, "promotion_ppm_per_min") / 1e4);
     print_refused(s);
 }
 
@@ -175,15 +178,10 @@ static int run(int argc, char **argv)
         return cli_complain(EX_USAGE, "status: one process id, or none for all");
     if (first < argc && !cli_read_pid(argv[first], &pid))
         return EX_USAGE;
-    char *json;
     struct figures figures;
-    int r = ask_status(settings.socket_path, &json);
+    int r = ask_figures(settings.socket_path, &figures);
     if (r)
         return ask_complain(r);
-    bool is_read = figures_read(json, &figures);
-    free(json);
-    if (!is_read)
-        return ask_complain(-EPROTO);
     code = print(&figures, pid);
     figures_free(&figures);
     if (fflush(stdout))

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <term.h>
 #include <unistd.h>
 
 #include "cli/ask.h"
@@ -24,6 +25,16 @@ static const struct option_spec table[] = {
     CLI_SOCKET_ROW(&settings.socket_path),
     CLI_LAST_ROWS,
 };
+
+/* Asked first: what newterm() has begun for a terminal that it does not know stays in memory. */
+static bool is_known_terminal(void)
+{
+    int error;
+    if (setupterm(NULL, STDOUT_FILENO, &error) != OK)
+        return false;
+    (void)del_curterm(cur_term);
+    return true;
+}
 
 static void print_options(void)
 {
@@ -132,22 +143,12 @@ static void on_signal(int number)
     must_end = 1;
 }
 
-static bool ask(struct figures *ret)
-{
-    char *json;
-    if (ask_status(settings.socket_path, &json))
-        return false;
-    bool is_read = figures_read(json, ret);
-    free(json);
-    return is_read;
-}
-
 /* Keys until the next picture is due, or another size wants one: a key that sorts draws the same figures
  * anew. */
 static void show_once(void)
 {
     struct figures figures;
-    bool is_there = ask(&figures);
+    bool is_there = ask_figures(settings.socket_path, &figures) == 0;
     int key;
     do {
         draw(is_there ? &figures : NULL);
@@ -182,7 +183,7 @@ static int run(int argc, char **argv)
     if (r)
         return ask_complain(r);
     free(json);
-    SCREEN *screen = newterm(NULL, stdout, stdin);
+    SCREEN *screen = is_known_terminal() ? newterm(NULL, stdout, stdin) : NULL;
     if (!screen)
         return cli_complain(NO_TERMINAL, "top does not know this terminal: set TERM, for example to xterm");
     take_signals();

@@ -38,19 +38,15 @@ void agent_on_unwatched(void *context, page_number first, page_number end)
     session_announce(context, MSG_RANGE_DEL, first, end);
 }
 
-/* False: the ring is full, and a hint is lost if it is not given again. */
-bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
+bool agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr)
 {
-    struct agent *a = context;
-    struct feedback_entry entry = feedback_make(kind, page, 1);
+    struct feedback_entry entry = feedback_make(kind, first, nr);
     return !a->is_joined || ring_put(&a->session.feedback, &entry) == 0;
 }
 
-void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr)
+bool agent_on_feedback(void *context, enum feedback_kind kind, page_number page)
 {
-    struct feedback_entry entry = feedback_make(kind, first, nr);
-    if (a->is_joined)
-        (void)ring_put(&a->session.feedback, &entry);
+    return agent_on_feedback_run(context, kind, page, 1);
 }
 
 /* ---- one piece of each kind of work; true: there was some */
@@ -226,6 +222,15 @@ static bool adopt_ranges(struct agent *a, struct pp_pager *pp, uint64_t now)
     return is_done;
 }
 
+/* The same, and what was newly mapped where managed intervals overlap [first, end). */
+static bool adopt_between(struct agent *a, struct pp_pager *pp, page_number first, page_number end)
+{
+    bool is_done = adopt_ranges(a, pp, now_ns());
+    if (a->pg.has_gaps)
+        is_done &= rewatch_between(a, first, end);
+    return is_done;
+}
+
 bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
 {
     if (a->is_frozen || pthread_mutex_trylock(&pp->ranges_lock))
@@ -234,10 +239,7 @@ bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
         if (!(pp->ranges.items[i].tag & 1))
             pp->ranges.items[i].tag = range_tag(0, false);
     pthread_mutex_unlock(&pp->ranges_lock);
-    bool is_done = adopt_ranges(a, pp, now_ns());
-    if (a->pg.has_gaps)
-        is_done &= rewatch_between(a, 0, (page_number)-1);
-    return is_done;
+    return adopt_between(a, pp, 0, (page_number)-1);
 }
 
 void agent_nap(const struct agent *a)
@@ -288,10 +290,8 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
  * kernel may have no more mappings for us. */
 static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct command *c)
 {
-    bool is_done = adopt_ranges(a, pp, now_ns());
-    if (a->pg.has_gaps)
-        is_done &= rewatch_between(a, c->first, c->end);
-    if (is_done || now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
+    if (adopt_between(a, pp, c->first, c->end) ||
+        now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
         return true;
     agent_nap(a);
     return false;
@@ -397,8 +397,10 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
     case COMMAND_STOP:
         a->must_end = true;
         break;
+    case COMMAND_FREEZE: /* a fork waits; other calls ask for what they wait for */
+        stats_add(a->pg.stats, STAT_other_wait_ns, now_ns() - a->command_begin_ns);
+        break;
     case COMMAND_PIN:
-    case COMMAND_FREEZE:
     case COMMAND_RECLAIM:
     case COMMAND_SETTLE:
         break;
@@ -470,6 +472,23 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
         memcpy(&a->session.memory->agent_stats, st, sizeof *st);
         memcpy(&a->session.memory->porter_stats, &pp->porter_stats, sizeof pp->porter_stats);
     }
+}
+
+/* What the daemon steers by, ahead of the rest: as old as a tick it would be too old. About 8 ns. */
+static void publish_pulse(struct agent *a)
+{
+    if (!a->is_joined)
+        return;
+    static const enum stat_number counters[] = { STAT_faults_missing, STAT_restore_success,
+                                                 STAT_fault_wait_ns, STAT_other_wait_ns,
+                                                 STAT_pageout_returns };
+    struct stats_block *to = &a->session.memory->agent_stats;
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+        stats_set(to, counters[i], stats_get(a->pg.stats, counters[i]));
+    stats_set(to, STAT_pages_staged, a->pg.nr_staged);
+    stats_set(to, STAT_pages_stored, a->pg.nr_stored);
+    stats_set(to, STAT_pages_zero, a->pg.nr_zero);
+    stats_set(to, STAT_pages_paged_out, a->pg.nr_paged_out);
 }
 
 /* Staging and ring together stay within max(4 MiB, 1/64 of what is managed); landing counts, too. */
@@ -638,6 +657,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
     while (!a->must_end) {
         pager_serve_touchers(&a->pg);
         serve(a);
+        publish_pulse(a);
         if (a->pg.nr_faults)
             continue;
         if (a->pg.unmapped.nr)
@@ -658,7 +678,8 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         if (!is_busy)
             is_busy = squeeze_piece(a);
         tell_given_up(a);
-        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end;
+        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
+                   !a->next_tick_ns /* the clock is to be set first */;
         sleep_ring_porter(a, pp, is_busy);
         if (!is_busy)
             sleep_until_needed(a, pp);

@@ -205,7 +205,7 @@ static int own_descriptors(struct agent *a, struct porter *porter, int kept)
         return -errno;
     a->porter = porter;
     porter->agent_others_fd = a->others_fd;
-    headroom_open(&a->prefetch.headroom, "/proc/self/cgroup", "/sys/fs/cgroup");
+    headroom_open(&a->prefetch.headroom, "/proc/self/cgroup", CGROUP_ROOT);
     int r = agent_listen(a, a->porter_bell_fd, OTHER_PORTER_BELL);
     if (r == 0)
         r = agent_listen(a, a->timer_fd, OTHER_TIMER);

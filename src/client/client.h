@@ -215,9 +215,10 @@ bool agent_adopt_all(struct agent *a, struct pp_pager *pp);
 /* Gives an event's raiser time to run again, or until there is another one: 50 us. */
 void agent_nap(const struct agent *a);
 void agent_on_unwatched(void *agent, page_number first, page_number end);
+/* False: the ring is full, and a hint is lost if it is not given again. */
 bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);
-/* The same of nr neighbours; a hint that may be lost. */
-void agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr);
+/* The same of nr neighbours. */
+bool agent_on_feedback_run(struct agent *a, enum feedback_kind kind, page_number first, uint32_t nr);
 void agent_publish_stats(struct agent *a, struct pp_pager *pp);
 
 /* squeeze.c; the agent's */

@@ -13,9 +13,11 @@
 #include "client/client.h"
 
 #define TAKE_PER_PIECE 16u   /* a run */
-#define DECODE_PER_PIECE 4u  /* 4 to 8 us */
+#define DECODE_PER_PIECE 4u  /* 4 to 8 us; ... */
+#define DECODE_NS 6000u      /* ... fewer where one takes longer: the first page of a group */
 #define HELP_FROM 8u         /* fewer pages are not worth waking the porter for */
-#define WAITS_MAX 64u        /* looks for the helper's page, 1 us each, before we do it ourselves */
+#define WAITS_BEFORE_YIELD 8u /* looks for the helper's page, 1 us each: it may want this very CPU */
+#define WAITS_MAX 64u         /* then we do it ourselves */
 #define CHANGING_MAX 16u     /* pieces that met an event, each after a look for it: then it is not worth it */
 #define STREAM_ENDS_NS NS_PER_S
 
@@ -193,18 +195,19 @@ static int take_on(struct agent *a, struct pp_pager *pp)
     return r == -EAGAIN ? r : 1;
 }
 
-/* All that can be decoded is, and the oldest is the helper's, which may have no CPU. */
+/* Nothing moves: what is left is the helper's, which may have no CPU. */
 static int wait_for_helper(struct agent *a)
 {
-    if (++a->prefetch.nr_waits < WAITS_MAX)
+    if (++a->prefetch.nr_waits < WAITS_BEFORE_YIELD)
         return 0;
-    return pager_ahead_skip(&a->pg);
+    sched_yield();
+    return a->prefetch.nr_waits < WAITS_MAX ? 0 : pager_ahead_skip(&a->pg);
 }
 
 static int work(struct agent *a, struct pp_pager *pp, bool *ret_has_more)
 {
     struct pager *pg = &a->pg;
-    uint32_t head = pg->ahead.head, nr_decoded = 0;
+    uint32_t head = pg->ahead.head, tail = pg->ahead.tail, nr_decoded = 0;
     int r = 0;
     for (unsigned i = 0; r == 0 && a->prefetch.is_waited_for && i < AHEAD_SLOTS / AHEAD_RUN; i++)
         r = pager_ahead_install(pg, true);
@@ -212,12 +215,17 @@ static int work(struct agent *a, struct pp_pager *pp, bool *ret_has_more)
     int taken = r ? r : take_on(a, pp);
     if (taken < 0)
         return taken;
-    while (nr_decoded < DECODE_PER_PIECE && pager_ahead_decode(pg))
+    bool is_decoded = false;
+    for (uint64_t until_ns = now_ns() + DECODE_NS; nr_decoded < DECODE_PER_PIECE && now_ns() < until_ns;) {
+        is_decoded = !pager_ahead_decode(pg);
+        if (is_decoded)
+            break;
         nr_decoded++;
-    r = pager_ahead_install(pg, !taken && nr_decoded < DECODE_PER_PIECE);
+    }
+    r = pager_ahead_install(pg, !taken && is_decoded);
     *ret_has_more = taken || ahead_nr(&pg->ahead) || a->prefetch.rhythms.is_looking;
-    bool is_idle = head == pg->ahead.head && !nr_decoded;
-    if (!is_idle || !ahead_nr(&pg->ahead))
+    bool has_moved = nr_decoded || head != pg->ahead.head || tail != pg->ahead.tail;
+    if (has_moved || !*ret_has_more)
         a->prefetch.nr_waits = 0;
     else if (r == 0)
         r = wait_for_helper(a);

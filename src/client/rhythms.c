@@ -13,7 +13,7 @@
 #include "client/client.h"
 
 #define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
-#define LOOK_EVERY_MS 250u  /* after a burst has begun, or while one is late */
+#define LOOK_EVERY_MS 250u  /* after a burst has begun, before one is due, or while one is late */
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
 #define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
 #define PAUSE_MIN_MS 20u
@@ -50,11 +50,19 @@ static bool was_wanted(const struct zone *z)
     return 2u * z->nr_back > z->nr_out;
 }
 
-static void look_within(struct rhythms *r, uint32_t in_ms)
+/* The agent's clock has another pace now, which it gets at a tick: one that comes when the old pace says so is
+ * too late, or one of hundreds. */
+static void set_next(struct agent *a, uint32_t at_ms)
 {
-    uint32_t at_ms = rhythms_now_ms() + in_ms;
-    if (!r->next_ms || (int32_t)(at_ms - r->next_ms) < 0)
-        r->next_ms = at_ms ? at_ms : 1;
+    a->prefetch.rhythms.next_ms = at_ms;
+    a->next_tick_ns = 0;
+}
+
+static void look_within(struct agent *a, uint32_t in_ms)
+{
+    uint32_t at_ms = rhythms_now_ms() + in_ms, next_ms = a->prefetch.rhythms.next_ms;
+    if (!next_ms || (int32_t)(at_ms - next_ms) < 0)
+        set_next(a, at_ms ? at_ms : 1);
 }
 
 /* ---- what faults tell */
@@ -74,7 +82,7 @@ static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
     if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
         z->nr_out = (uint16_t)nr_out; /* 513 at most */
         z->nr_back = 0;
-        look_within(&a->prefetch.rhythms, LOOK_EVERY_MS);
+        look_within(a, LOOK_EVERY_MS);
     }
     z->nr_back = count_up(z->nr_back, 1);
 }
@@ -197,21 +205,24 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
 }
 
 /* All zones have been looked at: when again, and how long they will need. */
-static void end_look(struct rhythms *r, uint32_t now_ms)
+static void end_look(struct agent *a, uint32_t now_ms)
 {
+    struct rhythms *r = &a->prefetch.rhythms;
     uint64_t lead_ms = (uint64_t)r->nr_soon * PAGE_COST_US / 1000;
     r->lead_ms = lead_ms < SOON_MS ? (uint32_t)lead_ms : SOON_MS;
     r->is_looking = false;
-    r->next_ms = 0; /* nothing is expected: when the next burst begins */
+    set_next(a, 0); /* nothing is expected: when the next burst begins */
     if (r->nr_expected)
-        look_within(r, LOOK_EVERY_MS);
+        look_within(a, LOOK_EVERY_MS);
     if (!r->earliest_ms)
         return;
     int32_t left = (int32_t)(r->earliest_ms - now_ms), lead = (int32_t)r->lead_ms;
     if (left > (int32_t)SOON_MS)
-        look_within(r, (uint32_t)left - SOON_MS); /* how much will be due is not known yet */
+        look_within(a, (uint32_t)left - SOON_MS); /* how much will be due is not known yet */
+    else if (left - lead > (int32_t)LOOK_EVERY_MS)
+        look_within(a, LOOK_EVERY_MS); /* more may leave until then, and need more time */
     else
-        look_within(r, left > lead ? (uint32_t)(left - lead) : 1);
+        look_within(a, left > lead ? (uint32_t)(left - lead) : 1);
 }
 
 static void begin_look(struct rhythms *r)
@@ -242,6 +253,6 @@ struct window *rhythms_window(struct agent *a)
         return &r->zones[at].window;
     }
     if (r->at == a->pg.table.nr_leaves)
-        end_look(r, now_ms);
+        end_look(a, now_ms);
     return NULL;
 }

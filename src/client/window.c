@@ -79,7 +79,7 @@ static unsigned tell(struct agent *a, const struct window *w, uint32_t from, uin
         bool goes_on = is_back && (w->stride == 1 || w->stride == -1) && run < FEEDBACK_RUN_MAX;
         if (run && !goes_on) {
             page_number first = page_at(w, w->stride > 0 ? i - run : i - 1);
-            agent_on_feedback_run(a, kind, first, run);
+            (void)agent_on_feedback_run(a, kind, first, run); /* a hint that may be lost */
             run = 0;
         }
         run += is_back;

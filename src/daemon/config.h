@@ -4,7 +4,10 @@
 #define DAEMON_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "policy/budget.h"
 
 /* Where heat comes from; by the order of --heat's words. */
 enum heat_source { HEAT_AUTO, HEAT_DAMON, HEAT_SCAN };
@@ -22,7 +25,9 @@ struct config {
     const char *socket_path; /* NULL: the place for this user */
     const char *csv_path;    /* NULL: none */
     const char *config_path;
-    uint64_t cold_age_ms;
+    /* What each client may lose: exactly one of the three is said, the others are 0. */
+    uint64_t slowdown_ppm, resident_bytes, cold_age_ms;
+    uint64_t promotion_ppm; /* with a slowdown: of the working set, a minute; 0: no bound */
     uint64_t store_cap_bytes; /* of each session */
     uint64_t user_store_cap_bytes; /* of each user, over all sessions */
     uint64_t store_cap_total_bytes; /* of all sessions together */
@@ -41,6 +46,12 @@ struct config {
 
 /* Fills ret from file and command line. 0, or the exit code after saying why on stderr. */
 int config_read(int argc, char **argv, struct config *ret);
+/* The cold age that is given or, with a budget, begun with: how old a range is before it is watched, and
+ * what else must be known before anything is measured. */
+uint64_t config_first_age_ms(const struct config *c);
+struct budget_limits config_limits(const struct config *c);
+/* "slowdown 1%", "resident 512M" or "cold-age 5s". */
+const char *config_budget_text(const struct config *c, char *buffer, size_t capacity);
 /* "move" or "pageout". */
 const char *config_tiers_name(const struct config *c);
 const char *config_evict_by_name(const struct config *c);

@@ -30,13 +30,11 @@
 #include "sys/uffd.h"
 
 #define EVENTS_NR 64
-/* How often memory is looked at: a sixteenth of the cold age, within these. */
-#define LOOK_LEAST_MS 1u
-#define LOOK_MOST_MS 250u
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
  * on since the last time (it may be stopped, too). */
 #define HURRY_MS 5u
 #define HURRY_BUSY_MS 25u
+#define IDLE_TICK_MS 250u /* while nobody asks for more */
 #define SLOW_TICK_MS 500u
 /* So many slow ticks in one write to an eventfd: more than a machine that was stopped makes. */
 #define STUCK_TICKS 3u
@@ -56,7 +54,6 @@ struct control {
     struct session *sessions;
     unsigned nr_sessions;
     uint32_t next_id;
-    uint64_t look_ms;   /* set at birth */
     uint64_t hurry_ms;  /* when to look at the offers again */
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
@@ -180,7 +177,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         close(pagemap_fd);
         return refuse(c, s, r, "the daemon has no memory or descriptors for another session");
     }
-    if (c->config->cold_age_ms < GOVERNED_FROM_MS)
+    if (config_first_age_ms(c->config) < GOVERNED_FROM_MS)
         choose_set_free(&s->choose);
     r = msg_send(s->socket, MSG_WELCOME, &welcome, &given);
     close_given(&given);
@@ -460,7 +457,8 @@ static void offer_run(struct session *s, const struct heat_run *run)
 static size_t pick(struct control *c, struct session *s, uint64_t now_ms, uint64_t room,
                    struct heat_run *ret_runs, size_t nr_max)
 {
-    uint64_t allowance = choose_allowance(&s->choose, now_ms);
+    uint64_t allowance = choose_allowance(&s->choose, now_ms), may_be_out = governor_room(s);
+    allowance = allowance < may_be_out ? allowance : may_be_out;
     if (s->order.stage == ORDER_SWEEPING)
         return order_sweep(c->sessions, s, room, ret_runs, nr_max);
     if (!allowance)
@@ -513,7 +511,8 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     if (s->nr_candidates != put_before)
         compress_ring_agent(s);
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
-    bool is_waiting = s->order.stage == ORDER_SWEEPING || s->heat_ops->nr_ready(s->heat);
+    bool may_leave = s->choose.advice <= CHOOSE_RISE && governor_room(s);
+    bool is_waiting = s->order.stage == ORDER_SWEEPING || (s->heat_ops->nr_ready(s->heat) && may_leave);
     if (is_waiting && hurry_ms < c->hurry_ms)
         c->hurry_ms = hurry_ms;
 }
@@ -524,8 +523,11 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     take_feedback(c, s);
     if (s->is_leaving)
         return;
+    governor_tick(s, now_ms);
+    if (s->governor.look_ms < c->hurry_ms)
+        c->hurry_ms = s->governor.look_ms;
     if (now_ms >= s->next_look_ms) {
-        s->next_look_ms = now_ms + c->look_ms;
+        s->next_look_ms = now_ms + s->governor.look_ms;
         (void)s->heat_ops->tick(s->heat, now_ms);
     }
     offer(c, s, now_ms);
@@ -615,7 +617,7 @@ static void tick(struct control *c)
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
-    c->hurry_ms = c->look_ms;
+    c->hurry_ms = IDLE_TICK_MS;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
         if (s->is_muted)
@@ -724,11 +726,8 @@ static int open_all(struct control *c)
 int control_run(const struct config *config, const struct features *features, struct listener *l,
                 struct damon_watcher *watcher)
 {
-    uint64_t look_ms = config->cold_age_ms / 16;
-    look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : look_ms > LOOK_MOST_MS ? LOOK_MOST_MS : look_ms;
     struct control c = {
-        .config = config, .features = features, .listener = l, .look_ms = look_ms, .hurry_ms = look_ms,
-        .watcher = watcher
+        .config = config, .features = features, .listener = l, .hurry_ms = IDLE_TICK_MS, .watcher = watcher
     };
     int r = open_all(&c);
     if (r) {

@@ -40,4 +40,7 @@
 /* Blocks given back to the system in one go: each punch is a system call. */
 #define TRIM_BLOCKS 512u
 
+/* Where the budget is memory, time is no reason to ration write-protection further. */
+#define PROTECTS_UNBOUND 2500u
+
 #endif

@@ -17,10 +17,10 @@
 
 static void log_settings(const struct config *c, const struct listener *l)
 {
-    char age[32], cap[32], total[32], rate[32], squeeze[32];
-    log_info("event=start version=%s socket=%s cold_age=%s store_cap=%s store_cap_total=%s tiers=%s "
+    char budget[48], cap[32], total[32], rate[32], squeeze[32];
+    log_info("event=start version=%s socket=%s budget=\"%s\" store_cap=%s store_cap_total=%s tiers=%s "
              "squeeze_age=%s reclaim_rate=%s/s evict_by=%s%s",
-             PP_VERSION, l->is_ours ? l->path : "(passed)", time_text(c->cold_age_ms, age, sizeof age),
+             PP_VERSION, l->is_ours ? l->path : "(passed)", config_budget_text(c, budget, sizeof budget),
              size_text(c->store_cap_bytes, cap, sizeof cap),
              size_text(c->store_cap_total_bytes, total, sizeof total), config_tiers_name(c),
              time_text(c->squeeze_age_ms, squeeze, sizeof squeeze),

@@ -81,11 +81,11 @@ static int find_obstacle(struct session *sessions, const struct config *config,
     return error;
 }
 
-static void begin(struct session *sessions, const struct config *config, struct session *asker,
-                  struct session *s, const struct msg_order *m)
+static void begin(struct session *sessions, struct session *asker, struct session *s,
+                  const struct msg_order *m)
 {
     s->order = (struct order){ .asker = asker->id, .seen_ms = monotonic_ms() };
-    s->order.sweep.idle_ms = m->age_ms == ORDER_AGE_COLD ? config->cold_age_ms : m->age_ms;
+    s->order.sweep.idle_ms = m->age_ms == ORDER_AGE_COLD ? governor_cold_age_ms(s) : m->age_ms;
     s->is_held = m->op == ORDER_DRAIN;
     ask_client(sessions, s, m->op == ORDER_RECLAIM ? ORDER_WATCH : (enum order_op)m->op,
                s->order.sweep.idle_ms);
@@ -110,7 +110,7 @@ void order_ask(struct session *sessions, const struct config *config, struct ses
     for (struct session *s = sessions; s; s = s->next)
         if (s->is_joined && !s->is_leaving && s->pid == m->pid) {
             asker->asker.nr_waiting++;
-            begin(sessions, config, asker, s, m);
+            begin(sessions, asker, s, m);
         }
     if (--asker->asker.nr_waiting == 0)
         answer(asker);

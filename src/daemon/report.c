@@ -167,6 +167,11 @@ static cJSON *session_json(const struct session *s, struct account *ret_account)
     add(o, "pages_cold", s->heat_ops->nr_ready(s->heat));
     add(o, "pages_offered", s->nr_offered);
     add(o, "pages_returned", s->nr_returned);
+    add(o, "cold_age_ms", governor_cold_age_ms(s));
+    add(o, "slowdown_ppm", budget_slowdown_ppm(&s->governor.budget));
+    add(o, "promotion_ppm_per_min", budget_promotion_ppm(&s->governor.budget));
+    add(o, "waited_ns", s->governor.waited_ns);
+    add(o, "threads", s->governor.nr_threads);
     add(o, "allowed_pages_per_s", s->choose.allowed_rate);
     add(o, "store_held_bytes", atomic_load(&s->held_bytes));
     add(o, "store_held_bytes_peak", atomic_load(&s->held_bytes_peak));
@@ -221,6 +226,11 @@ char *report_json(const struct session *sessions, const struct report *about)
     cJSON_AddStringToObject(root, "evict_by", config_evict_by_name(about->config));
     cJSON_AddBoolToObject(root, "dry_run", about->config->is_dry_run);
     cJSON_AddBoolToObject(root, "hands_over_userfaultfd", about->has_device);
+    char budget[48];
+    cJSON_AddStringToObject(root, "budget", config_budget_text(about->config, budget, sizeof budget));
+    add(root, "slowdown_max_ppm", about->config->slowdown_ppm);
+    add(root, "promotion_max_ppm_per_min", about->config->promotion_ppm);
+    add(root, "resident_max_bytes", about->config->resident_bytes);
     add(root, "cold_age_ms", about->config->cold_age_ms);
     add(root, "store_cap_bytes", about->config->store_cap_bytes);
     add(root, "store_cap_total_bytes", about->config->store_cap_total_bytes);

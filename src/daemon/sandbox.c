@@ -160,7 +160,8 @@ static const int always[] = {
 static const int sanitizers[] = {
     SCMP_SYS(mmap),      SCMP_SYS(mprotect),  SCMP_SYS(ioctl),       SCMP_SYS(prctl),
     SCMP_SYS(clone),     SCMP_SYS(fork),      SCMP_SYS(wait4),       SCMP_SYS(ptrace),
-    SCMP_SYS(tgkill),    SCMP_SYS(kill),      SCMP_SYS(sigaltstack), SCMP_SYS(getdents64),
+    SCMP_SYS(tgkill),    SCMP_SYS(kill),      SCMP_SYS(sigaltstack), SCMP_SYS(getdents),
+    SCMP_SYS(getdents64), SCMP_SYS(mincore),
     SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(setrlimit),   SCMP_SYS(personality),
     SCMP_SYS(getppid),   SCMP_SYS(open),      SCMP_SYS(access),      SCMP_SYS(dup2),
     SCMP_SYS(pipe),      SCMP_SYS(pipe2),     SCMP_SYS(execve),      SCMP_SYS(readlinkat),

@@ -84,7 +84,8 @@ static int new_heat(struct session *s, const struct config *config, struct damon
                     int pagemap_fd)
 {
     struct heat_client client = { .pagemap_fd = pagemap_fd, .pid = s->pid,
-                                  .cold_age_ms = config->cold_age_ms, .watcher = watcher,
+                                  .cold_age_ms = config_first_age_ms(config), .watcher = watcher,
+                                  .is_governed = !config->cold_age_ms,
                                   .is_probing = config->probe == CHOICE_ON && !config->is_dry_run };
     const struct heat_ops *ops = watcher && s->pid > 0 ? &heat_damon_ops : &heat_scan_ops;
     int r = ops->create(&client, &s->heat);
@@ -140,6 +141,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
     copy_name(s, hello->name);
     s->takes_orders = hello->features & HELLO_TAKES_ORDERS;
     choose_init(&s->choose, config->reclaim_rate / PAGE_BYTES);
+    governor_init(&s->governor, config);
     s->pagemap_fd = pagemap_fd;
     s->is_joined = true;
     *ret_fds = (struct msg_fds){
@@ -156,7 +158,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
         .has_device = device >= 0,
         .store_bytes = file_bytes,
         .session_bytes = SESSION_MEMORY_BYTES,
-        .cold_age_ms = (uint32_t)config->cold_age_ms,
+        .cold_age_ms = (uint32_t)config_first_age_ms(config),
         .dry_run = config->is_dry_run,
         .squeeze_age_ms = config->tiers == TIERS_LZ4_ZSTD ? (uint32_t)config->squeeze_age_ms : 0,
     };

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "daemon/config.h"
+#include "daemon/governor.h"
 #include "daemon/order.h"
 #include "daemon/rates.h"
 #include "daemon/user.h"
@@ -43,6 +44,7 @@ struct session {
     const struct heat_ops *heat_ops;
     struct heat *heat;
     struct choose choose;
+    struct governor governor;
     uint64_t nr_offered, nr_returned; /* without probes */
     struct stats_block stats;         /* what we count of it ourselves */
     uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */

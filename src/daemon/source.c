@@ -33,7 +33,7 @@ void source_choose(const struct config *config, struct source *ret)
     if (config->heat == HEAT_SCAN)
         say(ret, "asked for");
     else if (config->heat == HEAT_AUTO &&
-             config->cold_age_ms < AGGREGATIONS_PER_COLD_AGE * config->damon_aggregation_ms)
+             config_first_age_ms(config) < AGGREGATIONS_PER_COLD_AGE * config->damon_aggregation_ms)
         say(ret, "the cold age is short for DAMON's aggregation interval");
     else {
         int r = start(config, &ret->watcher);

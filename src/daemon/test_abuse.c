@@ -120,17 +120,22 @@ static void put_raw(struct client *c, uint32_t slot)
     assert_int_equal(ring_put(&c->raw, &e), 0);
 }
 
-static struct stored_entry next_answer(struct client *c)
+static void take_next(struct ring *answers, void *ret_entry)
 {
-    struct stored_entry e;
     for (int i = 0; i < 3000; i++) {
-        int r = ring_take(&c->stored, &e);
+        int r = ring_take(answers, ret_entry);
         assert_true(r >= 0);
         if (r == 1)
-            return e;
+            return;
         usleep(1000);
     }
     fail_msg("no answer after 3 s");
+}
+
+static struct stored_entry next_answer(struct client *c)
+{
+    struct stored_entry e;
+    take_next(&c->stored, &e);
     return e;
 }
 
@@ -315,14 +320,7 @@ static void places_that_are_not_theirs_are_not_given_up(void **state)
 static struct squeezed_entry next_squeezed(struct client *c)
 {
     struct squeezed_entry e;
-    for (int i = 0; i < 3000; i++) {
-        int r = ring_take(&c->squeezed, &e);
-        assert_true(r >= 0);
-        if (r == 1)
-            return e;
-        usleep(1000);
-    }
-    fail_msg("no answer after 3 s");
+    take_next(&c->squeezed, &e);
     return e;
 }
 

@@ -68,7 +68,12 @@ static void nothing_said_means_the_defaults(void **state)
     (void)state;
     write_file("");
     assert_int_equal(READ("--config", path), 0);
-    assert_int_equal(config.cold_age_ms, 5000);
+    assert_int_equal(config.slowdown_ppm, 10000);
+    assert_int_equal(config.cold_age_ms, 0);
+    assert_int_equal(config.resident_bytes, 0);
+    assert_int_equal(config.promotion_ppm, 0);
+    assert_int_equal(config_first_age_ms(&config), 5000);
+    assert_int_equal(config_limits(&config).kind, BUDGET_SLOWDOWN);
     assert_int_equal(config.store_cap_bytes, 4096 * MIB);
     assert_int_equal(config.reclaim_rate, 500 * MIB);
     assert_int_equal(config.evict_by, EVICT_BY_MOVE);
@@ -100,6 +105,66 @@ static void the_command_line_decides_over_the_file(void **state)
     assert_string_equal(config.socket_path, "/word");
     assert_int_equal(READ("--config", path, "--cold-age", "5s"), 0); /* also when it is the default */
     assert_int_equal(config.cold_age_ms, 5000);
+}
+
+static void one_budget_and_no_other(void **state)
+{
+    (void)state;
+    char text[64];
+    write_file("");
+    assert_int_equal(READ("--config", path, "--slowdown", "0.5%"), 0);
+    assert_string_equal(config_budget_text(&config, text, sizeof(text)), "slowdown 0.5%");
+    assert_int_equal(READ("--config", path, "--resident", "512M"), 0);
+    assert_string_equal(config_budget_text(&config, text, sizeof(text)), "resident 512M");
+    assert_int_equal(config_limits(&config).kind, BUDGET_RESIDENT);
+    assert_int_equal(config.slowdown_ppm, 0);
+    assert_int_equal(READ("--config", path, "--cold-age", "5s"), 0);
+    assert_string_equal(config_budget_text(&config, text, sizeof(text)), "cold-age 5s");
+    assert_int_equal(config_limits(&config).kind, BUDGET_COLD_AGE);
+    static const char *const no_slowdowns[] = { "0%", "50.1%", "100%", "0.001%", "1", "0.01", "-1%" };
+    for (size_t i = 0; i < sizeof(no_slowdowns) / sizeof(no_slowdowns[0]); i++) {
+        assert_int_equal(READ("--config", path, "--slowdown", no_slowdowns[i]), EX_USAGE);
+        assert_non_null(strstr(said, "--slowdown"));
+        assert_non_null(strchr(said, '%')); /* how to write it, or from where to where */
+    }
+    assert_int_equal(READ("--config", path, "--resident", "0"), EX_USAGE);
+    assert_non_null(strstr(said, "1M"));
+    assert_int_equal(READ("--config", path, "--promotion-rate", "0%"), EX_USAGE);
+    assert_int_equal(READ("--config", path, "--slowdown", "1%", "--cold-age", "5s"), EX_USAGE);
+    assert_non_null(strstr(said, "give one"));
+    assert_int_equal(READ("--config", path, "--resident", "1G", "--cold-age", "5s"), EX_USAGE);
+    assert_int_equal(READ("--config", path, "--slowdown", "1%", "--resident", "1G"), EX_USAGE);
+}
+
+static void a_promotion_rate_goes_with_a_slowdown(void **state)
+{
+    (void)state;
+    write_file("");
+    assert_int_equal(READ("--config", path, "--promotion-rate", "0.2%"), 0); /* with the default */
+    assert_int_equal(config.promotion_ppm, 2000);
+    assert_int_equal(config.slowdown_ppm, 10000);
+    assert_int_equal(READ("--config", path, "--promotion-rate", "0.2%", "--cold-age", "5s"), EX_USAGE);
+    assert_non_null(strstr(said, "--promotion-rate"));
+    assert_int_equal(READ("--config", path, "--promotion-rate", "1%", "--resident", "1G"), EX_USAGE);
+}
+
+static void a_budget_of_the_command_line_puts_away_the_files(void **state)
+{
+    (void)state;
+    write_file("slowdown = 2%\npromotion-rate = 1%\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.slowdown_ppm, 20000);
+    assert_int_equal(config.promotion_ppm, 10000);
+    assert_int_equal(READ("--config", path, "--cold-age", "200ms"), 0);
+    assert_int_equal(config.cold_age_ms, 200);
+    assert_int_equal(config.slowdown_ppm, 0);
+    assert_int_equal(config.promotion_ppm, 0);
+    write_file("slowdown = 2%\ncold-age = 1s\n");
+    assert_int_equal(READ("--config", path), EX_CONFIG);
+    assert_non_null(strstr(said, path));
+    assert_non_null(strstr(said, "give one"));
+    write_file("cold-age = 1s\n");
+    assert_int_equal(READ("--config", path, "--promotion-rate", "1%"), EX_USAGE);
 }
 
 static void damon_in_disorder_is_refused(void **state)
@@ -224,6 +289,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
         cmocka_unit_test(the_command_line_decides_over_the_file),
+        cmocka_unit_test(one_budget_and_no_other),
+        cmocka_unit_test(a_promotion_rate_goes_with_a_slowdown),
+        cmocka_unit_test(a_budget_of_the_command_line_puts_away_the_files),
         cmocka_unit_test(damon_in_disorder_is_refused),
         cmocka_unit_test(how_to_evict_is_one_of_two_words),
         cmocka_unit_test(prefetch_is_on_or_off),

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/ages.h"
 #include "base/pagesize.h"
 #include "wire/session_memory.h"
 
@@ -30,6 +31,16 @@ struct heat_client {
     uint64_t cold_age_ms; /* only scales how finely time is told apart */
     struct damon_watcher *watcher; /* damon */
     bool is_probing; /* scan: takes a few pages out to see whether they are read; probe.h */
+    bool is_governed;     /* the cold age will change: pace() */
+};
+
+/* How many pages are how old. By age: the oldest of base/ages.h that they have reached. */
+struct heat_ages {
+    uint64_t nr_there[AGES_NR];  /* present, idle, and free to leave */
+    uint64_t nr_out[AGES_NR];    /* not present; idle for as long as they are out, and before */
+    uint64_t nr_pages_there;     /* whatever their age */
+    uint64_t nr_reused[AGES_NR]; /* ever touched again at that age, there or out */
+    uint64_t nr_rewritten;       /* scan: ever written again after a protection: a fault each */
 };
 
 struct heat_ops {
@@ -48,6 +59,10 @@ struct heat_ops {
     /* The client tells what became of a page. True: it was a probe that is wanted back, and says nothing
      * of what pick() found. */
     bool (*feedback)(struct heat *h, page_number page, enum feedback_kind kind);
+    /* From now on: another cold age, which takes effect chunk by chunk at the next look; and (scan) how many
+     * pages a second may be write-protected that will be written again. Only of one that is governed. */
+    void (*pace)(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s);
+    void (*ages)(const struct heat *h, struct heat_ages *ret); /* as of the last looks */
     /* Finds runs of pages that are there and have been idle for at least cold_age_ms (longer for those
      * that were wanted back soon), at most nr_max runs and pages_max pages, going round. */
     size_t (*pick)(struct heat *h, uint64_t now_ms, size_t pages_max, struct heat_run *ret_runs,

@@ -11,12 +11,27 @@
 #define PAGE_LEVEL_MAX 6u           /* waits for 64 times the cold age: 513 of 1023 units */
 #define PAGE_INCOMPRESSIBLE 0x2000u /* not offered until touched */
 #define PAGE_OFFERED 0x4000u        /* since then not seen touched; the age counts from the offer */
+#define PAGE_OFFERED_LATE (PAGE_OFFERED | PAGE_INCOMPRESSIBLE) /* ... which came at twice the age it needed */
 #define PAGE_THERE 0x8000u          /* present and untouched at the last look, not offered since */
 
 #define UNITS_PER_COLD_AGE 8u
 #define SOON_UNITS (16 * UNITS_PER_COLD_AGE) /* wanted back within 16 cold ages is too soon */
+/* A governed cold age is 1 to 128 s (base/ages.h), and a page can be told to be 255 s old. */
+#define GOVERNED_UNIT_MS 250u
+/* A bar: so many of a chunk, and so large a part of what left of it, were back too soon. It lasts for so many
+ * cold ages, then twice as many each time, an hour at most. */
+#define BAR_SOON_NR 32u
+#define BAR_SOON_PART 8u
+#define BAR_COLD_AGES 16u
+#define BAR_LEVEL_MAX 8u
+#define BAR_MAX_S 3600u
+/* Behind a chunk's pages stand its parts of the sums in heat.ages: by age there, by age out, and all there. */
+#define TALLY_THERE CHUNK_PAGES
+#define TALLY_OUT (CHUNK_PAGES + AGES_NR)
+#define TALLY_ALL (CHUNK_PAGES + 2 * AGES_NR)
+#define CHUNK_WORDS (TALLY_ALL + 1)
 /* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
- * mappings: what an honest client can need, and 40 MiB at most. */
+ * mappings: what an honest client can need, and 52 MiB at most. */
 #define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
@@ -29,6 +44,11 @@ void pages_init(struct heat *h, const struct heat_client *client, size_t own_byt
     h->pagemap_fd = client->pagemap_fd;
     h->cold_age_ms = client->cold_age_ms;
     h->unit_ms = clamp(client->cold_age_ms / UNITS_PER_COLD_AGE, 1, UINT32_MAX);
+    h->is_governed = client->is_governed;
+    if (h->is_governed)
+        h->unit_ms = GOVERNED_UNIT_MS;
+    for (unsigned units = 1; units <= PAGE_AGE; units++) /* one less: as for units_needed() */
+        h->age_index[units] = (uint8_t)ages_reached((units - 1) * h->unit_ms);
     h->own_bytes = own_bytes;
 }
 
@@ -76,10 +96,24 @@ static int open_gap(struct heat *h, size_t at, size_t nr_more)
     return 0;
 }
 
+/* Takes the chunk's part out of the sums. */
+static void untally(struct heat *h, struct chunk *c)
+{
+    if (!c->pages)
+        return;
+    for (unsigned i = 0; i < AGES_NR; i++) {
+        h->ages.nr_there[i] -= c->pages[TALLY_THERE + i];
+        h->ages.nr_out[i] -= c->pages[TALLY_OUT + i];
+    }
+    h->ages.nr_pages_there -= c->pages[TALLY_ALL];
+    memset(c->pages + CHUNK_PAGES, 0, (CHUNK_WORDS - CHUNK_PAGES) * sizeof *c->pages);
+}
+
 static void free_pages(struct heat *h, struct chunk *c)
 {
+    untally(h, c);
     if (c->pages)
-        h->page_bytes -= CHUNK_PAGES * sizeof *c->pages;
+        h->page_bytes -= CHUNK_WORDS * sizeof *c->pages;
     free(c->pages);
     c->pages = NULL;
 }
@@ -110,6 +144,7 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
 {
     h->nr_pages -= c->nr - (end - first);
     h->nr_ready -= c->nr_ready;
+    untally(h, c);
     if (c->pages)
         memmove(c->pages, c->pages + (first - c->first), (end - first) * sizeof *c->pages);
     c->first = first;
@@ -129,10 +164,10 @@ static void chunk_split(struct heat *h, size_t i, page_number first, page_number
     behind.probe = NULL;
     behind.closed = 0;
     if (h->chunks[i].pages) {
-        behind.pages = malloc(CHUNK_PAGES * sizeof *behind.pages);
+        behind.pages = calloc(CHUNK_WORDS, sizeof *behind.pages);
         if (behind.pages) {
             memcpy(behind.pages, h->chunks[i].pages, behind.nr * sizeof *behind.pages);
-            h->page_bytes += CHUNK_PAGES * sizeof *behind.pages;
+            h->page_bytes += CHUNK_WORDS * sizeof *behind.pages;
         }
     }
     page_number behind_end = chunk_end(&behind);
@@ -224,24 +259,134 @@ static uint16_t with_level(uint16_t page, unsigned level)
 }
 
 /* One unit more than the time itself: the write was within the unit that age 0 stands for. */
-static uint64_t units_needed(const struct heat *h, uint16_t page)
+static uint64_t units_needed(const struct heat *h, const struct chunk *c, uint16_t page)
 {
+    if (h->is_governed)
+        return page & PAGE_OFFERED
+                   ? c->cold_units / 4u + 1u
+                   : clamp(((uint64_t)c->cold_units << level_of(page)) + 1, 1, PAGE_AGE);
     if (page & PAGE_OFFERED) /* and still there: the client could not just then */
         return clamp(h->cold_age_ms / 4, 10, UINT32_MAX) / h->unit_ms + 1;
     uint64_t idle_ms = h->cold_age_ms << level_of(page);
     return clamp((idle_ms + h->unit_ms - 1) / h->unit_ms + 1, 1, PAGE_AGE);
 }
 
-static bool is_ready(const struct heat *h, const struct chunk *c, uint32_t i)
+/* The bit that says "late" says something else without the other. */
+static uint16_t not_offered(uint16_t page)
+{
+    bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
+    return page & (uint16_t) ~(is_late ? PAGE_OFFERED_LATE : PAGE_OFFERED);
+}
+
+/* There and idle, and neither it, its cell nor its chunk is kept back. */
+static bool is_free(const struct chunk *c, uint32_t i)
 {
     uint16_t page = c->pages[i];
-    return page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) &&
-           (page & PAGE_AGE) >= units_needed(h, page) && !(c->closed >> i / PROBE_CELL_PAGES & 1);
+    bool is_kept = c->is_barred || c->closed >> i / PROBE_CELL_PAGES & 1;
+    return page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE && !is_kept;
 }
+
+static bool is_ready(const struct heat *h, const struct chunk *c, uint32_t i)
+{
+    return is_free(c, i) && (c->pages[i] & PAGE_AGE) >= units_needed(h, c, c->pages[i]);
+}
+
+/* ---- how old, how many */
+
+/* How many of base/ages.h a page has reached: as if there were no levels, for what counts is at which cold
+ * age it would leave, or would have left. */
+static unsigned age_index(const struct heat *h, const struct chunk *c, uint16_t page)
+{
+    uint64_t units = (page & PAGE_AGE) >> level_of(page);
+    if (page & PAGE_OFFERED)
+        units += c->cold_units;
+    return h->age_index[units < PAGE_AGE ? units : PAGE_AGE];
+}
+
+static void tally(struct heat *h, struct chunk *c)
+{
+    for (uint32_t i = 0; i < c->nr; i++) {
+        uint16_t page = c->pages[i];
+        bool is_out = page & PAGE_OFFERED && !(page & PAGE_THERE);
+        unsigned index = is_out || is_free(c, i) ? age_index(h, c, page) : 0;
+        if (index)
+            c->pages[(is_out ? TALLY_OUT : TALLY_THERE) + index - 1]++;
+    }
+    for (unsigned i = 0; i < AGES_NR; i++) {
+        h->ages.nr_there[i] += c->pages[TALLY_THERE + i];
+        h->ages.nr_out[i] += c->pages[TALLY_OUT + i];
+    }
+    h->ages.nr_pages_there += c->pages[TALLY_ALL];
+}
+
+static void note_reuse(struct heat *h, const struct chunk *c, uint16_t page)
+{
+    unsigned index = age_index(h, c, page);
+    if (index)
+        h->ages.nr_reused[index - 1]++;
+}
+
+void pages_ages(const struct heat *h, struct heat_ages *ret)
+{
+    *ret = h->ages;
+}
+
+void pages_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s)
+{
+    (void)protects_per_s;
+    h->cold_age_ms = cold_age_ms;
+}
+
+/* Much of what has left came back too soon: nothing leaves for a while. A bar that comes long after the last
+ * one was over lasts for less. */
+static void bar_if_soon(struct heat *h, struct chunk *c)
+{
+    if (c->is_barred || c->nr_soon < BAR_SOON_NR || c->nr_soon * BAR_SOON_PART < c->nr_offered)
+        return;
+    uint64_t now_s = h->now_ms / 1000;
+    uint64_t first_s = clamp(h->cold_age_ms * BAR_COLD_AGES / 1000, 1, BAR_MAX_S);
+    if (now_s > c->barred_until_s + 2 * (first_s << c->bar_level))
+        c->bar_level = c->bar_level > 1 ? (uint8_t)(c->bar_level - 2) : 0;
+    c->barred_until_s = (uint32_t)(now_s + clamp(first_s << c->bar_level, 1, BAR_MAX_S));
+    c->bar_level = (uint8_t)(c->bar_level + (c->bar_level < BAR_LEVEL_MAX));
+    c->nr_offered = c->nr_soon = 0;
+    c->is_barred = true;
+}
+
+/* Governed: it had been offered at the age that it needed, or late. */
+static uint16_t after_governed_return(struct heat *h, struct chunk *c, uint16_t page)
+{
+    unsigned level = level_of(page);
+    bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
+    bool is_soon = !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
+    if (is_soon)
+        c->nr_soon++;
+    level = is_soon ? level + 1 : level ? level - 1 : 0;
+    bar_if_soon(h, c);
+    return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED_LATE), level);
+}
+
+/* The page came back and was out: `age` units after it had been offered. */
+static uint16_t after_return(struct heat *h, struct chunk *c, uint16_t page)
+{
+    unsigned level = level_of(page);
+    if (h->is_governed) /* else a look was first, which is seldom: no judgement */
+        return page & PAGE_OFFERED ? after_governed_return(h, c, page) : page;
+    if (!(page & PAGE_OFFERED)) /* a look has seen it touched before we heard of its return */
+        level = level ? level : 1;
+    else if ((page & PAGE_AGE) <= SOON_UNITS)
+        level++;
+    else if (level)
+        level--;
+    return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level);
+}
+
+/* ---- looking, continued */
 
 static void grow_old(struct heat *h, struct chunk *c, uint64_t now_ms)
 {
     uint64_t units = c->age_ms ? (now_ms - c->age_ms) / h->unit_ms : 0;
+    h->grown_units = units;
     c->age_ms = c->age_ms ? c->age_ms + units * h->unit_ms : now_ms;
     if (!c->pages)
         return;
@@ -255,7 +400,10 @@ static void grow_old(struct heat *h, struct chunk *c, uint64_t now_ms)
 
 void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms)
 {
-    c->looked_ms = now_ms;
+    c->looked_ms = h->now_ms = now_ms;
+    c->cold_units = (uint16_t)clamp(h->cold_age_ms / h->unit_ms, 1, PAGE_AGE);
+    c->is_barred = h->is_governed && now_ms / 1000 < c->barred_until_s;
+    untally(h, c);
     grow_old(h, c, now_ms);
     h->nr_ready -= c->nr_ready;
     c->nr_ready = 0;
@@ -263,22 +411,36 @@ void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms)
 
 void pages_look_end(struct heat *h, struct chunk *c)
 {
+    tally(h, c);
     h->nr_ready += c->nr_ready;
 }
 
 bool pages_has_room(struct heat *h, struct chunk *c)
 {
     if (!c->pages) {
-        c->pages = calloc(CHUNK_PAGES, sizeof *c->pages);
-        h->page_bytes += c->pages ? CHUNK_PAGES * sizeof *c->pages : 0;
+        c->pages = calloc(CHUNK_WORDS, sizeof *c->pages);
+        h->page_bytes += c->pages ? CHUNK_WORDS * sizeof *c->pages : 0;
     }
     return c->pages;
 }
 
+/* Seen touched. What was touched at the last look as well has not been idle. */
+static void note_touched(struct heat *h, struct chunk *c, uint16_t *p)
+{
+    bool was_idle = (*p & PAGE_AGE) > h->grown_units && !(*p & PAGE_INCOMPRESSIBLE) && !c->is_barred;
+    if (*p & PAGE_OFFERED || was_idle)
+        note_reuse(h, c, *p);
+    if (h->is_governed && was_idle && !(*p & PAGE_OFFERED) && level_of(*p) &&
+        (*p & PAGE_AGE) >> level_of(*p) >= c->cold_units)
+        *p = with_level(*p, level_of(*p) - 1); /* twice what a level less asks for */
+}
+
 void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, bool is_touched)
 {
+    c->pages[TALLY_ALL] = (uint16_t)(c->pages[TALLY_ALL] + to - from);
     for (uint32_t i = from; i < to; i++) {
         if (is_touched) {
+            note_touched(h, c, &c->pages[i]);
             c->pages[i] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED | PAGE_INCOMPRESSIBLE);
             continue;
         }
@@ -302,12 +464,13 @@ void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *
     *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
     for (uint32_t i = 0; c->pages && i < c->nr; i++) {
         uint16_t page = c->pages[i];
-        uint64_t units = units_needed(h, page);
+        uint64_t units = units_needed(h, c, page);
         if (page & PAGE_OFFERED)
             page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
         else
             units /= 2;
-        if (page & PAGE_THERE && !(page & PAGE_INCOMPRESSIBLE) && (page & PAGE_AGE) >= units)
+        if (page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
+            (page & PAGE_AGE) >= units)
             page_set_add(&ret_sight->idle, i);
     }
 }
@@ -358,19 +521,6 @@ struct chunk *pages_chunk(const struct heat *h, page_number page)
 
 /* ---- what becomes of it */
 
-/* The page came back and was out: `age` units after it had been offered. */
-static uint16_t after_return(uint16_t page)
-{
-    unsigned level = level_of(page);
-    if (!(page & PAGE_OFFERED)) /* a look has seen it touched before we heard of its return */
-        level = level ? level : 1;
-    else if ((page & PAGE_AGE) <= SOON_UNITS)
-        level++;
-    else if (level)
-        level--;
-    return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level);
-}
-
 bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
 {
     struct chunk *c = pages_chunk(h, page);
@@ -381,21 +531,26 @@ bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
     bool was_ready = is_ready(h, c, index);
     switch (kind) {
     case FEEDBACK_REFAULT:
-        *p = after_return(*p);
+        if (*p & PAGE_OFFERED)
+            note_reuse(h, c, *p);
+        *p = after_return(h, c, *p);
         break;
     case FEEDBACK_INCOMPRESSIBLE:
         *p = (uint16_t)((*p | PAGE_INCOMPRESSIBLE) & ~PAGE_OFFERED);
         break;
     case FEEDBACK_BUSY:
-        *p = with_level(*p & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED), level_of(*p) + 1);
+        *p = with_level(not_offered(*p) & (uint16_t)~PAGE_AGE, level_of(*p) + 1);
         break;
     case FEEDBACK_PREFETCHED: /* nobody wanted it: no reason to wait for longer, and none to leave at once */
-        *p &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED);
+        *p = not_offered(*p) & (uint16_t)~PAGE_AGE;
         break;
     case FEEDBACK_KIND_NR:
         break;
     }
-    if (was_ready && !is_ready(h, c, index)) {
+    if (c->is_barred) { /* perhaps by this very page */
+        h->nr_ready -= c->nr_ready;
+        c->nr_ready = 0;
+    } else if (was_ready && !is_ready(h, c, index)) {
         c->nr_ready--;
         h->nr_ready--;
     }
@@ -414,15 +569,22 @@ static size_t pick_chunk(struct heat *h, struct chunk *c, size_t pages_max, stru
             break;
         struct heat_run run = { .first = c->first + i, .idle_ms = UINT64_MAX };
         for (; i < c->nr && pages_max && is_ready(h, c, i); i++) {
+            bool is_late = h->is_governed && (c->pages[i] & PAGE_AGE) > 2 * units_needed(h, c, c->pages[i]);
             uint64_t idle_ms = ((c->pages[i] & PAGE_AGE) - 1u) * h->unit_ms;
             run.idle_ms = idle_ms < run.idle_ms ? idle_ms : run.idle_ms;
-            c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) | PAGE_OFFERED);
+            c->pages[i] = (uint16_t)((c->pages[i] & ~(PAGE_AGE | PAGE_THERE)) |
+                                     (is_late ? PAGE_OFFERED_LATE : PAGE_OFFERED));
             run.nr_pages++;
             pages_max--;
         }
+        c->nr_offered = (uint16_t)(c->nr_offered + run.nr_pages);
         c->nr_ready -= (uint16_t)run.nr_pages;
         h->nr_ready -= run.nr_pages;
         ret_runs[nr++] = run;
+    }
+    if (c->nr_offered > 2 * CHUNK_PAGES) { /* of what was long ago less and less is kept */
+        c->nr_offered /= 2;
+        c->nr_soon /= 2;
     }
     return nr;
 }
@@ -457,7 +619,7 @@ static bool is_swept(const struct chunk *c, uint32_t i, uint64_t units)
     if (!c->pages)
         return !units;
     uint16_t page = c->pages[i];
-    return !(page & PAGE_INCOMPRESSIBLE) &&
+    return (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
            (!units || (page & PAGE_THERE && (page & PAGE_AGE) >= units));
 }
 

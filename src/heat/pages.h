@@ -3,7 +3,11 @@
  * looks at a chunk: it lets its pages grow old, says which are there, and which were touched.
  *
  * Memory is kept in chunks of at most 512 pages, cut where page tables are; two bytes a page where there
- * ever was one. Contract: as in heat.h. For the sources only. */
+ * ever was one.
+ *
+ * Where the cold age changes (is_governed), a page came back too soon if it had been idle for less than twice
+ * what it had to be: then keeping it would have been as well. The same where it is seen touched, the other way
+ * round. And a chunk of which much comes back too soon is barred as a whole, for longer each time. Contract: as in heat.h. For the sources only. */
 #ifndef HEAT_PAGES_H
 #define HEAT_PAGES_H
 
@@ -25,14 +29,25 @@ struct chunk {
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms; /* scan */
-    uint16_t *pages;       /* NULL: nothing was ever there */
+    uint16_t *pages;       /* NULL: nothing was ever there; behind them the tally, see pages.c */
     struct probe_region *probe; /* scan; NULL: never asked */
+    uint32_t barred_until_s; /* is_governed: nothing leaves before */
+    uint16_t cold_units;     /* the cold age at the last look */
+    uint16_t nr_offered;     /* since it was last barred, ... */
+    uint16_t nr_soon;        /* ... and of them back too soon */
+    uint8_t bar_level;
+    bool is_barred; /* at the last look, or since */
 };
 
 /* Begins each source's own struct, which has it as its first member. */
 struct heat {
     int pagemap_fd;
     uint64_t cold_age_ms, unit_ms;
+    bool is_governed;
+    uint64_t now_ms;      /* of the last look */
+    uint64_t grown_units; /* by which the look's pages have grown older */
+    struct heat_ages ages;
+    uint8_t age_index[1024]; /* by units: how many of base/ages.h are reached */
     struct chunk *chunks; /* sorted, not overlapping */
     size_t nr, capacity;
     size_t pick_cursor;
@@ -68,6 +83,8 @@ void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index);
 struct chunk *pages_chunk(const struct heat *h, page_number page); /* NULL: not watched */
 
 /* These are functions of struct heat_ops as they stand. */
+void pages_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s);
+void pages_ages(const struct heat *h, struct heat_ages *ret);
 int pages_add(struct heat *h, page_number first, page_number end);
 void pages_remove(struct heat *h, page_number first, page_number end);
 bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind);

@@ -32,6 +32,7 @@
 #define DULL_FACTOR 4u   /* where nothing can be learnt, looks are so much rarer */
 #define HOT_SHIFT_MAX 3u /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 2500u
+#define GOVERNED_SECONDS 4u /* of tokens are saved up: after a burst all of it grows old at once */
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
@@ -50,6 +51,7 @@ struct scan {
     bool is_rationed, is_probing;
     bool has_probes; /* to send: some chunk may have */
     size_t look_cursor, protect_cursor;
+    uint64_t tokens_per_s, tokens_max;
     uint64_t tokens; /* in thousandths, so a millisecond gives TOKENS_PER_S */
     uint64_t now_ms; /* of the last tick */
     struct probe_purse purse;
@@ -59,6 +61,20 @@ struct scan {
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 {
     return value < least ? least : value > most ? most : value;
+}
+
+static void set_tokens(struct scan *s, uint64_t per_s)
+{
+    s->tokens_per_s = per_s;
+    s->tokens_max = per_s * 1000u * (s->heat.is_governed ? GOVERNED_SECONDS : 1u);
+}
+
+static void scan_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s)
+{
+    struct scan *s = (struct scan *)h;
+    pages_pace(h, cold_age_ms, protects_per_s);
+    s->look_pause_ms = clamp(cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
+    set_tokens(s, protects_per_s);
 }
 
 static struct heat *scan_destroy(struct heat *h)
@@ -79,6 +95,7 @@ static int scan_create(const struct heat_client *client, struct heat **ret)
     s->look_pause_ms = clamp(client->cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
     s->is_rationed = client->cold_age_ms >= RATIONED_FROM_MS;
     s->is_probing = client->is_probing && s->is_rationed;
+    set_tokens(s, TOKENS_PER_S);
     s->tokens = TOKENS_PER_S * 1000u;
     probe_purse_init(&s->purse, client->cold_age_ms);
     *ret = &s->heat;
@@ -155,6 +172,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
 {
     int n = pagemap_scan(s->heat.pagemap_fd, c->first, chunk_end(c), mode, s->regions, CHUNK_PAGES);
     pages_look_begin(&s->heat, c, now_ms);
+    uint32_t nr_written_before = c->nr_written;
     c->nr_written = 0;
     c->is_dull = c->is_looked_at = true;
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
@@ -166,6 +184,8 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
     pages_look_end(&s->heat, c);
+    if (c->protected_ms && c->nr_written > nr_written_before)
+        s->heat.ages.nr_rewritten += c->nr_written - nr_written_before;
     look_at_reads(s, c, now_ms);
     c->is_dull = c->nr_written == nr_there && mode == PAGEMAP_SCAN_LOOK;
     c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
@@ -242,7 +262,7 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     struct scan *s = (struct scan *)h;
     uint64_t elapsed_ms = s->now_ms ? now_ms - s->now_ms : 1;
     s->now_ms = now_ms;
-    s->tokens = clamp(s->tokens + clamp(elapsed_ms, 0, 1000) * TOKENS_PER_S, 0, TOKENS_PER_S * 1000u);
+    s->tokens = clamp(s->tokens + clamp(elapsed_ms, 0, 1000) * s->tokens_per_s, 0, s->tokens_max);
     s->purse.cold_age_ms = h->cold_age_ms;
     probe_purse_earn(&s->purse, now_ms);
     uint64_t own_ns = s->is_rationed ? OWN_NS_PER_MS : UNRATIONED_NS_PER_MS;
@@ -308,6 +328,8 @@ const struct heat_ops heat_scan_ops = {
     .remove = pages_remove,
     .tick = scan_tick,
     .feedback = scan_feedback,
+    .pace = scan_pace,
+    .ages = pages_ages,
     .pick = pages_pick,
     .pick_probes = scan_pick_probes,
     .set_return_ns = scan_set_return_ns,

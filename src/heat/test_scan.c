@@ -36,6 +36,8 @@ struct area {
     uint64_t now_ms;
 };
 
+static bool is_governed; /* the next area's */
+
 static struct area area_new(size_t nr, uint64_t cold_ms)
 {
     struct area a = { .nr = nr, .now_ms = 1000 };
@@ -48,7 +50,7 @@ static struct area area_new(size_t nr, uint64_t cold_ms)
     a.memory = memory + (page_address(a.first) - (uintptr_t)memory);
     assert_int_equal(uffd_register(uffd, (uintptr_t)a.memory, pages_to_bytes(nr), UFFD_WATCH), 0);
     struct heat_client client = { .pagemap_fd = pagemap_fd, .cold_age_ms = cold_ms,
-                                  .is_probing = is_probing };
+                                  .is_probing = is_probing, .is_governed = is_governed };
     assert_int_equal(heat_scan_ops.create(&client, &a.heat), 0);
     assert_int_equal(heat_scan_ops.add(a.heat, a.first, a.first + nr), 0);
     return a;
@@ -281,6 +283,154 @@ static void who_is_wanted_back_soon_waits_twice_as_long_each_time(void **state)
         pass(&a, 17 * COLD_MS);
         comes_back(&a, 3);
         assert_in_range(wait_for(&a, 3), expected_ms, expected_ms + slack_ms + expected_ms / 10);
+    }
+    area_free(&a);
+}
+
+/* ---- governed: the cold age changes, and what is how old is counted */
+
+static struct area area_new_governed(size_t nr, uint64_t cold_ms)
+{
+    is_governed = true;
+    struct area a = area_new(nr, COLD_MS);
+    is_governed = false;
+    heat_scan_ops.pace(a.heat, cold_ms, 100000);
+    return a;
+}
+
+static uint64_t at_least(const uint64_t by_age[AGES_NR], uint64_t age_ms)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < AGES_NR; i++)
+        sum += ages_ms[i] >= age_ms ? by_age[i] : 0;
+    return sum;
+}
+
+static struct heat_ages ages_of(const struct area *a)
+{
+    struct heat_ages ages;
+    heat_scan_ops.ages(a->heat, &ages);
+    return ages;
+}
+
+static void ages_are_counted_there_and_out_and_when_touched(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(3 * CHUNK, 4000);
+    static bool picked[3 * CHUNK];
+    write_pages(&a, 0, 1000);
+    tick_all(&a);
+    pass(&a, 7500); /* 500 ms of it until the protection, and a look's pause */
+    struct heat_ages ages = ages_of(&a);
+    assert_int_equal(ages.nr_pages_there, 1000);
+    assert_int_equal(at_least(ages.nr_there, 4000), 1000);
+    assert_int_equal(at_least(ages.nr_there, 8000), 0);
+    assert_int_equal(at_least(ages.nr_reused, 1000), 0);
+    write_pages(&a, 0, 100); /* touched again at an age of 7 s */
+    pass(&a, 2000);
+    ages = ages_of(&a);
+    assert_int_equal(at_least(ages.nr_reused, 6000), 100);
+    assert_int_equal(at_least(ages.nr_reused, 12000), 0);
+    assert_int_equal(ages.nr_rewritten, 100);
+    pass(&a, 1000);
+    assert_int_equal(at_least(ages_of(&a).nr_there, 4000), 900);
+    assert_int_equal(pick_all(&a, picked), 900);
+    (void)madvise(a.memory + 200 * PAGE_BYTES, 300 * PAGE_BYTES, MADV_DONTNEED); /* out */
+    pass(&a, 6000);
+    ages = ages_of(&a);
+    assert_int_equal(ages.nr_pages_there, 700);
+    assert_int_equal(at_least(ages.nr_out, 8000), 300); /* 4 s before, and 6 */
+    assert_int_equal(at_least(ages.nr_reused, 1000), 100);
+    for (size_t i = 200; i < 260; i++)
+        comes_back(&a, i);
+    pass(&a, 2000);
+    ages = ages_of(&a);
+    assert_int_equal(at_least(ages.nr_reused, 8000), 60);
+    assert_int_equal(at_least(ages.nr_reused, 1000), 160); /* each once, whoever saw it first */
+    assert_int_equal(at_least(ages.nr_out, 1000), 240);
+    heat_scan_ops.remove(a.heat, a.first, a.first + a.nr);
+    ages = ages_of(&a);
+    assert_int_equal(ages.nr_pages_there, 0);
+    assert_int_equal(at_least(ages.nr_there, 0) + at_least(ages.nr_out, 0), 0);
+    area_free(&a);
+}
+
+/* What is written all the time is not touched again: it has never been idle. */
+static void what_is_busy_is_not_counted(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 8000);
+    for (int i = 0; i < 300; i++) {
+        write_pages(&a, 0, CHUNK);
+        pass(&a, 100);
+    }
+    struct heat_ages ages = ages_of(&a);
+    assert_int_equal(at_least(ages.nr_there, 1000), 0);
+    assert_int_equal(at_least(ages.nr_reused, 1000), 0);
+    area_free(&a);
+}
+
+static void another_cold_age_is_taken_at_the_next_look(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 16000);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, 64);
+    pass(&a, 6000);
+    assert_int_equal(pick_all(&a, picked), 0);
+    heat_scan_ops.pace(a.heat, 4000, 100000);
+    pass(&a, 1000);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 64);
+    heat_scan_ops.pace(a.heat, 32000, 100000);
+    pass(&a, 2500);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    area_free(&a);
+}
+
+static void out_for_longer_than_it_had_to_wait_is_not_too_soon(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    write_pages(&a, 0, 16);
+    tick_all(&a);
+    assert_in_range(wait_for(&a, 3), 1000, 2500);
+    for (int i = 0; i < 5; i++) {
+        pass(&a, 2000);
+        comes_back(&a, 3);
+        assert_in_range(wait_for(&a, 3), 1000, 2500);
+    }
+    comes_back(&a, 3); /* at once: twice as long */
+    assert_in_range(wait_for(&a, 3), 2000, 3500);
+    comes_back(&a, 3);
+    assert_in_range(wait_for(&a, 3), 4000, 5500);
+    area_free(&a);
+}
+
+static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    uint64_t bar_ms = 16000;
+    for (size_t i = 0; i < 4; i++) {
+        write_pages(&a, 0, CHUNK);
+        while (heat_scan_ops.nr_ready(a.heat) < CHUNK - 200) /* not long, or they leave late: no judgement */
+            pass(&a, 100);
+        (void)pick_all(&a, picked);
+        uint64_t from_ms = a.now_ms;
+        for (size_t p = i * 100; p < i * 100 + 200; p++)
+            comes_back(&a, p);
+        while (a.now_ms < from_ms + 10000000) {
+            pass(&a, 500);
+            (void)pick_all(&a, picked);
+            bool any = false;
+            for (size_t p = 0; p < CHUNK; p++)
+                any |= picked[p];
+            if (any)
+                break;
+        }
+        assert_in_range(a.now_ms - from_ms, bar_ms - 1000, bar_ms + 4000);
+        bar_ms *= 2;
     }
     area_free(&a);
 }
@@ -571,6 +721,11 @@ int main(void)
         cmocka_unit_test(the_price_is_rationed_and_idle_ones_do_not_wait_for_it),
         cmocka_unit_test(a_short_cold_age_is_not_rationed),
         cmocka_unit_test(who_is_wanted_back_soon_waits_twice_as_long_each_time),
+        cmocka_unit_test(ages_are_counted_there_and_out_and_when_touched),
+        cmocka_unit_test(what_is_busy_is_not_counted),
+        cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
+        cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
+        cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),

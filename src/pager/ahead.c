@@ -10,21 +10,59 @@
 
 /* ---- decoding */
 
+static bool claim(struct ahead_slot *slot)
+{
+    uint32_t state = AHEAD_WANTED;
+    return atomic_load_explicit(&slot->state, memory_order_relaxed) == AHEAD_WANTED &&
+           atomic_compare_exchange_strong_explicit(&slot->state, &state, AHEAD_CLAIMED,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
+static bool is_same_group(const struct ahead_slot *a, const struct ahead_slot *b)
+{
+    return locator_kind_of(a->where) == LOCATOR_ZSTD && locator_kind_of(b->where) == LOCATOR_ZSTD &&
+           a->store == b->store && locator_of_group(a->where) == locator_of_group(b->where);
+}
+
+/* Neighbours of one group are unpacked at once, by one of the two. Returns how many slots from `at` on are
+ * claimed, of which the first is already. What a slot holds may be looked at only once it is claimed. */
+static unsigned claim_group(struct ahead *h, uint32_t at)
+{
+    const struct ahead_slot *first = &h->slots[at % AHEAD_SLOTS];
+    unsigned nr = 1;
+    while (locator_kind_of(first->where) == LOCATOR_ZSTD && nr < LOCATOR_GROUP_PAGES) {
+        struct ahead_slot *next = &h->slots[(at + nr) % AHEAD_SLOTS];
+        if (!claim(next))
+            break;
+        if (!is_same_group(first, next)) {
+            atomic_store_explicit(&next->state, AHEAD_WANTED, memory_order_release);
+            break;
+        }
+        nr++;
+    }
+    return nr;
+}
+
+static void decode(struct ahead *h, uint32_t at, struct store_scratch *scratch)
+{
+    struct ahead_slot *slot = &h->slots[at % AHEAD_SLOTS];
+    int r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, at));
+    if (r) /* the helper's last group may have been at this place before: not any more */
+        r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, at));
+    uint32_t state = r ? AHEAD_BAD : AHEAD_READY;
+    if (mutant_is(MUTANT_AHEAD_RELAXED_READY)) /* an order that is no constant is the strongest one */
+        atomic_store_explicit(&slot->state, state, memory_order_relaxed);
+    else
+        atomic_store_explicit(&slot->state, state, memory_order_release);
+}
+
 static bool decode_next(struct ahead *h, uint32_t *at, struct store_scratch *scratch)
 {
     for (unsigned i = 0; i < AHEAD_SLOTS; i++, ++*at) {
-        struct ahead_slot *slot = &h->slots[*at % AHEAD_SLOTS];
-        uint32_t state = AHEAD_WANTED;
-        if (atomic_load_explicit(&slot->state, memory_order_relaxed) != AHEAD_WANTED ||
-            !atomic_compare_exchange_strong_explicit(&slot->state, &state, AHEAD_CLAIMED,
-                                                     memory_order_acquire, memory_order_relaxed))
+        if (!claim(&h->slots[*at % AHEAD_SLOTS]))
             continue;
-        int r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, *at));
-        if (r) /* the helper's last group may have been at this place before: not any more */
-            r = store_read(&slot->map, slot->where, slot->checksum, scratch, ahead_buffer(h, *at));
-        atomic_store_explicit(&slot->state, r ? AHEAD_BAD : AHEAD_READY,
-                              mutant_is(MUTANT_AHEAD_RELAXED_READY) ? memory_order_relaxed
-                                                                    : memory_order_release);
+        for (unsigned nr = claim_group(h, *at); nr; nr--)
+            decode(h, (*at)++, scratch);
         return true;
     }
     return false;

@@ -59,7 +59,7 @@ static inline unsigned char *ahead_buffer(struct ahead *h, uint32_t slot)
     return h->buffers + pages_to_bytes(slot % AHEAD_SLOTS);
 }
 
-/* Decodes the next page that is wanted. False: there is none. The helper's; it may be any one
+/* Decodes the next page that is wanted, or group of them. False: there is none. The helper's; it may be any one
  * thread. */
 bool ahead_help(struct ahead *h);
 /* Is there anything for the helper? */

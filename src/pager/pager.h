@@ -20,6 +20,7 @@
 #include "pager/ahead.h"
 #include "pager/move.h"
 #include "pager/pins.h"
+#include "pager/waits.h"
 #include "stats/stats.h"
 #include "store/reader.h"
 #include "sys/maps.h"
@@ -152,6 +153,7 @@ struct pager {
     pid_t last_fault_thread, serving_thread;
     struct answered_fault answered[ANSWERED_MAX]; /* the client empties it */
     uint32_t nr_answered;
+    struct waits waits;
 
     struct ahead ahead; /* ahead.h */
     struct store_scratch scratch;
@@ -192,7 +194,7 @@ enum ahead_result {
     AHEAD_CHANGING, /* an event waits */
 };
 enum ahead_result pager_ahead(struct pager *pg, page_number page);
-/* Decodes one page. False: nothing is left to decode. */
+/* Decodes one page, or its group. False: nothing is left to decode. */
 bool pager_ahead_decode(struct pager *pg);
 /* Installs the oldest run that is decoded, if it is AHEAD_RUN long or can't grow; is_all: as it is. At
  * most one COPY. 0, or -EAGAIN: an event waits. */

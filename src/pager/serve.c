@@ -20,6 +20,14 @@ static void queue_fault(struct pager *pg, const struct uffd_msg *m, uint64_t rea
     };
 }
 
+/* Somebody waits for this one, then: discards of our own page are how we are woken. */
+static bool is_of_watched(const struct pager *pg, const struct uffd_msg *m)
+{
+    if (m->event == UFFD_EVENT_REMAP)
+        return true;
+    return intervals_overlap(&pg->watched, page_of(m->arg.remove.start), page_of(m->arg.remove.end));
+}
+
 /* Faults come out of read() before events, whatever order they happened in: all events of a read are
  * applied before any fault is answered (rule 2). */
 static int read_messages(struct pager *pg)
@@ -39,6 +47,8 @@ static int read_messages(struct pager *pg)
         for (int i = 0; i < n; i++)
             if (messages[i].event != UFFD_EVENT_PAGEFAULT) {
                 pg->nr_events++;
+                if (is_of_watched(pg, &messages[i]))
+                    stats_add(pg->stats, STAT_other_wait_ns, waits_for_event(&pg->waits));
                 pager_apply_event(pg, &messages[i]);
             }
         total += n;
@@ -91,6 +101,8 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
     }
     uint64_t end_ns = now_ns();
     stats_add(pg->stats, STAT_faults_missing, 1);
+    stats_add(pg->stats, STAT_fault_wait_ns,
+              waits_on_answered(&pg->waits, f->thread, f->read_ns, end_ns));
     histogram_record(&pg->stats->hists[STAT_HIST_fault_missing_ns], end_ns - f->read_ns);
     histogram_record(&pg->stats->hists[STAT_HIST_restore_wall_ns], end_ns - begin_ns);
     pg->last_fault_thread = f->thread;

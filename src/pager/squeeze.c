@@ -20,7 +20,7 @@
 #define OLD_LAPS 5u     /* what the fifth lap meets has been stored for four times the time between two */
 
 #define GROUP_AHEAD 64u /* pages looked at for the others of a group: they were neighbours when it was made; ... */
-#define HALF_AHEAD 4u   /* ... and on each side, only to see whether half of them are gone */
+#define HALF_AHEAD 4u   /* ... and on each side, where they mostly are */
 
 /* What a group must take now to be asked for in the first pass, the second, ...: the more it takes,
  * the more there is to gain. On real heaps the first quarter of the groups then brings 28-31 % of
@@ -101,16 +101,23 @@ static bool is_leaving(const struct pager *pg, locator place)
     return atomic_load_explicit(&pg->leaving[slab % STORE_LEAVING_NR], memory_order_relaxed) == slab + 1;
 }
 
-/* A group of which half has come back takes as much as before: what is left of it joins another. */
-static bool is_of_half_group(const struct page_leaf *leaf, unsigned at)
+/* Does more than half of the page's group lie so near to it? */
+static bool has_most_near(const struct page_leaf *leaf, unsigned at, unsigned ahead)
 {
-    unsigned first = at > HALF_AHEAD ? at - HALF_AHEAD : 0;
-    unsigned end = at + HALF_AHEAD < LEAF_PAGES ? at + HALF_AHEAD : LEAF_PAGES, nr = 0;
+    unsigned first = at > ahead ? at - ahead : 0;
+    unsigned end = at + ahead < LEAF_PAGES ? at + ahead : LEAF_PAGES, nr = 0;
     locator group = locator_of_group(leaf->pages[at].where);
     for (unsigned i = first; i < end && nr <= LOCATOR_GROUP_PAGES / 2; i++)
         nr += leaf->pages[i].state == PAGE_STORED && locator_kind_of(leaf->pages[i].where) == LOCATOR_ZSTD &&
               locator_of_group(leaf->pages[i].where) == group;
-    return nr <= LOCATOR_GROUP_PAGES / 2;
+    return nr > LOCATOR_GROUP_PAGES / 2;
+}
+
+/* A group of which half has come back takes as much as before: what is left of it joins another. Where few
+ * pages are out a whole group may lie apart, and must not be asked for anew in each lap. */
+static bool is_of_half_group(const struct page_leaf *leaf, unsigned at)
+{
+    return !has_most_near(leaf, at, HALF_AHEAD) && !has_most_near(leaf, at, GROUP_AHEAD);
 }
 
 /* Has it been stored for long, in a way that could be denser? */

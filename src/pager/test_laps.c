@@ -96,6 +96,43 @@ static void test_awaited_behind_a_group(void **state)
     assert_int_equal(nr_asked_pages, 34);
 }
 
+/* The daemon has put what it was asked for at these places. */
+static void answer_all(uint64_t offset)
+{
+    for (uint32_t cookie = 0; cookie < SQUEEZES_NR; cookie++) {
+        struct squeezed_entry e = { .cookie = cookie, .result = SQUEEZED_AT };
+        for (unsigned i = 0; i < pager.asked[cookie].nr; i++)
+            e.places[i] = locator_make_group(offset + cookie * 4096, 4000, i);
+        if (pager.asked[cookie].nr)
+            assert_int_equal(pager_on_squeezed(&pager, &e), 0);
+    }
+}
+
+/* A group is asked for once, also where its pages lie apart: until half of it is gone. */
+static void test_groups_stay(void **state)
+{
+    (void)state;
+    static const unsigned at[] = { 1, 2, 3, 4, 10, 25, 40, 63 };
+    pager.stores[0].nr_bytes = 1 << 30;
+    for (unsigned i = 0; i < 8; i++) {
+        store(at[i], 0);
+        grow_old(at[i]);
+    }
+    run_lap();
+    assert_int_equal(nr_asked_pages, 8);
+    answer_all(1 << 20);
+    for (unsigned i = 0; i < 8; i++)
+        grow_old(at[i]);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 8);
+    for (unsigned i = 5; i < 7; i++) {
+        pager_count(&pager, leaf, &leaf->pages[at[i]], -1);
+        (void)page_on_installed(&leaf->pages[at[i]]);
+    }
+    run_lap();
+    assert_int_equal(nr_asked_pages, 8 + 2);
+}
+
 /* More than can be asked for at a time. */
 static void test_no_room(void **state)
 {
@@ -113,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_awaited_behind_a_group, begin, end),
+        cmocka_unit_test_setup_teardown(test_groups_stay, begin, end),
         cmocka_unit_test_setup_teardown(test_no_room, begin, end),
     };
     return cmocka_run_group_tests_name("laps", tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #define FALL_PER_MILLE 50u
 #define RISE_PER_MILLE 10u
 #define FALL_PAUSE_MS 1000u /* what a fall changes is seen in the last second's returns after one */
+#define RISE_PAUSE_MS 1000u /* as advised: by then what has just left could have been wanted back */
 #define RATE_LEAST 256u /* pages/s: 1 MiB/s, so that it finds out when things have changed */
 
 void choose_init(struct choose *c, uint64_t pages_per_second)
@@ -22,6 +23,19 @@ void choose_set_free(struct choose *c)
 {
     c->is_free = true;
     c->allowed_rate = c->rate;
+}
+
+void choose_advise(struct choose *c, enum choose_advice advice)
+{
+    c->advice = advice;
+}
+
+void choose_begin_at(struct choose *c, uint64_t pages_per_second)
+{
+    if (c->allowed_rate > pages_per_second)
+        c->allowed_rate = pages_per_second > RATE_LEAST ? pages_per_second : RATE_LEAST;
+    if (c->allowed_rate > c->rate)
+        c->allowed_rate = c->rate;
 }
 
 static void next_second(struct choose *c, uint64_t second)
@@ -43,23 +57,48 @@ static uint64_t nr_offered(const struct choose *c)
 }
 
 /* Of this second and the whole one before. */
-static uint64_t nr_returned(const struct choose *c)
+static uint64_t nr_lately(const struct choose *c, const uint64_t by_second[CHOOSE_SECONDS])
 {
-    return c->returned[c->second % CHOOSE_SECONDS] +
-           c->returned[(c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS];
+    return by_second[c->second % CHOOSE_SECONDS] +
+           by_second[(c->second + CHOOSE_SECONDS - 1) % CHOOSE_SECONDS];
+}
+
+static void fall(struct choose *c, uint64_t now_ms)
+{
+    if (c->last_fall_ms && now_ms < c->last_fall_ms + FALL_PAUSE_MS)
+        return;
+    c->allowed_rate /= 4;
+    c->last_fall_ms = now_ms;
+}
+
+static void step_by_share(struct choose *c, uint64_t now_ms)
+{
+    uint64_t returned = nr_lately(c, c->returned) * 1000, offered = nr_offered(c);
+    if (returned > offered * FALL_PER_MILLE)
+        fall(c, now_ms);
+    else if (returned <= offered * RISE_PER_MILLE)
+        c->allowed_rate *= 2;
+}
+
+static void step_as_advised(struct choose *c, uint64_t now_ms)
+{
+    if (c->advice == CHOOSE_HALT)
+        fall(c, now_ms);
+    bool is_in_use = nr_lately(c, c->offered) > c->allowed_rate / 4; /* else nothing was learnt */
+    if (c->advice != CHOOSE_RISE || !is_in_use) {
+        c->last_rise_ms = now_ms;
+    } else if (now_ms >= c->last_rise_ms + RISE_PAUSE_MS) {
+        c->allowed_rate *= 2;
+        c->last_rise_ms = now_ms;
+    }
 }
 
 static void step(struct choose *c, uint64_t now_ms)
 {
-    uint64_t returned = nr_returned(c) * 1000, offered = nr_offered(c);
-    if (returned > offered * FALL_PER_MILLE) {
-        if (c->last_fall_ms && now_ms < c->last_fall_ms + FALL_PAUSE_MS)
-            return;
-        c->allowed_rate /= 4;
-        c->last_fall_ms = now_ms;
-    } else if (returned <= offered * RISE_PER_MILLE) {
-        c->allowed_rate *= 2;
-    }
+    if (c->advice == CHOOSE_UNTOLD)
+        step_by_share(c, now_ms);
+    else
+        step_as_advised(c, now_ms);
     if (c->allowed_rate < RATE_LEAST)
         c->allowed_rate = RATE_LEAST;
     if (c->allowed_rate > c->rate)
@@ -69,7 +108,7 @@ static void step(struct choose *c, uint64_t now_ms)
 uint64_t choose_allowance(struct choose *c, uint64_t now_ms)
 {
     if (!c->last_ms) {
-        c->last_ms = c->last_step_ms = now_ms;
+        c->last_ms = c->last_step_ms = c->last_rise_ms = now_ms;
         c->second = now_ms / 1000;
     }
     if (now_ms / 1000 != c->second)
@@ -83,6 +122,8 @@ uint64_t choose_allowance(struct choose *c, uint64_t now_ms)
     double most = (double)c->allowed_rate / 4; /* a quarter of a second's worth is saved up */
     if (c->credit > most)
         c->credit = most;
+    if (c->advice > CHOOSE_RISE && c->credit > 0)
+        c->credit = 0;
     return c->credit > 0 ? (uint64_t)c->credit : 0;
 }
 

@@ -143,6 +143,38 @@ static void returns_long_after_are_forgotten(void **state)
     assert_true(c.allowed_rate < RATE); /* one came back and none had left: suspicious */
 }
 
+/* Told so, it doubles once a second and asks nobody, pauses at the same rate, and halts to a quarter. */
+static void as_advised(void **state)
+{
+    (void)state;
+    struct choose c;
+    uint64_t now_ms = 5000;
+    choose_init(&c, RATE);
+    choose_advise(&c, CHOOSE_RISE);
+    (void)run(&c, &now_ms, now_ms + 900, 1000); /* all of it comes back: that is for others to judge */
+    assert_int_equal(c.allowed_rate, RATE / 8);
+    (void)run(&c, &now_ms, now_ms + 3200, 1000);
+    assert_int_equal(c.allowed_rate, RATE);
+    choose_advise(&c, CHOOSE_PAUSE);
+    assert_int_equal(run(&c, &now_ms, now_ms + 2000, 0), 0);
+    assert_int_equal(c.allowed_rate, RATE);
+    choose_advise(&c, CHOOSE_HALT);
+    assert_int_equal(run(&c, &now_ms, now_ms + 1900, 0), 0);
+    assert_int_equal(c.allowed_rate, RATE / 16);
+    (void)run(&c, &now_ms, now_ms + 20000, 0);
+    assert_int_equal(c.allowed_rate, 256);
+    choose_advise(&c, CHOOSE_RISE);
+    uint64_t nr = run(&c, &now_ms, now_ms + 1000, 0);
+    assert_in_range(nr, 200, 300);
+    choose_init(&c, RATE);
+    choose_begin_at(&c, RATE);
+    assert_int_equal(c.allowed_rate, RATE / 8);
+    choose_begin_at(&c, 1000);
+    assert_int_equal(c.allowed_rate, 1000);
+    choose_begin_at(&c, 0);
+    assert_int_equal(c.allowed_rate, 256);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_small_rate_is_not_exceeded),
         cmocka_unit_test(what_is_not_used_is_not_saved_up),
         cmocka_unit_test(returns_long_after_are_forgotten),
+        cmocka_unit_test(as_advised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,19 +19,10 @@
 
 #include "base/locator.h"
 #include "base/pagesize.h"
+#include "store/test_made.h"
 #include "store/writer.h"
 
 #define MIB ((uint64_t)1 << 20)
-
-static uint64_t seed;
-
-static uint64_t random_below(uint64_t n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % n;
-}
 
 struct blob {
     uint64_t offset;
@@ -51,23 +42,15 @@ struct model {
 static void model_new(struct model *m, uint64_t cap_bytes, uint64_t file_bytes, size_t max)
 {
     *m = (struct model){.file_bytes = file_bytes, .max = max, .next_tag = 1};
-    seed = 0x9e3779b97f4a7c15u;
-    assert_int_equal(store_writer_new(cap_bytes, file_bytes, &m->st), 0);
-    m->fd = store_writer_open_readonly(m->st);
-    assert_true(m->fd >= 0);
-    void *map = mmap(NULL, file_bytes, PROT_READ, MAP_SHARED, m->fd, 0);
-    assert_ptr_not_equal(map, MAP_FAILED);
-    m->map = map;
+    m->map = make_store(cap_bytes, file_bytes, &m->st, &m->fd);
     m->blobs = malloc(max * sizeof(*m->blobs));
     assert_non_null(m->blobs);
 }
 
 static void model_free(struct model *m)
 {
-    munmap((void *)m->map, m->file_bytes);
-    close(m->fd);
-    m->st = store_writer_free(m->st);
-    assert_null(m->st);
+    free_store(m->st, m->fd, m->map, m->file_bytes);
+    m->st = NULL;
     free(m->blobs);
 }
 

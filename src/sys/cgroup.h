@@ -6,12 +6,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
+#include "sys/headroom.h"
 
 struct cgroup_memory {
     uint64_t limit_bytes; /* the lowest of it and its parents; UINT64_MAX: none */
     uint64_t room_bytes;  /* the least of limit less usage, old file pages counted as room */
-    char path[4096];       /* of the one that has so little room; "": no limit */
+    char path[HEADROOM_PATH_BYTES]; /* of the one that has so little room; "": no limit */
 };
 
 /* memberships: the text of /proc/PID/cgroup; root: CGROUP_ROOT, or a test's. */

@@ -123,6 +123,13 @@ static void daemon_mistakes(const char *program)
         { EX_USAGE, "1ms", { "--cold-age", "0ms" } },
         { EX_USAGE, "24h", { "--cold-age", "25h" } },
         { EX_USAGE, "--cold-age", { "--cold-age=-5s" } },
+        { EX_USAGE, "0.01% to 50%", { "--slowdown", "0%" } },
+        { EX_USAGE, "0.01% to 50%", { "--slowdown", "51%" } },
+        { EX_USAGE, "0.5%", { "--slowdown", "1" } },
+        { EX_USAGE, "1M", { "--resident", "0" } },
+        { EX_USAGE, "give one", { "--slowdown", "1%", "--resident", "1G" } },
+        { EX_USAGE, "give one", { "--slowdown", "1%", "--cold-age", "5s" } },
+        { EX_USAGE, "--promotion-rate", { "--promotion-rate", "1%", "--cold-age", "5s" } },
         { EX_USAGE, "1M", { "--store-cap", "1K" } },
         { EX_USAGE, "1T", { "--store-cap", "2T" } },
         { EX_USAGE, "1M", { "--store-cap-total", "63K" } },
@@ -343,18 +350,6 @@ static const char *copy_of(const char *program)
     close(out);
     CHECK_EQ(chmod(to, 0755), 0);
     return to;
-}
-
-static bool is_userfaultfd_closed_to_users(void)
-{
-    char text[8] = "1";
-    int fd = open("/proc/sys/vm/unprivileged_userfaultfd", O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd >= 0) {
-        (void)!read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    return text[0] == '0' && (stat("/dev/userfaultfd", &st) || !(st.st_mode & 0006));
 }
 
 static void without_rights(const char *daemon, const char *tool)

@@ -161,3 +161,15 @@ void command_run(struct command *ret, uid_t uid, const char *const words[])
         ret->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     ret->has_left_processes = end_orphans(own, nr_own);
 }
+
+bool is_userfaultfd_closed_to_users(void)
+{
+    char text[8] = "1";
+    int fd = open("/proc/sys/vm/unprivileged_userfaultfd", O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd >= 0) {
+        (void)!read(fd, text, sizeof text - 1);
+        close(fd);
+    }
+    return text[0] == '0' && (stat("/dev/userfaultfd", &st) || !(st.st_mode & 0006));
+}

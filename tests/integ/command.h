@@ -22,6 +22,8 @@ void command_run(struct command *ret, uid_t uid, const char *const words[]);
 void directory_open_to_all(void);
 /* Becomes this user for good, in a child. False: could not. */
 bool become_user(uid_t uid);
+/* Is userfaultfd root's alone on this machine? */
+bool is_userfaultfd_closed_to_users(void);
 
 #define NOBODY 65534u
 

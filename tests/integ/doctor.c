@@ -75,18 +75,6 @@ static void kernel_is_there(const char *found)
         expect(*found == '?' ? "?" : "yes", what[i], *found == '?' ? NULL : found);
 }
 
-static bool is_closed_to_users(void)
-{
-    char text[8] = "1";
-    int fd = open("/proc/sys/vm/unprivileged_userfaultfd", O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd >= 0) {
-        (void)!read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    return text[0] == '0' && (stat("/dev/userfaultfd", &st) || !(st.st_mode & 0006));
-}
-
 /* Nothing but its place is looked at, so any file will do where it is not built. */
 static void put_preload_beside(void)
 {
@@ -113,7 +101,7 @@ static void as_we_are(void)
 
 static void as_nobody(void)
 {
-    bool is_closed = is_closed_to_users();
+    bool is_closed = is_userfaultfd_closed_to_users();
     test_case("as nobody, the socket closed");
     CHECK_EQ(chmod(d.socket_path, 0600), 0);
     ask(NOBODY, d.socket_path);

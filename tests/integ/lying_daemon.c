@@ -4,52 +4,17 @@
 #include "rogue.h"
 
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 #define NR 256u
 
 static struct arena a;
-static sigjmp_buf before_touch;
-
-static void on_sigbus(int signal)
-{
-    (void)signal;
-    siglongjmp(before_touch, 1);
-}
-
-/* True: the touch raised SIGBUS. False: it read the right bytes. Anything else ends the test. */
-static bool is_lost(uint32_t i)
-{
-    if (sigsetjmp(before_touch, 1))
-        return true;
-    pages_check(&a.pages, i);
-    return false;
-}
-
-static uint32_t nr_lost(void)
-{
-    volatile uint32_t nr = 0;
-    for (volatile uint32_t i = 0; i < NR; i++)
-        nr += is_lost(i);
-    return nr;
-}
 
 static void begin(struct rogue *r)
 {
     r->answer = ROGUE_HONEST;
     arena_begin(&a, r, NR);
-}
-
-/* Poisoned memory is of no use to the next case: map it anew. */
-static void end(void)
-{
-    int r = pp_stop(a.pager);
-    CHECK(r == 0 || r == -EIO || r == -EALREADY);
-    a.pager = pp_close(a.pager);
-    pages_unmap(&a.pages);
-    rogue_kill(a.rogue);
 }
 
 static void wrong_bytes(struct rogue *r, enum rogue_answer how, const char *name)
@@ -59,11 +24,11 @@ static void wrong_bytes(struct rogue *r, enum rogue_answer how, const char *name
     arena_out(&a, NR / 2, NR / 2); /* honestly */
     rogue_answers(r, how);
     arena_out(&a, 0, NR / 2);
-    CHECK_EQ(nr_lost(), NR / 2);
-    CHECK_EQ(nr_lost(), NR / 2); /* and stays so */
-    CHECK(!is_lost(NR - 1));
+    CHECK_EQ(arena_nr_lost(&a, 0, NR), NR / 2);
+    CHECK_EQ(arena_nr_lost(&a, 0, NR), NR / 2); /* and stays so */
+    CHECK(!arena_is_lost(&a, NR - 1));
     CHECK_EQ(pager_stat(a.pager, "restore_fail"), NR / 2);
-    end();
+    arena_end_lost(&a);
 }
 
 static void spoilt_store(struct rogue *r)
@@ -75,9 +40,9 @@ static void spoilt_store(struct rogue *r)
     WAIT_UNTIL(!r->spoils_store);
     test_nap_us(10000);
     CHECK_EQ(pp_stop(a.pager), -EIO);
-    CHECK_EQ(nr_lost(), NR);
+    CHECK_EQ(arena_nr_lost(&a, 0, NR), NR);
     CHECK(*pp_error(a.pager));
-    end();
+    arena_end_lost(&a);
 
     test_case("the same, and unregister says so");
     begin(r);
@@ -86,8 +51,8 @@ static void spoilt_store(struct rogue *r)
     WAIT_UNTIL(!r->spoils_store);
     test_nap_us(10000);
     CHECK_EQ(pp_unregister(a.pager, a.pages.memory, pages_to_bytes(NR)), -EIO);
-    CHECK_EQ(nr_lost(), NR);
-    end();
+    CHECK_EQ(arena_nr_lost(&a, 0, NR), NR);
+    arena_end_lost(&a);
 }
 
 /* Written over, a lost page is a page again only in a new mapping; DONTNEED makes it zeros. */
@@ -97,11 +62,11 @@ static void poison_ends_with_the_page(struct rogue *r)
     begin(r);
     rogue_answers(r, ROGUE_WRONG_BYTES);
     arena_out(&a, 0, NR);
-    CHECK(is_lost(3));
+    CHECK(arena_is_lost(&a, 3));
     CHECK_EQ(madvise(pages_at(&a.pages, 3), PAGE_BYTES, MADV_DONTNEED), 0);
     a.pages.versions[3] = 0;
-    CHECK(!is_lost(3));
-    end();
+    CHECK(!arena_is_lost(&a, 3));
+    arena_end_lost(&a);
 }
 
 static void broken_protocol(struct rogue *r, enum rogue_answer how, const char *name)
@@ -111,16 +76,16 @@ static void broken_protocol(struct rogue *r, enum rogue_answer how, const char *
     /* A producer looks at the other side's position only when the ring seems full: 1024 entries. */
     for (int round = 0; round < 7; round++) {
         arena_out(&a, NR / 2, NR / 2);
-        CHECK_EQ(nr_lost(), 0);
+        CHECK_EQ(arena_nr_lost(&a, 0, NR), 0);
     }
     uint64_t joins = pager_stat(a.pager, "daemon_joins");
     rogue_answers(r, how);
     rogue_offer_all(r);
     WAIT_UNTIL(pager_stat(a.pager, "daemon_joins") > joins); /* dropped, and joined anew */
-    CHECK_EQ(nr_lost(), 0);
+    CHECK_EQ(arena_nr_lost(&a, 0, NR), 0);
     rogue_answers(r, ROGUE_HONEST);
     rogue_pause(r);
-    CHECK_EQ(nr_lost(), 0);
+    CHECK_EQ(arena_nr_lost(&a, 0, NR), 0);
     pages_write_all(&a.pages);
     WAIT_UNTIL(r->nr_clients == (test_is_direct() ? 2 : 1));
     WAIT_UNTIL(test_is_direct() || r->nr_ranges > 0); /* the last session's: a companion's partner has none */
@@ -137,11 +102,11 @@ static void lies_that_do_not_matter(struct rogue *r)
     for (int round = 0; round < 20; round++) {
         volatile uint32_t i = 0;
         for (; i < NR; i++)
-            (void)is_lost(i); /* its own copies may be spoilt: noticed, or right */
+            (void)arena_is_lost(&a, i); /* its own copies may be spoilt: noticed, or right */
         test_nap_us(2000);
     }
     rogue_pause(r);
-    end();
+    arena_end_lost(&a);
 }
 
 static void joining(struct rogue *r)
@@ -165,8 +130,7 @@ int main(void)
 {
     struct rogue *r = rogue_new("rogue");
     test_begin("a lying daemon is found out", 40);
-    struct sigaction action = { .sa_handler = on_sigbus };
-    CHECK_EQ(sigaction(SIGBUS, &action, NULL), 0);
+    arena_catch_sigbus();
     wrong_bytes(r, ROGUE_WRONG_BYTES, "stored bytes that do not decode");
     wrong_bytes(r, ROGUE_OTHER_BYTES, "stored bytes that are not the page's");
     wrong_bytes(r, ROGUE_SAYS_ZERO, "a page that is not zeros is called zeros");

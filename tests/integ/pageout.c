@@ -6,7 +6,6 @@
 #include "support.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,6 @@
 #include <unistd.h>
 
 #include "sys/pagemap.h"
-#include "wire/msg.h"
 #include "zram.h"
 
 #define NR 4096u
@@ -37,27 +35,9 @@ static uint64_t nr_left, nr_busy; /* before the present pages */
 /* A number of the daemon's status; there is one session. */
 static uint64_t daemon_says(const char *name)
 {
-    static char text[65536];
-    struct msg_empty empty = { 0 };
-    struct msg m;
-    struct msg_fds fds = { .nr = 0 };
-    int socket = socket_connect(d.socket_path);
-    CHECK(socket >= 0);
-    CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
-    CHECK_EQ(poll(&readable, 1, 5000), 1);
-    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
-    CHECK(m.header.type == MSG_STATUS && fds.nr == 1 && m.payload.status.bytes < sizeof text);
-    CHECK(pread(fds.fd[0], text, m.payload.status.bytes, 0) == (ssize_t)m.payload.status.bytes);
-    text[m.payload.status.bytes] = 0;
-    msg_fds_close(&fds);
-    close(socket);
-    CHECK(strstr(text, "\"evict_by\":\"pageout\""));
-    char key[64];
-    (void)snprintf(key, sizeof key, "\"%s\":", name);
-    const char *at = strstr(text, key);
-    CHECK(at);
-    return strtoull(at + strlen(key), NULL, 10);
+    const char *status = daemon_status(&d);
+    CHECK(strstr(status, "\"evict_by\":\"pageout\""));
+    return status_number(status, NULL, name);
 }
 
 static uint32_t nr_swapped(uint32_t first, uint32_t nr)

@@ -166,6 +166,7 @@ static void under_change(void)
     test_case("passes over memory that others write, discard, replace and move");
     uint64_t before = stat_of("prefetch_pages");
     pthread_t threads[2 + CHANGERS];
+    atomic_store(&is_over, false);
     rogue_offer_all(a.rogue);
     for (uintptr_t i = 0; i < 2; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, passer, (void *)i), 0);
@@ -189,10 +190,52 @@ static void told_not_to(struct rogue *r)
     arena_end(&a);
 }
 
+/* What comes back is in groups, and is moved about in the store all the time. */
+static void out_of_groups(void)
+{
+    test_case("passes over groups that are moved");
+    for (unsigned i = 0; i < 4; i++) {
+        arena_all_out(&a);
+        WAIT_UNTIL(stat_of("pages_squeezed") > NR * 3 / 4);
+        CHECK((i % 2 ? pass(NR - 1, -1, NR) : pass(0, 1, NR)) > NR / 2);
+    }
+    CHECK_EQ(stat_of("restore_fail"), 0);
+}
+
+/* The old store's map goes when its last page is back, and may not go before who decodes from it is done. */
+static void while_daemons_come_and_go(struct rogue *r)
+{
+    test_case("passes while daemons come and go");
+    for (unsigned i = 0; i < 6; i++) {
+        pages_write_all(&a.pages); /* what was discarded is the zero page now, which does not leave */
+        arena_all_out(&a);
+        (void)pass(0, 1, NR / 4);
+        uint64_t nr_joins = r->nr_joins;
+        rogue_kill(r);
+        (void)pass(NR / 4, 1, NR / 4);
+        rogue_start(r);
+        (void)pass(NR / 2, 1, NR / 2);
+        WAIT_UNTIL(r->nr_joins > nr_joins && r->nr_ranges > 0);
+        pages_check_all(&a.pages);
+    }
+    CHECK_EQ(stat_of("restore_fail"), 0);
+}
+
+static void beside_the_second_tier(struct rogue *r)
+{
+    arena_begin(&a, r, NR);
+    out_of_groups();
+    under_change();
+    while_daemons_come_and_go(r);
+    arena_end(&a);
+}
+
 int main(void)
 {
-    struct rogue *r = rogue_new("rogue"), *plain = rogue_new("plain");
-    r->prefetches = true;
+    struct rogue *r = rogue_new("rogue"), *plain = rogue_new("plain"), *dense = rogue_new("dense");
+    r->prefetches = dense->prefetches = true;
+    dense->squeeze_age_ms = 20;
+    dense->moves = true;
     test_begin("what comes back ahead of a pass is right, whatever changes meanwhile", 50);
     arena_begin(&a, r, NR);
     passes();
@@ -201,5 +244,6 @@ int main(void)
     under_change();
     arena_end(&a);
     told_not_to(plain);
+    beside_the_second_tier(dense);
     return test_end();
 }

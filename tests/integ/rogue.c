@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -781,6 +782,45 @@ void arena_all_out(struct arena *a)
         rogue_pause(a->rogue);
     } while (pages_nr_present(&a->pages, 0, a->pages.nr));
     wait_for_answers(a);
+}
+
+static sigjmp_buf before_touch;
+
+static void on_sigbus(int signal)
+{
+    (void)signal;
+    siglongjmp(before_touch, 1);
+}
+
+void arena_catch_sigbus(void)
+{
+    struct sigaction action = { .sa_handler = on_sigbus };
+    CHECK_EQ(sigaction(SIGBUS, &action, NULL), 0);
+}
+
+bool arena_is_lost(const struct arena *a, uint32_t i)
+{
+    if (sigsetjmp(before_touch, 1))
+        return true;
+    pages_check(&a->pages, i);
+    return false;
+}
+
+uint32_t arena_nr_lost(const struct arena *a, uint32_t first, uint32_t nr)
+{
+    volatile uint32_t lost = 0;
+    for (volatile uint32_t i = first; i < first + nr; i++)
+        lost += arena_is_lost(a, i);
+    return lost;
+}
+
+void arena_end_lost(struct arena *a)
+{
+    int r = pp_stop(a->pager);
+    CHECK(r == 0 || r == -EIO || r == -EALREADY);
+    a->pager = pp_close(a->pager);
+    pages_unmap(&a->pages);
+    rogue_kill(a->rogue);
 }
 
 void arena_end(struct arena *a)

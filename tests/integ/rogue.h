@@ -94,6 +94,13 @@ void arena_begin(struct arena *a, struct rogue *r, uint32_t nr_pages);
 void arena_all_out(struct arena *a);
 /* Offers these pages until they have left and are answered for; then nothing more. */
 void arena_out(struct arena *a, uint32_t first, uint32_t nr);
+/* From now on a touch of a lost page can be survived. */
+void arena_catch_sigbus(void);
+/* True: the touch raised SIGBUS. False: it read the right bytes. Anything else ends the test. */
+bool arena_is_lost(const struct arena *a, uint32_t i);
+uint32_t arena_nr_lost(const struct arena *a, uint32_t first, uint32_t nr);
+/* The end of an arena in which pages are lost: poisoned memory is of no use to the next case. */
+void arena_end_lost(struct arena *a);
 void arena_end(struct arena *a); /* checks all, stops, checks all again, closes, checks all again */
 
 #endif

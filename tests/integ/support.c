@@ -22,6 +22,7 @@
 
 #include "sys/pagemap.h"
 #include "sys/uffd.h"
+#include "wire/msg.h"
 
 #define HELPERS_MAX 64
 #define SKIPPED 77
@@ -521,6 +522,37 @@ void daemon_start(struct daemon *d, const char *const options[])
     d->pid = helper_exec(argv);
     WAIT_UNTIL(access(d->socket_path, F_OK) == 0 ||
                ask(&(struct request){ .op = REQUEST_STATUS, .pid = d->pid }).has_ended);
+}
+
+const char *daemon_status(const struct daemon *d)
+{
+    static char text[65536];
+    struct msg_empty empty = { 0 };
+    struct msg m;
+    struct msg_fds fds = { .nr = 0 };
+    int socket = socket_connect(d->socket_path);
+    CHECK(socket >= 0);
+    CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    CHECK_EQ(poll(&readable, 1, 5000), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
+    CHECK(m.header.type == MSG_STATUS && fds.nr == 1 && m.payload.status.bytes < sizeof text);
+    CHECK(pread(fds.fd[0], text, m.payload.status.bytes, 0) == (ssize_t)m.payload.status.bytes);
+    text[m.payload.status.bytes] = 0;
+    msg_fds_close(&fds);
+    close(socket);
+    return text;
+}
+
+uint64_t status_number(const char *status, const char *from, const char *name)
+{
+    char key[64];
+    (void)snprintf(key, sizeof key, "\"%s\":", name);
+    const char *begin = from ? strstr(status, from) : status;
+    CHECK(begin);
+    const char *at = strstr(begin, key);
+    CHECK(at);
+    return strtoull(at + strlen(key), NULL, 10);
 }
 
 /* ---- threads */

@@ -113,6 +113,10 @@ struct daemon {
     char socket_path[108];
 };
 void daemon_start(struct daemon *d, const char *const options[]);
+/* Its status, as JSON; static storage. */
+const char *daemon_status(const struct daemon *d);
+/* A number of such a text: the first of that name behind `from` (NULL: behind the beginning). */
+uint64_t status_number(const char *status, const char *from, const char *name);
 
 /* ---- threads and time */
 bool can_use_fifo(void);               /* a real-time class for this thread's own tests */

@@ -4,15 +4,12 @@
  * daemon's own status says what it holds. */
 #include "support.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include "wire/msg.h"
 
 #define NR 8192u
 
@@ -67,30 +64,9 @@ static void check_all(void)
         check_page((uint32_t)((uint64_t)i * 5 % NR));
 }
 
-/* A number of the daemon's status: the first of that name behind `from` (NULL: behind the
- * beginning). */
 static uint64_t daemon_says(const char *from, const char *name)
 {
-    static char text[65536];
-    struct msg_empty empty = { 0 };
-    struct msg m;
-    struct msg_fds fds = { .nr = 0 };
-    int socket = socket_connect(d.socket_path);
-    CHECK(socket >= 0);
-    CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
-    CHECK_EQ(poll(&readable, 1, 5000), 1);
-    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
-    CHECK(m.header.type == MSG_STATUS && fds.nr == 1 && m.payload.status.bytes < sizeof text);
-    CHECK(pread(fds.fd[0], text, m.payload.status.bytes, 0) == (ssize_t)m.payload.status.bytes);
-    text[m.payload.status.bytes] = 0;
-    msg_fds_close(&fds);
-    close(socket);
-    char key[64];
-    (void)snprintf(key, sizeof key, "\"%s\":", name);
-    const char *at = strstr(from ? strstr(text, from) : text, key);
-    CHECK(at);
-    return strtoull(at + strlen(key), NULL, 10);
+    return status_number(daemon_status(&d), from, name);
 }
 
 #define ZSTD "\"name\":\"zstd\""

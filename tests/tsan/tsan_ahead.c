@@ -13,6 +13,7 @@
 
 #define PAGES 64u
 #define ROUNDS 400u
+#define HELPED_MIN 400u /* else the two have hardly met: on one CPU the agent alone would do it all */
 #define FIRST ((page_number)(LEAF_PAGES * 1000))
 
 static struct pager pager;
@@ -20,12 +21,15 @@ static struct stats_block stats;
 static _Alignas(16) unsigned char store[PAGES][STORE_UNIT_BYTES];
 static _Alignas(4096) unsigned char buffers[AHEAD_SLOTS * PAGE_BYTES];
 static _Atomic bool is_over;
+static _Atomic uint32_t nr_helped;
 
 static void *help(void *argument)
 {
     (void)argument;
     while (!atomic_load_explicit(&is_over, memory_order_relaxed))
-        if (!ahead_help(&pager.ahead))
+        if (ahead_help(&pager.ahead))
+            atomic_fetch_add_explicit(&nr_helped, 1, memory_order_relaxed);
+        else
             sched_yield();
     return NULL;
 }
@@ -81,10 +85,12 @@ int main(void)
     store_pages();
     pthread_t helper = begin(help, NULL);
     uint32_t random = 1;
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < ROUNDS || atomic_load(&nr_helped) < HELPED_MIN; round++) {
         uint32_t first = next_random(&random) % (PAGES / 2), nr = 0;
         while (nr < PAGES / 2 && pager_ahead(&pager, FIRST + first + nr) == AHEAD_QUEUED)
             nr++;
+        if (round % 2)
+            sched_yield(); /* the helper's turn */
         for (uint32_t i = 0; i < nr && round % 4; i++) /* else dropped as they are */
             look_at(first + i);
         pager_ahead_drop(&pager);
