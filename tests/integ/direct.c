@@ -82,7 +82,9 @@ static void eight_threads(void)
 /* ---- beside threads that discard and move */
 
 #define MOVED_NR 64u
+#define DISCARDERS 4u
 static struct pages moved;
+static _Atomic unsigned nr_at_work;
 
 /* As owner(), and now and then a page of its own is discarded, while it is out more often than not. */
 static void *discarder(void *argument)
@@ -90,6 +92,7 @@ static void *discarder(void *argument)
     uint64_t random = (uintptr_t)argument * 91 + 5;
     uint32_t own = (uint32_t)(uintptr_t)argument;
     volatile unsigned char sink = 0;
+    atomic_fetch_add(&nr_at_work, 1);
     for (uint64_t until = test_now_ms() + 2 * MS; test_now_ms() < until;) {
         uint32_t i = (uint32_t)(test_random(&random) % (NR / THREADS)) * THREADS + own;
         CHECK_EQ(madvise(pages_at(&a.pages, i), 4096, MADV_DONTNEED), 0);
@@ -107,10 +110,12 @@ static void *discarder(void *argument)
     return NULL;
 }
 
-/* Two places, a mapping that goes to and fro between them, and a new one in its place now and then. */
+/* Two places, a mapping that goes to and fro between them, and a new one in its place now and then. The place
+ * that it has left is free, so nobody may need new memory meanwhile, as a thread does that begins. */
 static void *mover(void *argument)
 {
     void *places[2] = { moved.memory, argument };
+    WAIT_UNTIL(atomic_load(&nr_at_work) == DISCARDERS);
     for (unsigned round = 0; !atomic_load(&is_over); round++) {
         void *to = mremap(moved.memory, pages_to_bytes(MOVED_NR), pages_to_bytes(MOVED_NR),
                           MREMAP_MAYMOVE | MREMAP_FIXED, places[(round + 1) % 2]);
@@ -141,12 +146,12 @@ static void changes_under_touches(void)
     for (int i = 0; i < 2; i++)
         CHECK_EQ(pp_register_flags(a.pager, places[i], pages_to_bytes(MOVED_NR), PP_DIRECT), 0);
     rogue_offer_all(a.rogue);
-    pthread_t threads[4], moving;
+    pthread_t threads[DISCARDERS], moving;
     atomic_store(&is_over, false);
     CHECK_EQ(pthread_create(&moving, NULL, mover, other), 0);
-    for (uintptr_t t = 0; t < 4; t++)
+    for (uintptr_t t = 0; t < DISCARDERS; t++)
         CHECK_EQ(pthread_create(&threads[t], NULL, discarder, (void *)t), 0);
-    for (unsigned t = 0; t < 4; t++)
+    for (unsigned t = 0; t < DISCARDERS; t++)
         CHECK_EQ(pthread_join(threads[t], NULL), 0);
     atomic_store(&is_over, true);
     CHECK_EQ(pthread_join(moving, NULL), 0);
@@ -303,12 +308,12 @@ static void locked_pages(void)
     rogue_answers(a.rogue, ROGUE_NEVER);
     arena_out(&a, 0, 32);
     uint64_t asked = pager_stat(a.pager, "direct_asked");
-    /* mlock itself would fault: it only marks. */
+    /* mlock itself would fault: it only marks. By number, because sanitizers make no call of mlock(). */
     CHECK_EQ(syscall(SYS_mlock2, a.pages.memory, pages_to_bytes(32), 1 /* MLOCK_ONFAULT */), 0);
     for (uint32_t i = 0; i < 32; i++)
         pages_check(&a.pages, i);
     CHECK(pager_stat(a.pager, "direct_asked") > asked);
-    CHECK_EQ(munlock(a.pages.memory, pages_to_bytes(32)), 0);
+    CHECK_EQ(syscall(SYS_munlock, a.pages.memory, pages_to_bytes(32)), 0);
     rogue_kill(a.rogue);
     a.rogue->answer = ROGUE_HONEST;
     rogue_start(a.rogue);
