@@ -98,9 +98,11 @@ static void tell_given_up(struct agent *a)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 
+/* Direct: nothing before touching threads can bring it back. */
 bool agent_may_evict(const struct agent *a)
 {
-    return a->is_joined && !a->is_frozen && !a->is_held && !a->is_staging_full &&
+    bool is_ready = !a->pg.direct || atomic_load(&a->pg.direct->uffd) >= 0;
+    return a->is_joined && is_ready && !a->is_frozen && !a->is_held && !a->is_staging_full &&
            !a->session.is_dry_run;
 }
 
@@ -427,21 +429,18 @@ static void rewatch(struct agent *a, uint64_t now)
     (void)rewatch_between(a, 0, (page_number)-1); /* what could not be is a gap still */
 }
 
-static void publish_touchers(const struct agent *a, struct stats_block *st)
+/* What touching threads have counted since the last time; their waits are in the budget, too. */
+static void publish_touchers(struct agent *a, struct stats_block *st)
 {
-    uint64_t restored = 0, zeros = 0, raced = 0, waits = 0;
-    for (unsigned i = 0; a->pg.direct && i < DIRECT_SLOTS_NR; i++) {
-        struct direct_counts *c = &a->pg.direct->counts[i];
-        restored += atomic_load_explicit(&c->restored, memory_order_relaxed) +
-                    atomic_load_explicit(&c->staged, memory_order_relaxed);
-        zeros += atomic_load_explicit(&c->zeros, memory_order_relaxed);
-        raced += atomic_load_explicit(&c->raced, memory_order_relaxed);
-        waits += atomic_load_explicit(&c->waits, memory_order_relaxed);
-    }
-    stats_set(st, STAT_direct_restores, restored);
-    stats_set(st, STAT_direct_zeros, zeros);
-    stats_set(st, STAT_direct_raced, raced);
-    stats_set(st, STAT_direct_waits, waits);
+    if (!a->pg.direct)
+        return;
+    struct direct_sums now = direct_sums(a->pg.direct), *told = &a->told_of_touchers;
+    stats_add(st, STAT_direct_restores, now.restored + now.staged - told->restored - told->staged);
+    stats_add(st, STAT_direct_zeros, now.zeros - told->zeros);
+    stats_add(st, STAT_direct_raced, now.raced - told->raced);
+    stats_add(st, STAT_direct_waits, now.waits - told->waits);
+    stats_add(st, STAT_fault_wait_ns, now.waited_ns - told->waited_ns);
+    *told = now;
 }
 
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)

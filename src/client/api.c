@@ -7,6 +7,7 @@
 #include "process_pager.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -301,13 +302,30 @@ static void forget_adoptions(struct pp_pager *pp)
     pthread_mutex_unlock(&pp->ranges_lock);
 }
 
+/* From the moment in which a direct agent shuts touching threads out until agent_end() a touch of a hole waits
+ * for this thread, so it must not be this thread that touches, in the handler of some signal. What takes its
+ * time is done before. */
+static int stop_agent(struct pp_pager *pp)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    if (pp->is_direct) {
+        (void)pager_command_locked(pp, COMMAND_FREEZE, 0, 0); /* what fails, fails again */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+    int r = pager_command_locked(pp, COMMAND_STOP, 0, 0);
+    agent_end(pp);
+    if (pp->is_direct)
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
+}
+
 int pager_stop_one(struct pp_pager *pp)
 {
     pager_lock_commands(pp);
     int r = -EALREADY;
     if (atomic_load(&pp->is_started)) {
-        r = pager_command_locked(pp, COMMAND_STOP, 0, 0);
-        agent_end(pp);
+        r = stop_agent(pp);
         atomic_store(&pp->is_started, 0);
         forget_adoptions(pp);
         if (r == -EIO)

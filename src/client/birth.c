@@ -68,7 +68,7 @@ static size_t touchers_bytes(const struct pp_pager *pp, size_t table_bytes)
     uint32_t nr_leaves = (uint32_t)(table_bytes / sizeof(struct page_leaf));
     return !pp->is_direct ? 0
                           : direct_leaves_bytes(nr_leaves) + direct_dirty_bytes(nr_leaves) +
-                                DIRECT_SLOTS_NR * sizeof(struct direct_scratch) + 4 * PAGE_BYTES;
+                                DIRECT_SLOTS_NR * sizeof(struct direct_scratch) + 5 * PAGE_BYTES;
 }
 
 /* A zone for each leaf of the table. */
@@ -109,6 +109,11 @@ static void bind_porter(struct agent *a, struct porter *porter, struct bump *b)
     porter->notes = a->pg.notes;
 }
 
+static bool is_registered(const struct interval *watched)
+{
+    return watch_state_of(watched) != WATCH_REFUSED;
+}
+
 static void lay_out_touchers(struct pp_pager *pp, struct bump *b)
 {
     struct pager *pg = &pp->agent->pg;
@@ -116,6 +121,10 @@ static void lay_out_touchers(struct pp_pager *pp, struct bump *b)
     d->table = &pg->table;
     d->stores = pg->stores;
     d->staging_memory = pg->staging_memory;
+    d->watched = &pg->watched;
+    d->is_registered = is_registered;
+    d->unsettled = &pg->unmapped;
+    d->hole = (uintptr_t)take(b, PAGE_BYTES);
     d->leaves = take(b, direct_leaves_bytes(pg->table.nr_leaves_max));
     d->dirty = take(b, direct_dirty_bytes(pg->table.nr_leaves_max));
     d->scratch = take(b, DIRECT_SLOTS_NR * sizeof *d->scratch);
@@ -414,11 +423,10 @@ static int prepare_touchers(struct pp_pager *pp)
 
 static int let_touchers_in(struct pp_pager *pp)
 {
-    int fd = descriptor_receive(pp->direct_sockets[0]);
+    int fd = descriptor_receive(pp->direct_sockets[0], sigbus_least_descriptor());
     if (fd < 0)
         return fd;
-    atomic_store(&pp->direct->uffd, fd);
-    sigbus_open(pp->direct);
+    sigbus_open(pp->direct, fd);
     return 0;
 }
 
@@ -436,9 +444,6 @@ static void end_touchers(struct pp_pager *pp)
 {
     if (!pp->direct)
         return;
-    int fd = atomic_exchange(&pp->direct->uffd, -1);
-    if (fd >= 0)
-        close(fd);
     sigbus_give_back(pp->direct);
     pp->direct = NULL;
 }

@@ -137,6 +137,7 @@ struct agent {
     uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
     uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
+    struct direct_sums told_of_touchers;
     struct prefetcher prefetch;
     char error[160];
 };

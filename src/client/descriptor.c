@@ -5,9 +5,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
-
-#define HIGH_NUMBER 500 /* programs that count on getting the lowest number should find it free */
 
 union control {
     struct cmsghdr header;
@@ -27,7 +26,7 @@ int descriptor_send(int socket, int fd)
     return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-int descriptor_receive(int socket)
+int descriptor_receive(int socket, int least)
 {
     char byte;
     struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
@@ -41,9 +40,16 @@ int descriptor_receive(int socket)
         return -EMFILE; /* there was no room for it */
     int fd;
     memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_NUMBER);
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, least);
     if (high < 0)
         return fd;
     close(fd);
     return high;
+}
+
+/* The kernel gives each userfaultfd an inode of its own. */
+uint64_t descriptor_number(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) ? 0 : (uint64_t)st.st_ino << 12 ^ st.st_dev;
 }

@@ -13,11 +13,13 @@ struct pp_pager;
 
 /* Takes a place and, the first time, installs the handler. The gate is closed. NULL: no place is free. */
 struct direct *sigbus_take_place(struct pp_pager *pp);
-/* The agent has opened the gate and d->uffd is set: touching threads may come in. */
-void sigbus_open(struct direct *d);
+/* For the userfaultfd in the application's table. */
+int sigbus_least_descriptor(void);
+/* The agent has opened the gate: touching threads may come in. */
+void sigbus_open(struct direct *d, int uffd);
 /* The agent's, with everything back: nobody is inside any more, and who comes waits. */
 void sigbus_close(struct direct *d);
-/* The userfaultfd has been closed: touches there raise no SIGBUS any more. */
+/* The agent has closed its userfaultfd. Closes ours: then touches there raise no SIGBUS any more. */
 void sigbus_give_back(struct direct *d);
 /* What is missing in [first, end) of a direct pager that is started: never touched, or out. No signal is raised,
  * and what is not mapped or not ours is left. */

@@ -256,3 +256,23 @@ bool direct_take_asked(struct direct *d, unsigned *cursor, page_number *ret_page
     *cursor = 0;
     return false;
 }
+
+static uint64_t read_count(const _Atomic uint64_t *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+struct direct_sums direct_sums(const struct direct *d)
+{
+    struct direct_sums s = { 0 };
+    for (unsigned i = 0; i < DIRECT_SLOTS_NR; i++) {
+        const struct direct_counts *c = &d->counts[i];
+        s.restored += read_count(&c->restored);
+        s.staged += read_count(&c->staged);
+        s.zeros += read_count(&c->zeros);
+        s.raced += read_count(&c->raced);
+        s.waits += read_count(&c->waits);
+        s.waited_ns += read_count(&c->waited_ns);
+    }
+    return s;
+}

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/intervals.h"
 #include "page/table.h"
 #include "store/reader.h"
 
@@ -32,7 +33,11 @@ struct direct_scratch {
 };
 
 struct direct_counts {
-    _Alignas(64) _Atomic uint64_t restored, staged, zeros, raced, waits;
+    _Alignas(64) _Atomic uint64_t restored, staged, zeros, raced, waits, waited_ns;
+};
+
+struct direct_sums {
+    uint64_t restored, staged, zeros, raced, waits, waited_ns;
 };
 
 struct direct {
@@ -44,6 +49,11 @@ struct direct {
     /* set at birth */
     const struct page_table *table;
     const struct store_map *stores; /* [PAGE_STORES_NR] */
+    /* These two the agent changes behind the closed gate only. */
+    const struct intervals *watched;   /* known to be registered with our userfaultfd if ... */
+    bool (*is_registered)(const struct interval *watched); /* ... this says so */
+    const struct intervals *unsettled; /* unmapped, it is said; what the table has of it may be nobody's */
+    uint64_t hole; /* address of a page of ours that nobody touches */
     unsigned char *staging_memory;
     struct direct_leaf *leaves;   /* as table->leaves */
     _Atomic uint64_t *dirty;      /* leaves with a returned page, a bit each */
@@ -77,14 +87,21 @@ void direct_note_returned(struct direct *d, uint32_t leaf, page_number page);
 /* The agent is to do it. The caller rings its bell, and waits without a hazard word. */
 void direct_ask(struct direct *d, page_number page, unsigned hint);
 
-/* restore.c: one attempt for the page. */
+/* restore.c: one attempt for the page, which its thread waits for since then. in_doubt: ours, if it is
+ * registered at all. */
 enum direct_result {
     DIRECT_DONE,    /* it is there: run the instruction again */
     DIRECT_WAIT,    /* not now: an event, the agent, or no free word */
     DIRECT_ASK,     /* the agent must do it */
+    DIRECT_IN_DOUBT, /* another's mapping is there, or one that is protected in another way than we know */
     DIRECT_NOT_OURS /* no registered mapping is there, or the page is lost */
 };
-enum direct_result direct_restore(struct direct *d, page_number page, unsigned hint);
+enum direct_result direct_restore(struct direct *d, page_number page, unsigned hint, uint64_t since_ns,
+                                  bool in_doubt);
+/* Of a page that the table does not have out: 1: it is in a range of ours; 0: it is, and zeros have just been
+ * moved in; -EINVAL: it is not, or it is not readable and writable; else as MOVE says. The agent, or a thread
+ * between enter and leave. */
+int direct_whose(const struct direct *d, int uffd, page_number page);
 
 /* ---- the agent */
 
@@ -99,6 +116,8 @@ bool direct_is_touched(struct direct *d, page_number page);
 unsigned direct_begin_leaving(struct direct *d, uint32_t leaf, page_number first, unsigned nr);
 void direct_end_leaving(struct direct *d, uint32_t leaf, page_number first, unsigned nr);
 
+struct direct_sums direct_sums(const struct direct *d);
+
 bool direct_is_returned(const struct direct *d, uint32_t leaf, page_number page);
 /* After the entry says RESIDENT. */
 void direct_forget_returned(struct direct *d, uint32_t leaf, page_number page);
@@ -111,7 +130,7 @@ uint64_t direct_nr_unregistered(void);
 /* The word of returned pages 64 * word ... of a leaf. */
 static inline uint64_t direct_returned_word(const struct direct *d, uint32_t leaf, unsigned word)
 {
-    return atomic_load_explicit(&d->leaves[leaf].returned[word], memory_order_acquire);
+    return atomic_load(&d->leaves[leaf].returned[word]); /* seq_cst, against direct_note_returned() */
 }
 /* Takes one page that somebody asked for; false: none. */
 bool direct_take_asked(struct direct *d, unsigned *cursor, page_number *ret_page);

@@ -4,16 +4,20 @@
  * signal around it about 1.5. Nobody waits on a userfaultfd in SIGBUS mode, so nobody is woken. */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/mutant.h"
 #include "direct/direct.h"
 #include "sys/uffd.h"
 
+/* What a thread spends on a restore besides our part: the fault, the signal, the way back. */
+#define SIGNAL_NS 1500u
+
 static const unsigned char zeros[PAGE_BYTES] __attribute__((aligned(4096)));
 
-static void count(_Atomic uint64_t *counter)
+/* Only the holder of the hazard word writes; the agent reads for statistics. */
+static void add(_Atomic uint64_t *counter, uint64_t by)
 {
-    /* Only the holder of the hazard word writes; the agent reads for statistics. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
                           memory_order_relaxed);
 }
 
@@ -29,8 +33,24 @@ static enum direct_result result_of(int r)
     }
 }
 
-static int install_zeros(int uffd, page_number page)
+/* COPY and ZEROPAGE fill a hole in anybody's range: another pager's, whose page is out, or one that the
+ * application has a userfaultfd of its own for. MOVE does not; from a hole it moves nothing, if it comes that
+ * far. It is asked of what mremap has brought, made longer or moved out of its range, mostly. */
+int direct_whose(const struct direct *d, int uffd, page_number page)
 {
+    struct interval *watched = intervals_find(d->watched, page);
+    if ((watched && d->is_registered(watched)) || mutant_is(MUTANT_DIRECT_ANYBODYS))
+        return 1;
+    uint64_t moved;
+    int r = uffd_move(uffd, page_address(page), d->hole, PAGE_BYTES, &moved);
+    return r == -ENOENT ? 1 : r;
+}
+
+static int install_zeros(const struct direct *d, int uffd, page_number page, bool is_out)
+{
+    int whose = is_out ? 1 : direct_whose(d, uffd, page);
+    if (whose <= 0)
+        return whose;
     int r = uffd_zeropage_quietly(uffd, page_address(page));
     /* There, or a marker in a hole, over which only COPY goes; it says EEXIST where a page is. */
     return r == -EEXIST ? uffd_copy_quietly(uffd, page_address(page), zeros) : r;
@@ -61,11 +81,11 @@ static enum direct_result after_bad_bytes(const struct direct *d, page_number pa
     return is_same ? DIRECT_ASK : DIRECT_WAIT;
 }
 
-static enum direct_result restore(struct direct *d, page_number page, int slot)
+static enum direct_result restore(struct direct *d, page_number page, int slot, bool in_doubt)
 {
     struct direct_look look;
     direct_look(d, page, &look);
-    if (look.is_leaving)
+    if (look.is_leaving || intervals_overlap(d->unsettled, page, page + 1))
         return DIRECT_WAIT;
     int uffd = atomic_load_explicit(&d->uffd, memory_order_relaxed);
     enum page_state state = look.is_returned ? PAGE_RESIDENT : (enum page_state)look.page.state;
@@ -75,7 +95,7 @@ static enum direct_result restore(struct direct *d, page_number page, int slot)
     case PAGE_RESIDENT:
     case PAGE_ZERO:
         counter = &d->counts[slot].zeros;
-        r = install_zeros(uffd, page);
+        r = install_zeros(d, uffd, page, in_doubt || look.page.state != PAGE_RESIDENT);
         break;
     case PAGE_STAGED:
         counter = &d->counts[slot].staged;
@@ -91,19 +111,24 @@ static enum direct_result restore(struct direct *d, page_number page, int slot)
     case PAGE_STATE_NR:
         break;
     }
-    count(r == 0 ? counter : r == -EEXIST ? &d->counts[slot].raced : &d->counts[slot].waits);
+    if (r == -EINVAL && counter == &d->counts[slot].zeros)
+        return DIRECT_IN_DOUBT;
+    add(r == 0 ? counter : r == -EEXIST ? &d->counts[slot].raced : &d->counts[slot].waits, 1);
     /* Of a barred page it says that the discard is over: it was gone. */
     if (r == 0 && (state != PAGE_RESIDENT || look.page.is_barred))
         direct_note_returned(d, look.leaf, page);
     return result_of(r);
 }
 
-enum direct_result direct_restore(struct direct *d, page_number page, unsigned hint)
+enum direct_result direct_restore(struct direct *d, page_number page, unsigned hint, uint64_t since_ns,
+                                  bool in_doubt)
 {
     int slot = direct_enter(d, page, hint);
     if (slot < 0)
         return DIRECT_WAIT;
-    enum direct_result result = restore(d, page, slot);
+    enum direct_result result = restore(d, page, slot, in_doubt);
+    if (result == DIRECT_DONE)
+        add(&d->counts[slot].waited_ns, now_ns() - since_ns + SIGNAL_NS);
     direct_leave(d, slot);
     return result;
 }

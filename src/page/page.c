@@ -83,6 +83,13 @@ static void set_squeezing(struct page *p, bool is_squeezing)
     set(p, value);
 }
 
+static void set_age(struct page *p, unsigned age)
+{
+    struct page value = *p;
+    value.age = age & 7;
+    set(p, value);
+}
+
 static void set_paged_out(struct page *p, bool is_paged_out)
 {
     struct page value = *p;
@@ -171,7 +178,7 @@ bool page_on_stored_zero(struct page *p, uint32_t slot)
 unsigned page_on_lap(struct page *p)
 {
     if (p->state == PAGE_STORED && p->age < PAGE_AGE_MAX)
-        p->age = (p->age + 1u) & 7;
+        set_age(p, p->age + 1u);
     return p->age;
 }
 
@@ -208,7 +215,7 @@ void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_d
     if (!is_asked_for(p, store, old))
         return;
     set_squeezing(p, false);
-    p->age = is_dense ? PAGE_AGE_DENSE : 0;
+    set_age(p, is_dense ? PAGE_AGE_DENSE : 0);
 }
 
 struct page_release page_on_discard(struct page *p, bool is_present)

@@ -69,6 +69,14 @@ void pager_let_in_touchers(struct pager *pg)
         direct_open_gate(pg->direct);
 }
 
+int pager_note_watched(struct pager *pg, page_number first, page_number end, enum watch_state state)
+{
+    pager_shut_out_touchers(pg);
+    int r = intervals_set(&pg->watched, first, end, state);
+    pager_let_in_touchers(pg);
+    return r;
+}
+
 unsigned pager_begin_leaving(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr)
 {
     return pg->direct ? direct_begin_leaving(pg->direct, index_of(pg, leaf), first, nr) : nr;
@@ -110,6 +118,32 @@ static void free_touched_slots(struct pager *pg)
     pg->nr_touched_slots = nr_left;
 }
 
+/* 1: the page is ours; 0: and it is there now; -ENOENT: it is not, or that is not known yet; -EAGAIN. */
+static int whose_is(struct pager *pg, page_number page)
+{
+    struct page_leaf *leaf;
+    struct page *p = pager_page(pg, page, &leaf);
+    if (intervals_overlap(&pg->unmapped, page, page + 1))
+        return -ENOENT;
+    if (p && p->state != PAGE_RESIDENT)
+        return 1;
+    int whose = direct_whose(pg->direct, pg->uffd, page);
+    if (whose != -EINVAL)
+        return whose;
+    /* Of what can't be written MOVE does not say whose it is; whoever asks has found nobody else. */
+    struct maps_vma vma;
+    bool is_known = maps_find(&pg->maps, page_address(page), &vma) == 0 && vma.start <= page_address(page);
+    return is_known && !vma.is_read_write ? 1 : -ENOENT;
+}
+
+int pager_restore_asked(struct pager *pg, page_number page)
+{
+    int whose = whose_is(pg, page);
+    if (whose == -EAGAIN)
+        pg->needs_events = true;
+    return whose > 0 ? pager_restore(pg, page) : whose;
+}
+
 void pager_serve_touchers(struct pager *pg)
 {
     if (!pg->direct)
@@ -120,6 +154,7 @@ void pager_serve_touchers(struct pager *pg)
     page_number page;
     while (pg->nr_faults < PENDING_FAULTS_MAX && direct_take_asked(pg->direct, &cursor, &page)) {
         stats_add(pg->stats, STAT_direct_asked, 1);
-        pg->faults[pg->nr_faults++] = (struct pending_fault){ .page = page, .read_ns = now_ns() };
+        pg->faults[pg->nr_faults++] =
+            (struct pending_fault){ .page = page, .read_ns = now_ns(), .is_asked = true };
     }
 }

@@ -296,10 +296,11 @@ void pager_settle_unmapped(struct pager *pg)
         struct interval *i = &pg->unmapped.items[pg->unmapped.nr - 1];
         pager_shut_out_touchers(pg);
         int r = settle(pg, i->first, i->end);
+        if (r == 0)
+            pg->unmapped.nr--;
         pager_let_in_touchers(pg);
         if (r)
             return;
-        pg->unmapped.nr--;
     }
 }
 

@@ -33,7 +33,7 @@ static void refuse(struct pager *pg, page_number first, page_number end, enum st
 {
     stats_add(pg->stats, STAT_ranges_refused, 1);
     stats_add(pg->stats, reason, 1);
-    (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* no room: asked again later */
+    (void)pager_note_watched(pg, first, end, WATCH_REFUSED); /* no room: asked again later */
 }
 
 /* Nothing guards a registration against the mapping changing under it: register, then check. A hole is
@@ -85,7 +85,7 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
     if (is_careful && r == 0 && pager_is_changing(pg))
         r = -EAGAIN; /* or it came just now; registered it stays, and is asked again */
     if (r == 0)
-        r = intervals_set(&pg->watched, first, end, WATCH_WRITES) ? -EAGAIN : 0;
+        r = pager_note_watched(pg, first, end, WATCH_WRITES) ? -EAGAIN : 0;
     if (r == -EINVAL)
         refuse(pg, first, end, STAT_ranges_refused_kernel);
     return r;
@@ -98,6 +98,7 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
 
 void pager_find_churn(struct pager *pg, uint64_t elapsed_ns)
 {
+    pager_shut_out_touchers(pg);
     for (uint32_t i = 0; i < pg->watched.nr; i++) {
         struct interval *w = &pg->watched.items[i];
         uint64_t nr_events = w->tag >> WATCH_EVENTS_SHIFT;
@@ -107,6 +108,7 @@ void pager_find_churn(struct pager *pg, uint64_t elapsed_ns)
         pg->has_churn |= state == WATCH_CHURNING;
         w->tag = state;
     }
+    pager_let_in_touchers(pg);
 }
 
 int pager_calm_churn(struct pager *pg, unsigned max_pages)
@@ -137,9 +139,11 @@ int pager_calm_churn(struct pager *pg, unsigned max_pages)
 
 void pager_forget_refusals(struct pager *pg)
 {
+    pager_shut_out_touchers(pg);
     for (uint32_t i = pg->watched.nr; i-- > 0;)
         if (watch_state_of(&pg->watched.items[i]) == WATCH_REFUSED)
             (void)intervals_clear(&pg->watched, pg->watched.items[i].first, pg->watched.items[i].end);
+    pager_let_in_touchers(pg);
     pg->has_gaps = true;
 }
 
@@ -156,7 +160,9 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
         if (watch_state_of(w) != WATCH_REFUSED)
             pager_unregister(pg, page_address(from), pages_to_bytes(to - from));
     }
+    pager_shut_out_touchers(pg);
     (void)intervals_clear(&pg->watched, first, end); /* full: stays listed, is registered anew */
+    pager_let_in_touchers(pg);
     pager_forget_paged_out(pg, first, end);
     if (pg->on_unwatched)
         pg->on_unwatched(pg->context, first, end);
@@ -199,8 +205,10 @@ static bool arm(struct pager *pg, struct interval *w)
         refuse(pg, w->first, w->end, STAT_ranges_refused_kernel); /* the neighbours are asked for themselves */
     if (r)
         return false;
+    pager_shut_out_touchers(pg);
     for (uint32_t i = from; i < to; i++)
         pg->watched.items[i].tag = WATCH_ARMED;
+    pager_let_in_touchers(pg);
     return true;
 }
 

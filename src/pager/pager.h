@@ -57,6 +57,7 @@ struct pending_fault {
     page_number page;
     uint64_t read_ns;
     pid_t thread;
+    bool is_asked; /* by a touching thread, which can't do it itself */
 };
 /* More than a process has threads waiting in practice: with the queue full and an event behind it nothing
  * could be read any more. Address space, populated by touch. */
@@ -292,9 +293,13 @@ void pager_learn_returned(struct pager *pg);
 void pager_learn_returned_in(struct pager *pg, struct page_leaf *leaf);
 /* Queues what touching threads ask for, and lets go of slots that they no longer look at. */
 void pager_serve_touchers(struct pager *pg);
+/* As pager_restore(), of what one of them asked for. -ENOENT also: it is not ours; who asks comes again. */
+int pager_restore_asked(struct pager *pg, page_number page);
 /* Around anything that touching threads must not see half done, or still use. */
 void pager_shut_out_touchers(struct pager *pg);
 void pager_let_in_touchers(struct pager *pg);
+/* pg->watched, which touching threads look at, is changed only between these two (events are). */
+int pager_note_watched(struct pager *pg, page_number first, page_number end, enum watch_state state);
 /* Around a move of [first, first + nr) out of one leaf: how many may go, from the first on. */
 unsigned pager_begin_leaving(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr);
 void pager_end_leaving(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr);

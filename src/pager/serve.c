@@ -87,7 +87,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
     uint64_t begin_ns = now_ns();
     pg->is_serving_fault = true;
     pg->serving_thread = f->thread;
-    int r = pager_restore(pg, f->page);
+    int r = f->is_asked ? pager_restore_asked(pg, f->page) : pager_restore(pg, f->page);
     pg->is_serving_fault = false;
     switch (r) {
     case -EAGAIN:

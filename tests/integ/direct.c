@@ -16,7 +16,7 @@
 
 #define NR 512u
 #define THREADS 8u
-#define MS 1000u
+#define MS 400u
 
 static struct arena a;
 static _Atomic bool is_over;
@@ -39,7 +39,8 @@ static void the_agent_is_not_asked(void)
 {
     test_case("the agent is not asked");
     arena_all_out(&a);
-    uint64_t faults = pager_stat(a.pager, "faults_missing"), restored = pager_stat_now(a.pager, "direct_restores");
+    uint64_t faults = pager_stat(a.pager, "faults_missing");
+    uint64_t restored = pager_stat_now(a.pager, "direct_restores");
     pages_check_all(&a.pages);
     CHECK_EQ(pager_stat_now(a.pager, "direct_restores") - restored, NR);
     CHECK_EQ(pager_stat(a.pager, "faults_missing"), faults);
@@ -93,7 +94,7 @@ static void *discarder(void *argument)
     uint32_t own = (uint32_t)(uintptr_t)argument;
     volatile unsigned char sink = 0;
     atomic_fetch_add(&nr_at_work, 1);
-    for (uint64_t until = test_now_ms() + 2 * MS; test_now_ms() < until;) {
+    for (uint64_t until = test_now_ms() + 3 * MS; test_now_ms() < until;) {
         uint32_t i = (uint32_t)(test_random(&random) % (NR / THREADS)) * THREADS + own;
         CHECK_EQ(madvise(pages_at(&a.pages, i), 4096, MADV_DONTNEED), 0);
         a.pages.versions[i] = 0;

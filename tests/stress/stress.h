@@ -160,6 +160,6 @@ void run_kill_daemon(struct run *r); /* and waits for its end */
 extern const struct kind *const stress_kinds[]; /* ends with NULL */
 extern const struct kind kind_threads, kind_direct_io, kind_thp, kind_discard, kind_remap,
     kind_protect, kind_churn, kind_syscalls, kind_two_clients, kind_many_clients, kind_kill_client,
-    kind_kill_daemon, kind_cap, kind_faults;
+    kind_kill_daemon, kind_cap, kind_faults, kind_direct, kind_direct_daemon;
 
 #endif

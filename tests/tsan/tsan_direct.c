@@ -35,6 +35,7 @@ static void preempt(void);
 #define SLOTS_NR 2u
 #define PLACES_NR 6u
 #define STEPS_NR 4000u
+#define HOLE UINT64_C(0x123000) /* an address of no page */
 
 static __thread uint32_t random_state;
 
@@ -53,7 +54,7 @@ struct cell {
     uint64_t version; /* what the page holds; 0: zeros */
 };
 
-static struct cell target[PAGES_NR], slots[SLOTS_NR];
+static struct cell target[PAGES_NR], slots[SLOTS_NR], hole;
 
 struct event {
     _Atomic bool is_raised; /* and not yet read */
@@ -112,11 +113,20 @@ static int move(struct cell *to, struct cell *from, struct cell *guard)
     return r;
 }
 
+/* At times the table of what is watched does not know: then a MOVE from a hole is asked. */
+static bool is_registered(const struct interval *watched)
+{
+    (void)watched;
+    return next_random(&random_state) % 2;
+}
+
 int model_move(int fd, uint64_t to, uint64_t from, uint64_t bytes, uint64_t *ret_moved)
 {
     (void)fd, (void)bytes;
     *ret_moved = 0;
     struct cell *c = cell_at(to);
+    if (from == HOLE)
+        return move(c, &hole, c);
     return move(c, &slots[page_of(from)], c); /* staging_memory is 0 here: the address is the slot */
 }
 
@@ -147,6 +157,8 @@ static struct direct direct;
 static struct direct_leaf direct_leaves[64];
 static _Atomic uint64_t dirty[8];
 static struct direct_scratch scratch[DIRECT_SLOTS_NR];
+static struct interval watched_items[] = { { FIRST_PAGE, FIRST_PAGE + PAGES_NR, 0 } };
+static const struct intervals watched = { .items = watched_items, .nr = 1, .nr_max = 1 }, unsettled;
 static _Atomic unsigned nr_owners_left = OWNERS_NR;
 
 /* Reads or, with a version, writes; faults until the page is there. Both in one step, as an access is. */
@@ -162,7 +174,7 @@ static uint64_t access_page(unsigned i, uint64_t version, unsigned hint)
         if (is_present)
             return found;
         preempt(); /* the signal is on its way */
-        enum direct_result r = direct_restore(&direct, FIRST_PAGE + i, hint % 2);
+        enum direct_result r = direct_restore(&direct, FIRST_PAGE + i, hint % 2, now_ns(), false);
         CHECK(r == DIRECT_DONE || r == DIRECT_WAIT);
         if (r == DIRECT_WAIT)
             sched_yield();
@@ -431,6 +443,12 @@ int main(void)
     direct.leaves = direct_leaves;
     direct.dirty = dirty;
     direct.scratch = scratch;
+
+    pthread_mutex_init(&hole.lock, NULL);
+    direct.watched = &watched;
+    direct.is_registered = is_registered;
+    direct.unsettled = &unsettled;
+    direct.hole = HOLE;
 
     pthread_t agent = begin(be_agent, NULL), owners[OWNERS_NR], bystanders[BYSTANDERS_NR];
     for (unsigned i = 0; i < OWNERS_NR; i++)
