@@ -8,14 +8,15 @@
 #   make clean       removes the build directories
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
 #   make fuzz        SECONDS=60 of each fuzz target
+#   make programs    real programs under `process-pager run`
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants fuzz fuzz-coverage vm vm-smoke demo figures policy-curve asan \
-	install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants programs fuzz fuzz-coverage vm vm-smoke demo figures \
+	policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -46,6 +47,11 @@ stress-mutants: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) process-pagerd tests/stress/stress
 	@tests/stress/mutants
 
+# Each beside itself without a pager; a minute and a half.
+programs:
+	@tools/deps programs || echo 'programs: going on; what is missing is a skip that says so'
+	@tests/run programs
+
 # Hostile bytes at the doors for longer than in `make check`; then which lines they have reached.
 fuzz:
 	@tools/deps fuzz
@@ -64,7 +70,7 @@ vm-smoke:
 
 # All of it, three quarters of an hour under TCG.
 vm: vm-smoke
-	@set -e; for script in stripes heat workloads integ experiment; do \
+	@set -e; for script in stripes heat workloads cgroup integ experiment; do \
 		tests/vm/run $$script $(BUILD) || [ $$? -eq 77 ]; \
 	done
 

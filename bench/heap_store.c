@@ -145,8 +145,12 @@ static int count_table(struct holder *o)
     int r = memory == MAP_FAILED || !table ? -ENOMEM : 0;
     if (r == 0)
         page_table_init(table, memory, bytes);
-    for (size_t i = 0; r == 0 && i < o->heap->nr; i++)
-        o->held.nr_untabled += page_table_grow(table, o->heap->numbers[i]) == NULL;
+    for (size_t i = 0; r == 0 && i < o->heap->nr; i++) {
+        struct page_leaf *leaf = page_table_grow(table, o->heap->numbers[i]);
+        o->held.nr_untabled += leaf == NULL;
+        if (leaf)
+            leaf->nr_out++;
+    }
     if (r == 0)
         o->held.table_bytes = page_table_used_bytes(table);
     free(table);

@@ -212,8 +212,8 @@ static void what_the_store_holds_is_counted(void **state)
     /* Every slot is paid; beside them parts of blocks, and bookkeeping: here less than 64 KiB. */
     uint64_t least = slots + 100 * PAGE_BYTES;
     assert_in_range(held.held_bytes, least, least + 65536);
-    /* One leaf of 12 bytes for each of 512 pages, and the way to it. */
-    assert_in_range(held.table_bytes, 512 * 12, 512 * 12 + 8192);
+    /* Seven leaves of 12 bytes for each of 64 pages, and half a byte for the way to them. */
+    assert_in_range(held.table_bytes, 7 * LEAF_PAGES * 12, 7 * LEAF_PAGES * 13);
 
     /* Squeezed: the same pages, less room; what has no blob or was refused is as before. */
     struct heap_held squeezed;
@@ -223,7 +223,8 @@ static void what_the_store_holds_is_counted(void **state)
     assert_int_equal(squeezed.refused_bytes, held.refused_bytes);
     assert_true(squeezed.payload_bytes < payload * 7 / 8);
     assert_true(squeezed.held_bytes < held.held_bytes);
-    assert_int_equal(squeezed.nr_blobs, 2 + 300 / 4); /* the filled ones with a blob, and groups */
+    /* The filled ones with a blob, and groups, which end where a leaf does: 57, 64, 64, 64 and 51 pages. */
+    assert_int_equal(squeezed.nr_blobs, 2 + 15 + 3 * 16 + 13);
     heap_pages_free(&h);
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "cli/run.h"
+
 static const struct cli_command *const commands[] = {
     &cli_status, &cli_top, &cli_doctor, &cli_reclaim, &cli_drain,
 };
@@ -69,6 +71,7 @@ static void print_help(const struct option_spec *table)
                commands[i]->about);
         commands[i]->print_options();
     }
+    printf("\nprocess-pager run --help: to run a program with its cold memory kept compressed.\n");
     printf("\nTimes take ms, s, m, h. Exit codes: 64 usage, 69 no daemon or no such session, 71 system "
            "call,\n77 no right; top without a terminal: 2.\n");
 }
@@ -104,6 +107,8 @@ static int without_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "run"))
+        return run_main(argc - 1, argv + 1);
     if (argc < 2 || argv[1][0] == '-')
         return without_command(argc, argv);
     for (size_t i = 0; i < COMMANDS_NR; i++)

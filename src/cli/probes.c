@@ -2,6 +2,7 @@
  * in a container. */
 #include "cli/probes.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/figures.h"
+#include "cli/library.h"
 #include "sys/cgroup.h"
 #include "sys/damon.h"
 #include "sys/limits.h"
@@ -145,14 +147,18 @@ static enum finding look_daemon(const struct exam *e, char *ret_found, size_t ca
     return found(can_start);
 }
 
+/* Loaded as `run` has it loaded: a file that is cut off, or needs what is not installed, is none. Its
+ * constructor does nothing in our own programs. */
 static enum finding look_preload(const struct exam *e, char *ret_found, size_t capacity)
 {
     (void)e;
-    static const char *const places[] = { ".", "../lib", PP_LIBDIR, NULL };
     char path[PATH_MAX];
-    bool is_there = find_beside(places, "libprocess-pager-preload.so", path, sizeof path);
-    say(ret_found, capacity, is_there ? path : "neither beside this program nor in " PP_LIBDIR);
-    return found(is_there);
+    const char *obstacle = library_find(path, sizeof path);
+    void *library = obstacle ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    say(ret_found, capacity, library ? path : obstacle ? obstacle : dlerror());
+    if (library)
+        (void)dlclose(library);
+    return found(library != NULL);
 }
 
 /* ---- better with */

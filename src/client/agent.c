@@ -19,6 +19,7 @@
 #define DRAIN_SLICE 16u       /* pages of a drain between two looks for faults */
 #define OLD_STORE_SLICE 16u   /* pages of an old store, at most once a millisecond: 64 MiB/s */
 #define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
+#define GIVEN_UP_BELL 512u    /* places that wait to be taken: 2 MiB that the daemon could give back */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
@@ -26,7 +27,7 @@
 #define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
 /* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
 #define RETURNS_PAUSE_MAX_NS (250 * NS_PER_MS)
-#define RETURNS_LEAVES_MAX 4096u /* a look: 8 GiB, 3 us for each 2 MiB that are out */
+#define RETURNS_PIECES_MAX 4096u /* a look: 8 GiB, 3 us for each 2 MiB that are out */
 #define FOLLOW_TIMEOUT_NS (10 * NS_PER_MS) /* without a fault: evict on whatever CPU is free */
 /* Buffers within 4 MiB: 448 staging + 448 raw + 64 landing pages are 3.75 MiB. */
 #define BUFFER_SLOTS_MIN 448u
@@ -94,7 +95,7 @@ static void tell_given_up(struct agent *a)
             break;
         a->pg.nr_give_up--;
     }
-    if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR / 2)
+    if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR - GIVEN_UP_BELL)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 
@@ -132,7 +133,7 @@ static bool evict_piece(struct agent *a, struct pp_pager *pp)
             c->nr_pages = 0;
             return false;
         }
-        if (c->nr_pages > LEAF_PAGES || c->first >> 35) {
+        if (c->nr_pages > LOOK_PAGES || c->first >> 35) {
             c->nr_pages = 0;
             return true; /* a hint about nothing of ours */
         }
@@ -313,15 +314,15 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
         return 0;
     }
     page_number left = c->end - a->command_cursor;
-    uint32_t nr = left < LEAF_PAGES ? (uint32_t)left : LEAF_PAGES;
+    uint32_t nr = left < LOOK_PAGES ? (uint32_t)left : LOOK_PAGES;
     a->command_cursor += evict_run(a, a->command_cursor, nr, false);
     return a->command_cursor >= c->end;
 }
 
-/* Looks on from where a page was still under way, a leaf's worth at a time. 1: none is; 0: some may be. */
+/* Looks on from where a page was still under way, some at a time. 1: none is; 0: some may be. */
 static int command_settle(struct agent *a, const struct command *c)
 {
-    page_number stop = a->command_cursor + LEAF_PAGES; /* a fault may wait for so much of this */
+    page_number stop = a->command_cursor + LOOK_PAGES; /* a fault may wait for so much of this */
     for (; a->command_cursor < c->end; a->command_cursor++) {
         if (a->command_cursor == stop)
             return 0;
@@ -506,7 +507,7 @@ static void tick_limits(struct agent *a, struct pp_pager *pp)
 static void tick_bars(struct agent *a, struct pp_pager *pp, uint64_t now)
 {
     pager_bars_over(&a->pg, atomic_load_explicit(&pp->porter->bars_checked, memory_order_acquire));
-    if (a->pg.bars_set > a->pg.bars_over && now > a->last_bars_ns + 100 * NS_PER_MS) {
+    if (a->pg.bars_set > a->pg.table.bars_over && now > a->last_bars_ns + 100 * NS_PER_MS) {
         a->last_bars_ns = now;
         atomic_store_explicit(&pp->porter->bars_wanted, a->pg.bars_set, memory_order_release);
         doorbell_ring(&pp->porter->bell, pp->porter->bell_fd);
@@ -597,7 +598,7 @@ static bool old_store_piece(struct agent *a)
     return false;
 }
 
-/* What the kernel has paged out for us it brings back by itself, so we look, a leaf at a time. */
+/* What the kernel has paged out for us it brings back by itself, so we look, a piece at a time. */
 static bool returns_piece(struct agent *a)
 {
     if (!a->pg.nr_paged_out || now_ns() < a->next_returns_ns)
@@ -607,8 +608,17 @@ static bool returns_piece(struct agent *a)
         return true;
     }
     a->next_returns_ns = now_ns() + returns_pause_ns(a); /* done, enough, or the daemon must read first */
-    a->returns_left = RETURNS_LEAVES_MAX;
+    a->returns_left = RETURNS_PIECES_MAX;
     return false;
+}
+
+/* True: it wants to go on at once. */
+static bool find_piece(struct agent *a, struct pp_pager *pp)
+{
+    if (!pp->find || a->is_frozen || now_ns() < a->next_find_ns)
+        return false;
+    pp->find(pp);
+    return !a->next_find_ns;
 }
 
 /* ---- the loop */
@@ -672,6 +682,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
             session_try_leave(a, pp);
         is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= returns_piece(a);
+        is_busy |= find_piece(a, pp);
         is_busy |= prefetch_piece(a, pp);
         is_busy |= evict_piece(a, pp);
         if (!is_busy)

@@ -102,6 +102,7 @@ static struct pp_pager *map_pager(void)
     }
     struct pp_pager *pp = m;
     pp->bell_page = bell;
+    pp->pager_bytes = PAGER_BYTES;
     pp->ranges.items = (void *)((unsigned char *)m + page_round_up(sizeof *pp));
     pp->ranges.nr_max = RANGES_MAX;
     pp->pins.items = (void *)(pp->ranges.items + RANGES_MAX);

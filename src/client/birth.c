@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "client/client.h"
 #include "client/descriptor.h"
 #include "client/fork.h"
@@ -59,7 +60,8 @@ static size_t region_bytes_without_table(void)
            PORTER_ORDERS_NR * (sizeof(struct porter_order) + sizeof(uint32_t)) +
            STAGING_SLOTS_MAX * (sizeof(struct staging_slot) + sizeof(struct porter_note)) +
            2 * sizeof(struct ring_shared) + pages_to_bytes(MOVE_RUN_MAX + STAGING_SLOTS_MAX) +
-           pages_to_bytes(AHEAD_SLOTS) + 2 * STACK_BYTES + 64 * PAGE_BYTES;
+           pages_to_bytes(AHEAD_SLOTS) + ZONES_NR * sizeof(struct zone) + 2 * STACK_BYTES +
+           64 * PAGE_BYTES;
 }
 
 /* What touching threads need beside a table of so many bytes. */
@@ -71,18 +73,11 @@ static size_t touchers_bytes(const struct pp_pager *pp, size_t table_bytes)
                                 DIRECT_SLOTS_NR * sizeof(struct direct_scratch) + 5 * PAGE_BYTES;
 }
 
-/* A zone for each leaf of the table. */
-#define TABLE_BYTES_PER_ZONE_BYTE 32u
-_Static_assert(sizeof(struct zone) * TABLE_BYTES_PER_ZONE_BYTE <= sizeof(struct page_leaf),
-               "a zone for each leaf");
-
 /* As much of a table as the address-space limit allows. */
 static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
 {
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
-        size_t zones = table / TABLE_BYTES_PER_ZONE_BYTE;
-        size_t bytes = page_round_up(region_bytes_without_table() + table + zones +
-                                     touchers_bytes(pp, table));
+        size_t bytes = page_round_up(region_bytes_without_table() + table + touchers_bytes(pp, table));
         void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (m == MAP_FAILED)
@@ -180,7 +175,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     porter->ahead = &pg->ahead;
     prefetch_init(&a->prefetch.policy);
     page_table_init(&pg->table, take(&b, table_bytes), table_bytes);
-    a->prefetch.rhythms.zones = take(&b, pg->table.nr_leaves_max * sizeof(struct zone));
+    a->prefetch.rhythms.zones = take(&b, ZONES_NR * sizeof(struct zone));
     if (pp->is_direct)
         lay_out_touchers(pp, &b);
 }
@@ -203,7 +198,8 @@ static int own_descriptors(struct agent *a, struct porter *porter, int kept)
         if (fd >= 2)
             break;
     }
-    a->pg.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    /* Of this thread: a first thread that has called pthread_exit() has no memory any more. */
+    a->pg.pagemap_fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     if (a->pg.pagemap_fd < 0)
         return -errno;
     a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -325,7 +321,7 @@ static int boot(struct pp_pager *pp)
     int r = own_descriptors(a, pp->porter, kept);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "cannot open /proc/self or an eventfd (%s)",
-                       strerror(-r));
+                       error_text(r));
         return r;
     }
     r = session_begin(a, pp, pp->error, sizeof pp->error);
@@ -342,7 +338,8 @@ static int boot(struct pp_pager *pp)
     return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
 }
 
-/* It may be ringing for us just now, and that ends when we read it. */
+/* It may be ringing for us just now, and that ends when we read it. Joined it has let go of its memory, but
+ * may count as a thread still: who stops us may be about to make a call that only a single thread may. */
 static void join_porter(struct agent *a, struct porter *porter)
 {
     struct timespec until;
@@ -355,6 +352,21 @@ static void join_porter(struct agent *a, struct porter *porter)
             until.tv_nsec -= 1000000000;
         }
     } while (pthread_timedjoin_np(porter->thread, NULL, &until) == ETIMEDOUT);
+    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), porter->tid, 0) == 0; i++)
+        usleep(50);
+}
+
+/* The agent's first steps, in its thread. */
+static int wake_up(struct pp_pager *pp)
+{
+    (void)prctl(PR_SET_NAME, "pp-agent");
+    sched_remember();
+    int r = boot(pp);
+    if (r) {
+        session_close(pp->agent);
+        close_descriptors(pp->agent, pp->porter);
+    }
+    return r;
 }
 
 /* Everything is back: touching threads wait outside until the kernel has let go of the ranges. */
@@ -367,36 +379,34 @@ static void end_direct(struct agent *a, struct pp_pager *pp)
     a->pg.direct = NULL;
 }
 
-static void *agent_main(void *argument)
+void agent_run_here(struct pp_pager *pp)
 {
-    struct pp_pager *pp = argument;
     struct agent *a = pp->agent;
     struct porter *porter = pp->porter;
-    (void)prctl(PR_SET_NAME, "pp-agent");
-    sched_remember();
-    int r = boot(pp);
-    if (r == 0) {
-        if (a->pg.direct)
-            direct_open_gate(a->pg.direct);
-        boot_done(pp, 0);
-        agent_loop(a, pp);
-        end_direct(a, pp);
-        atomic_store(&porter->must_end, true);
-        doorbell_ring(&porter->bell, porter->bell_fd);
-        (void)eventfd_write(porter->bell_fd, 1);
-        join_porter(a, porter);
-        agent_publish_stats(a, pp);
-    }
+    agent_loop(a, pp);
+    end_direct(a, pp);
+    atomic_store(&porter->must_end, true);
+    doorbell_ring(&porter->bell, porter->bell_fd);
+    (void)eventfd_write(porter->bell_fd, 1);
+    join_porter(a, porter);
+    agent_publish_stats(a, pp);
     int result = a->command_result;
     session_close(a);
     close_descriptors(a, porter);
-    if (r) {
-        boot_done(pp, r);
-        return NULL;
-    }
     pp->command.result = result;
     atomic_store_explicit(&pp->command.state, COMMAND_DONE, memory_order_release);
     futex_wake_all(&pp->command.state);
+}
+
+static void *agent_main(void *argument)
+{
+    struct pp_pager *pp = argument;
+    int r = wake_up(pp);
+    if (r == 0 && pp->is_direct)
+        direct_open_gate(pp->direct);
+    boot_done(pp, r);
+    if (r == 0)
+        agent_run_here(pp);
     return NULL;
 }
 
@@ -448,17 +458,40 @@ static void end_touchers(struct pp_pager *pp)
     pp->direct = NULL;
 }
 
-static int start_agent(struct pp_pager *pp)
+static int make_region(struct pp_pager *pp, void **ret_agent_stack)
 {
     size_t table_bytes;
-    void *agent_stack, *porter_stack;
+    void *porter_stack;
     int r = reserve_region(pp, &table_bytes);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "no address space for the page table: raise "
                        "RLIMIT_AS (ulimit -v)");
         return r;
     }
-    lay_out(pp, table_bytes, &agent_stack, &porter_stack);
+    lay_out(pp, table_bytes, ret_agent_stack, &porter_stack);
+    return 0;
+}
+
+/* The stack is the thread's own; the one in the region stays unused address space. */
+int agent_boot_here(struct pp_pager *pp)
+{
+    void *unused_stack;
+    int r = make_region(pp, &unused_stack);
+    if (r)
+        return r;
+    pp->agent_thread = pthread_self();
+    r = wake_up(pp);
+    if (r)
+        free_region(pp);
+    return r;
+}
+
+static int start_agent(struct pp_pager *pp)
+{
+    void *agent_stack;
+    int r = make_region(pp, &agent_stack);
+    if (r)
+        return r;
     atomic_store(&pp->boot_state, 0);
 
     sigset_t all, old; /* both threads inherit: no signal of the application's is ours */
@@ -467,7 +500,7 @@ static int start_agent(struct pp_pager *pp)
     r = start_thread(&pp->agent_thread, agent_stack, agent_main, pp);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r) {
-        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", strerror(-r));
+        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", error_text(r));
         free_region(pp);
         return r;
     }
@@ -486,14 +519,14 @@ int agent_start(struct pp_pager *pp)
     int r = prepare_touchers(pp);
     if (r)
         (void)snprintf(pp->error, sizeof pp->error, "no descriptor is free for direct ranges (%s)",
-                       strerror(-r));
+                       error_text(r));
     else
         r = start_agent(pp);
     if (r)
         end_touchers(pp);
     else if (pp->is_direct && (r = let_touchers_in(pp))) {
         (void)snprintf(pp->error, sizeof pp->error, "no descriptor is free for direct ranges (%s)",
-                       strerror(-r));
+                       error_text(r));
         (void)pager_command_locked(pp, COMMAND_STOP, 0, 0);
         agent_end(pp);
     }

@@ -78,6 +78,7 @@ struct porter_session {
 
 struct porter {
     pthread_t thread;
+    pid_t tid; /* the porter's, read when it has been joined */
     struct pp_pager *pp;
     struct ring orders; /* consumer end of pager.to_porter */
     struct ring freed;  /* producer end of pager.from_porter */
@@ -120,6 +121,7 @@ struct agent {
     uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;
     uint64_t command_begin_ns, drain_cursor; /* of the running command */
     uint64_t old_store_cursor, next_old_store_ns;
+    uint64_t next_find_ns;        /* when pp->find wants to be called again */
     uint64_t next_returns_ns;     /* when to look again which paged-out pages are back */
     uint32_t returns_cursor, returns_left;
     page_number command_cursor;
@@ -171,6 +173,10 @@ struct pp_pager {
     void *region;        /* all of the agent's memory */
     size_t region_bytes;
     void *bell_page;     /* a discard of it raises an event: how applications wake the agent */
+    size_t pager_bytes;  /* set at birth: of this struct and its lists */
+    /* Set before the start, or NULL: finds ranges by itself (src/preload). The agent's, between two looks
+     * for faults: a bounded piece; sets a->next_find_ns. */
+    void (*find)(struct pp_pager *pp);
     struct stats_block agent_stats, porter_stats;
     char error[160];
 };
@@ -202,6 +208,10 @@ void companions_unlock(void);
 
 /* birth.c: threads up and joined, or negative errno and pp->error ... */
 int agent_start(struct pp_pager *pp);
+/* The same in the calling thread, under command_lock: it is the agent's from then on, and agent_run_here()
+ * returns when COMMAND_STOP has been done; then it must end at once, for who stopped it joins it. */
+int agent_boot_here(struct pp_pager *pp);
+void agent_run_here(struct pp_pager *pp);
 /* ... and down again, after COMMAND_STOP has been done. */
 void agent_end(struct pp_pager *pp);
 /* In the child of a fork: the agent's memory and threads are not there. */

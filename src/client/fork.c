@@ -11,6 +11,7 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* rank 5: before every pager's */
 static struct pp_pager *list[PAGERS_MAX];
+static void (*tell_child)(void);
 
 /* In the order of the ranks; released in reverse by parent and child. */
 static void before_fork(void)
@@ -64,16 +65,25 @@ static void in_child(void)
     }
     pthread_mutex_unlock(&list_lock);
     companions_unlock();
+    if (tell_child)
+        tell_child();
 }
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void install_handlers(void)
 {
     (void)pthread_atfork(before_fork, in_parent, in_child); /* fails for want of memory only */
 }
 
+void fork_list_tell(void (*on_child)(void))
+{
+    tell_child = on_child;
+    pthread_once(&once, install_handlers);
+}
+
 int fork_list_add(struct pp_pager *pp)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, install_handlers);
     pthread_mutex_lock(&list_lock);
     int r = -EMFILE;

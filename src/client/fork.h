@@ -12,6 +12,9 @@ struct pp_pager;
 /* -EMFILE: too many pagers. Installs the fork handlers at the first call. */
 int fork_list_add(struct pp_pager *pp);
 void fork_list_remove(struct pp_pager *pp);
+/* Installs the handlers, if there is no pager yet, too; the child calls `on_child` when its pagers are as they
+ * should be. */
+void fork_list_tell(void (*on_child)(void));
 
 /* api.c: posts a command and waits; command_lock is held and the pager is started. */
 #include <stdint.h>

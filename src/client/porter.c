@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "client/client.h"
@@ -221,6 +223,7 @@ void *porter_main(void *argument)
     uint64_t last_work_ns = now_ns();
     struct bars_check bars = { 0 };
     (void)prctl(PR_SET_NAME, "pp-porter");
+    p->tid = (pid_t)syscall(SYS_gettid);
 
     while (!atomic_load_explicit(&p->must_end, memory_order_acquire)) {
         unsigned done = do_orders(p, &waiting, &has_waiting, &session);

@@ -26,8 +26,12 @@ struct stream_windows {
     uint64_t last_ns; /* when its last fault was */
 };
 
-/* One for each leaf of the page table: when are these 2 MiB wanted? */
+/* When are these 2 MiB wanted? Each has one place among ZONES_NR, where neighbours are neighbours: of two that
+ * are 32 GiB apart only the one that faulted last is known. */
+#define ZONE_PAGES 512u
+#define ZONES_NR 16384u
 struct zone {
+    page_number first;              /* of its pages; a multiple of 512 */
     struct rhythm rhythm;
     uint32_t expected_ms;           /* is_expected: when its burst is to begin, ... */
     uint32_t margin_ms;             /* ... give or take */
@@ -39,12 +43,16 @@ struct zone {
 };
 
 struct rhythms {
-    struct zone *zones;   /* set at birth */
+    struct zone *zones;   /* ZONES_NR; set at birth */
     uint32_t at;          /* where the look at all zones stands; its number: not looking */
     uint32_t working;     /* zone + 1 whose window has work; 0: none */
     uint32_t next_ms;     /* when to look again; 0: not before a burst begins */
     uint32_t earliest_ms, nr_soon, nr_expected; /* found by the look under way */
     uint32_t lead_ms;     /* how much earlier to begin, for what all zones need */
+    uint32_t page_ns;     /* what a page has needed lately, when a zone came back */
+    uint64_t working_ns;  /* since when the zone `working` is at it, ... */
+    uint32_t nr_working;  /* ... and how many of its pages were out then */
+    struct activity activity;
     bool is_looking;
 };
 

@@ -1,5 +1,5 @@
 /* rhythms.c - memory that is idle and in use by turns comes back shortly before its next turn. A zone
- * is a leaf of the page table, 2 MiB. Its bursts are known by its faults: those of the burst before say
+ * is 2 MiB of addresses. Its bursts are known by its faults: those of the burst before say
  * how much of what was out was wanted, and only a zone of which more than half was comes back as a
  * whole. A page that is out is left out, and its fault tells that the burst has come; if it does not
  * come, the zone's pages count as wasted, and the rhythm has to be learned again.
@@ -15,9 +15,12 @@
 #define LOOK_ZONES 256u     /* of 150 bytes in one go: 5 us */
 #define LOOK_EVERY_MS 250u  /* after a burst has begun, before one is due, or while one is late */
 #define SOON_MS 2000u       /* what is due within it is worked off together; no zone comes back earlier */
-#define PAGE_COST_US 4u     /* a page in a run is 2 to 3 (docs/prefetch.md) */
+/* A page in a run is 2 to 3 us (docs/prefetch.md), more where the CPUs are wanted by others: the mean of the last
+ * zones, and a half more. */
+#define PAGE_NS_FIRST 4000u
+#define PAGE_NS_MAX 50000u
 #define PAUSE_MIN_MS 20u
-#define GROUP_ZONES 4u /* 8 MiB, if they lie together, as leaves of memory that left in order do */
+#define GROUP_ZONES 4u /* 8 MiB */
 #define CHECK_EVERY 4u /* bursts, after which each zone says again how much of it is wanted */
 
 uint32_t rhythms_now_ms(void)
@@ -33,11 +36,32 @@ static uint32_t pause_ms(const struct agent *a)
     return ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : (uint32_t)ms;
 }
 
-static struct zone *zone_of(const struct agent *a, page_number page, struct page_leaf **ret_leaf)
+static page_number zone_first(page_number page)
 {
-    struct page_leaf *leaf = page_table_find(&a->pg.table, page);
-    *ret_leaf = leaf;
-    return leaf ? &a->prefetch.rhythms.zones[leaf - a->pg.table.leaves] : NULL;
+    return page / ZONE_PAGES * ZONE_PAGES;
+}
+
+/* The page's zone; what another one at this place had learned is forgotten. */
+static struct zone *zone_of(struct agent *a, page_number page)
+{
+    struct rhythms *r = &a->prefetch.rhythms;
+    uint32_t at = (uint32_t)(page / ZONE_PAGES % ZONES_NR);
+    struct zone *z = &r->zones[at];
+    if (z->first != zone_first(page)) {
+        if (r->working == at + 1)
+            r->working = 0;
+        *z = (struct zone){ .first = zone_first(page) };
+    }
+    return z;
+}
+
+static uint32_t nr_out_in(const struct agent *a, const struct zone *z)
+{
+    uint32_t nr = 0;
+    struct leaf_walk walk = leaf_walk_begin(&a->pg.table, z->first, z->first + ZONE_PAGES);
+    for (const struct page_leaf *leaf; (leaf = leaf_walk_next(&a->pg.table, &walk));)
+        nr += leaf->nr_out;
+    return nr;
 }
 
 static uint16_t count_up(uint16_t count, unsigned by)
@@ -79,7 +103,9 @@ static void on_expected(struct agent *a, struct zone *z)
 
 static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
 {
-    if (rhythm_on_touch(&z->rhythm, rhythms_now_ms(), pause_ms(a))) {
+    struct activity *activity = &a->prefetch.rhythms.activity;
+    activity_on_touch(activity, rhythms_now_ms(), pause_ms(a));
+    if (rhythm_on_touch(&z->rhythm, activity, pause_ms(a))) {
         z->nr_out = (uint16_t)nr_out; /* 513 at most */
         z->nr_back = 0;
         look_within(a, LOOK_EVERY_MS);
@@ -91,7 +117,7 @@ static void call_followers(struct agent *a, const struct zone *leader)
 {
     struct rhythms *r = &a->prefetch.rhythms;
     uint32_t first = (uint32_t)(leader - r->zones);
-    for (uint32_t i = first + 1; i < first + GROUP_ZONES && i < a->pg.table.nr_leaves; i++) {
+    for (uint32_t i = first + 1; i < first + GROUP_ZONES; i++) {
         struct zone *z = &r->zones[i];
         if (!z->is_expected || !z->is_follower)
             continue;
@@ -102,12 +128,9 @@ static void call_followers(struct agent *a, const struct zone *leader)
 
 bool rhythms_on_fault(struct agent *a, page_number page)
 {
-    struct page_leaf *leaf;
-    struct zone *z = zone_of(a, page, &leaf);
-    if (!z)
-        return false;
+    struct zone *z = zone_of(a, page);
     if (!z->is_expected) {
-        on_touch(a, z, leaf->nr_out + 1);
+        on_touch(a, z, nr_out_in(a, z) + 1);
         return false;
     }
     on_expected(a, z);
@@ -119,10 +142,8 @@ bool rhythms_on_fault(struct agent *a, page_number page)
 
 void rhythms_on_used(struct agent *a, page_number page, unsigned nr)
 {
-    struct page_leaf *leaf;
-    struct zone *z = zone_of(a, page, &leaf);
-    if (z)
-        z->nr_back = count_up(z->nr_back, nr);
+    struct zone *z = zone_of(a, page);
+    z->nr_back = count_up(z->nr_back, nr);
 }
 
 void rhythms_forget(struct agent *a)
@@ -160,45 +181,47 @@ static void note_soon(struct rhythms *r, uint32_t ready_ms, uint32_t now_ms, uns
 
 /* The fault of a page that is left out costs what many pages of a burst do. So mostly the first zone of a
  * group leaves one out for all that are due with it; now and then each leaves out two. */
-static void leave_out(struct rhythms *r, struct zone *z)
+static void leave_out(const struct rhythms *r, struct zone *z)
 {
     const struct zone *leader = &r->zones[(z - r->zones) / GROUP_ZONES * GROUP_ZONES];
+    bool is_together = leader->first == z->first / (GROUP_ZONES * ZONE_PAGES) * (GROUP_ZONES * ZONE_PAGES);
     bool is_check = ++z->nr_bursts % CHECK_EVERY == 0;
     int32_t apart_ms = (int32_t)(z->expected_ms - leader->expected_ms);
     bool is_with = apart_ms <= (int32_t)z->margin_ms && -apart_ms <= (int32_t)z->margin_ms;
-    z->is_follower = z != leader && leader->is_expected && is_with && !is_check;
+    z->is_follower = z != leader && is_together && leader->is_expected && is_with && !is_check;
     if (z->is_follower)
-        z->window.leave_from = LEAF_PAGES;
+        z->window.leave_from = ZONE_PAGES;
     else if (is_check)
-        z->window.leave_every = LEAF_PAGES / 2;
+        z->window.leave_every = ZONE_PAGES / 2;
 }
 
 /* True: it is to come back now. */
-static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *leaf, uint32_t now_ms)
+static bool look_at(struct agent *a, struct zone *z, uint32_t now_ms)
 {
     struct rhythms *r = &a->prefetch.rhythms;
     if (z->is_expected) {
         r->nr_expected++;
-        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms) > (int32_t)PAUSE_MIN_MS)
+        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms - z->rhythm.lag_ms) > (int32_t)PAUSE_MIN_MS)
             give_up_waiting(a, z);
         return false;
     }
     uint32_t begin_ms, margin_ms;
-    if (!was_wanted(z) || !rhythm_predict(&z->rhythm, &begin_ms, &margin_ms))
+    if (!was_wanted(z) || !rhythm_predict(&z->rhythm, &r->activity, &begin_ms, &margin_ms))
         return false;
     if ((int32_t)(begin_ms + margin_ms - now_ms) < 0)
         return false; /* it did not come, and nothing was brought back for it */
     uint32_t ready_ms = begin_ms - margin_ms;
     bool is_now = is_due(r, ready_ms, now_ms);
-    if (is_now && !leaf->nr_out)
+    uint32_t nr_out = nr_out_in(a, z);
+    if (is_now && !nr_out)
         return false;
-    note_soon(r, ready_ms, now_ms, leaf->nr_out); /* what is all there may have left by then */
+    note_soon(r, ready_ms, now_ms, nr_out); /* what is all there may have left by then */
     if (!is_now)
         return false;
     z->is_expected = true;
     z->expected_ms = begin_ms;
     z->margin_ms = margin_ms;
-    window_begin(&z->window, leaf->first, 1, LEAF_PAGES);
+    window_begin(&z->window, z->first, 1, ZONE_PAGES);
     leave_out(r, z);
     stats_add(a->pg.stats, STAT_prefetch_bursts, 1);
     return true;
@@ -208,7 +231,8 @@ static bool look_at(struct agent *a, struct zone *z, const struct page_leaf *lea
 static void end_look(struct agent *a, uint32_t now_ms)
 {
     struct rhythms *r = &a->prefetch.rhythms;
-    uint64_t lead_ms = (uint64_t)r->nr_soon * PAGE_COST_US / 1000;
+    uint64_t page_ns = r->page_ns ? r->page_ns : PAGE_NS_FIRST;
+    uint64_t lead_ms = (uint64_t)r->nr_soon * (page_ns + page_ns / 2) / NS_PER_MS;
     r->lead_ms = lead_ms < SOON_MS ? (uint32_t)lead_ms : SOON_MS;
     r->is_looking = false;
     set_next(a, 0); /* nothing is expected: when the next burst begins */
@@ -231,11 +255,23 @@ static void begin_look(struct rhythms *r)
     r->at = r->earliest_ms = r->nr_soon = r->nr_expected = 0;
 }
 
+static void zone_is_back(struct rhythms *r)
+{
+    if (r->nr_working < ZONE_PAGES / 2)
+        return;
+    uint64_t page_ns = (now_ns() - r->working_ns) / r->nr_working;
+    page_ns = page_ns < PAGE_NS_MAX ? page_ns : PAGE_NS_MAX;
+    uint32_t before_ns = r->page_ns ? r->page_ns : PAGE_NS_FIRST;
+    r->page_ns = before_ns - before_ns / 8 + (uint32_t)page_ns / 8;
+}
+
 struct window *rhythms_window(struct agent *a)
 {
     struct rhythms *r = &a->prefetch.rhythms;
     if (r->working && window_has_work(&r->zones[r->working - 1].window))
         return &r->zones[r->working - 1].window;
+    if (r->working)
+        zone_is_back(r);
     r->working = 0;
     if (!r->next_ms)
         return NULL;
@@ -245,14 +281,16 @@ struct window *rhythms_window(struct agent *a)
             return NULL;
         begin_look(r);
     }
-    for (unsigned i = 0; i < LOOK_ZONES && r->at < a->pg.table.nr_leaves; i++) {
+    for (unsigned i = 0; i < LOOK_ZONES && r->at < ZONES_NR; i++) {
         uint32_t at = r->at++;
-        if (!look_at(a, &r->zones[at], &a->pg.table.leaves[at], now_ms))
+        if (!look_at(a, &r->zones[at], now_ms))
             continue;
         r->working = at + 1;
+        r->working_ns = now_ns();
+        r->nr_working = nr_out_in(a, &r->zones[at]);
         return &r->zones[at].window;
     }
-    if (r->at == a->pg.table.nr_leaves)
+    if (r->at == ZONES_NR)
         end_look(a, now_ms);
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/mutant.h"
 #include "client/client.h"
 #include "client/sleep.h"
@@ -61,7 +62,7 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
     if (fd < 0) {
         (void)snprintf(ret_error, capacity, "no daemon at %s (%s): start process-pagerd, or name its "
                        "socket in $PROCESS_PAGER_SOCKET", tried[0] ? tried : "any known place",
-                       strerror(-error));
+                       error_text(error));
         return error;
     }
     struct msg_hello hello = { .version = WIRE_VERSION,
@@ -185,12 +186,12 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     close(memory_fd);
     close_fd(&s->store_fd); /* the map is enough */
     if (r) {
-        (void)snprintf(ret_error, capacity, "cannot map the daemon's memory (%s)", strerror(-r));
+        (void)snprintf(ret_error, capacity, "cannot map the daemon's memory (%s)", error_text(r));
         return r;
     }
     r = agent_listen(a, s->agent_bell, OTHER_AGENT_BELL);
     if (r) {
-        (void)snprintf(ret_error, capacity, "cannot listen to the daemon (%s)", strerror(-r));
+        (void)snprintf(ret_error, capacity, "cannot listen to the daemon (%s)", error_text(r));
         return r;
     }
     bind_rings(a, pp->porter);

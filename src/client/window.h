@@ -16,7 +16,7 @@
 
 struct agent;
 
-#define WINDOW_PLACES_MAX LEAF_PAGES
+#define WINDOW_PLACES_MAX 512u
 
 struct window {
     page_number first;

@@ -20,8 +20,13 @@
 #include <string.h>
 
 #include <lz4.h>
+#ifdef PP_WITHOUT_LIBXXHASH /* libprocess-pager-preload: one library less to load in every process */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#else
 #include <xxhash.h>
 #include <xxh_x86dispatch.h> /* XXH3 with what this CPU has: AVX2 takes 80 ns a page, SSE2 200 */
+#endif
 
 struct codec_encoder {
     LZ4_stream_t state;

@@ -23,8 +23,11 @@
  * eviction ran at 0.45 of zram's speed and 12.6 us of CPU a page. */
 #define BELL_EVERY 224u
 #define IDLE_LOOK_MS 500 /* places given up come without a bell; memory goes back then, too */
+#define BUSY_LOOK_MS 50  /* after one that found more than a few */
+#define FEW_GIVEN_UP 256u
+#define QUIET_MS 100     /* since the last put: what is dead will not be used again at once */
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
-#define DEAD_SHARE 8u
+#define DEAD_SHARE 16u
 #define DEAD_BYTES_MIN ((uint64_t)1 << 20)
 /* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65
  * us. */
@@ -44,6 +47,7 @@ static struct {
     struct session *active; /* compress: those with work */
     struct session *all;    /* compress */
     uint64_t next_idle_ms;  /* compress */
+    uint64_t idle_look_ms;  /* compress: the pause before that; 0: none yet */
     /* Whose bell we are ringing just now, and how many rings that makes: see compress_unblock() */
     _Atomic(struct session *) ringing;
     _Atomic uint64_t nr_rings;
@@ -72,15 +76,20 @@ static int drop(struct store_writer *store, locator place)
     return store_drop(store, locator_offset(place), locator_size(place));
 }
 
-static void take_given_up(struct session *s)
+/* Number of places taken. */
+static unsigned take_given_up(struct session *s)
 {
     struct given_up_entry e;
+    unsigned nr = 0;
     int r = 0;
-    for (unsigned i = 0; i < RING_GIVEN_UP_NR && (r = ring_take(&s->given_up, &e)) == 1; i++)
+    while (nr < RING_GIVEN_UP_NR && (r = ring_take(&s->given_up, &e)) == 1) {
         if (drop(s->store, e.place))
             atomic_fetch_add_explicit(&s->nr_bad_drops, 1, memory_order_relaxed);
+        nr++;
+    }
     if (r < 0)
         fail(s, "given_up ring: impossible position");
+    return nr;
 }
 
 static struct stored_entry store_page(struct session *s, const struct raw_entry *e)
@@ -107,6 +116,13 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
     return answer;
 }
 
+static void look_soon(void)
+{
+    uint64_t soon_ms = monotonic_ms() + BUSY_LOOK_MS;
+    cp.next_idle_ms = soon_ms < cp.next_idle_ms ? soon_ms : cp.next_idle_ms;
+    cp.idle_look_ms = BUSY_LOOK_MS;
+}
+
 static void ring_bell(struct session *s, struct doorbell *bell, int eventfd)
 {
     atomic_fetch_add_explicit(&cp.nr_rings, 1, memory_order_relaxed);
@@ -130,7 +146,8 @@ static void ring_client(struct session *s)
 /* One turn. Number of pages done. */
 static unsigned do_turn(struct session *s)
 {
-    take_given_up(s);
+    if (take_given_up(s) > FEW_GIVEN_UP)
+        look_soon();
     unsigned done = 0;
     struct raw_entry e;
     int r = 0;
@@ -182,9 +199,9 @@ static void trim(struct session *s)
     struct store_usage u;
     store_usage(s->store, &u);
     uint64_t dead = u.held_bytes > u.payload_bytes ? u.held_bytes - u.payload_bytes : 0;
-    bool is_idle = monotonic_ms() - s->last_put_ms >= IDLE_LOOK_MS;
-    if (is_idle || dead > u.held_bytes / DEAD_SHARE + DEAD_BYTES_MIN)
-        s->is_trimming = store_trim(s->store, TRIM_BLOCKS) == TRIM_BLOCKS && is_idle;
+    bool is_quiet = monotonic_ms() - s->last_put_ms >= QUIET_MS;
+    if (is_quiet || dead > u.held_bytes / DEAD_SHARE + DEAD_BYTES_MIN)
+        s->is_trimming = store_trim(s->store, TRIM_BLOCKS) == TRIM_BLOCKS;
     else
         s->is_trimming = false;
 }
@@ -249,18 +266,18 @@ static void deactivate(struct session *s)
     s->is_active = false;
 }
 
-/* Twice a second, also when nobody rings. */
+/* Twice a second, also when nobody rings; more often while somebody's memory comes back. */
 static void idle_round(void)
 {
     uint64_t now_ms = monotonic_ms();
     if (now_ms < cp.next_idle_ms)
         return;
-    cp.next_idle_ms = now_ms + IDLE_LOOK_MS;
+    unsigned nr_taken = 0;
     for (struct session *s = cp.all; s; s = s->next_attached) {
         uint64_t begin_ns = thread_cpu_ns();
         if (has_failed(s))
             continue;
-        take_given_up(s);
+        nr_taken += take_given_up(s);
         trim(s);
         if (now_ms - s->last_put_ms >= IDLE_LOOK_MS)
             tier_compact(s, now_ms);
@@ -270,6 +287,8 @@ static void idle_round(void)
         atomic_fetch_add_explicit(&s->compress_cpu_ns, thread_cpu_ns() - begin_ns,
                                   memory_order_relaxed);
     }
+    cp.idle_look_ms = nr_taken > FEW_GIVEN_UP ? BUSY_LOOK_MS : IDLE_LOOK_MS;
+    cp.next_idle_ms = now_ms + cp.idle_look_ms;
 }
 
 /* ---- what is stored, denser: when no raw page waits */
@@ -334,7 +353,7 @@ static int wait_ms(void)
         uint64_t now = now_ns();
         return now >= cp.next_squeeze_ns ? 0 : (int)((cp.next_squeeze_ns - now) / NS_PER_MS) + 1;
     }
-    return cp.all ? (int)IDLE_LOOK_MS : -1;
+    return !cp.all ? -1 : cp.idle_look_ms ? (int)cp.idle_look_ms : (int)IDLE_LOOK_MS;
 }
 
 static void take_in(struct session *s)

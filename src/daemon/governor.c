@@ -112,10 +112,12 @@ static void sample(struct session *s, uint64_t now_ms, const struct heat_ages *a
     };
     for (unsigned i = 0; i < AGES_NR; i++) {
         sample.nr_there[i] = ages->nr_there[i];
+        sample.nr_barred[i] = ages->nr_barred[i];
         sample.nr_out[i] = ages->nr_out[i];
         sample.nr_reused[i] = growth(&g->nr_reused[i], ages->nr_reused[i], COUNT_MAX);
     }
     add_up(sample.nr_there);
+    add_up(sample.nr_barred);
     add_up(sample.nr_out);
     add_up(sample.nr_reused);
     budget_on_sample(&g->budget, now_ms, &sample);
@@ -131,7 +133,8 @@ static void steer(struct session *s)
     uint64_t protects = g->budget.limits.kind == BUDGET_SLOWDOWN
                             ? budget_protects_per_s(&g->budget, REWRITE_NS)
                             : PROTECTS_UNBOUND;
-    s->heat_ops->pace(s->heat, cold_age_ms, protects);
+    struct heat_pace pace = { cold_age_ms, protects, budget_has_spare(&g->budget) };
+    s->heat_ops->pace(s->heat, &pace);
     g->look_ms = smaller(cold_age_ms / 16, LOOK_GOVERNED_MS);
 }
 

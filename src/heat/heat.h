@@ -37,10 +37,18 @@ struct heat_client {
 /* How many pages are how old. By age: the oldest of base/ages.h that they have reached. */
 struct heat_ages {
     uint64_t nr_there[AGES_NR];  /* present, idle, and free to leave */
+    uint64_t nr_barred[AGES_NR]; /* the same, but not free to: wanted back too soon, with their neighbours */
     uint64_t nr_out[AGES_NR];    /* not present; idle for as long as they are out, and before */
     uint64_t nr_pages_there;     /* whatever their age */
     uint64_t nr_reused[AGES_NR]; /* ever touched again at that age, there or out */
     uint64_t nr_rewritten;       /* scan: ever written again after a protection: a fault each */
+};
+
+/* What is_governed changes. */
+struct heat_pace {
+    uint64_t cold_age_ms;
+    uint64_t protects_per_s; /* pages that may be write-protected and will be written again */
+    bool has_spare;          /* what comes back too soon costs nothing that would be missed */
 };
 
 struct heat_ops {
@@ -61,7 +69,7 @@ struct heat_ops {
     bool (*feedback)(struct heat *h, page_number page, enum feedback_kind kind);
     /* From now on: another cold age, which takes effect chunk by chunk at the next look; and (scan) how many
      * pages a second may be write-protected that will be written again. Only of one that is governed. */
-    void (*pace)(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s);
+    void (*pace)(struct heat *h, const struct heat_pace *pace);
     void (*ages)(const struct heat *h, struct heat_ages *ret); /* as of the last looks */
     /* Finds runs of pages that are there and have been idle for at least cold_age_ms (longer for those
      * that were wanted back soon), at most nr_max runs and pages_max pages, going round. */

@@ -19,11 +19,12 @@
 /* A governed cold age is 1 to 128 s (base/ages.h), and a page can be told to be 255 s old. */
 #define GOVERNED_UNIT_MS 250u
 /* A bar: so many of a chunk, and so large a part of what left of it, were back too soon. It lasts for so many
- * cold ages, then twice as many each time, an hour at most. */
+ * cold ages, then twice as many each time, an hour at most. Where the cold age falls meanwhile so does it: what
+ * was too soon for four seconds need not be for one. */
 #define BAR_SOON_NR 32u
 #define BAR_SOON_PART 8u
 #define BAR_COLD_AGES 16u
-#define BAR_LEVEL_MAX 8u
+#define BAR_LEVEL_MAX 9u
 #define BAR_MAX_S 3600u
 /* Behind a chunk's pages stand its parts of the sums in heat.ages: by age there, by age out, and all there. */
 #define TALLY_THERE CHUNK_PAGES
@@ -101,8 +102,9 @@ static void untally(struct heat *h, struct chunk *c)
 {
     if (!c->pages)
         return;
+    uint64_t *there = c->is_tally_barred ? h->ages.nr_barred : h->ages.nr_there;
     for (unsigned i = 0; i < AGES_NR; i++) {
-        h->ages.nr_there[i] -= c->pages[TALLY_THERE + i];
+        there[i] -= c->pages[TALLY_THERE + i];
         h->ages.nr_out[i] -= c->pages[TALLY_OUT + i];
     }
     h->ages.nr_pages_there -= c->pages[TALLY_ALL];
@@ -278,17 +280,17 @@ static uint16_t not_offered(uint16_t page)
     return page & (uint16_t) ~(is_late ? PAGE_OFFERED_LATE : PAGE_OFFERED);
 }
 
-/* There and idle, and neither it, its cell nor its chunk is kept back. */
-static bool is_free(const struct chunk *c, uint32_t i)
+/* There and idle, and neither it nor its cell is kept back. */
+static bool is_idle(const struct chunk *c, uint32_t i)
 {
     uint16_t page = c->pages[i];
-    bool is_kept = c->is_barred || c->closed >> i / PROBE_CELL_PAGES & 1;
-    return page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE && !is_kept;
+    bool is_closed = c->closed >> i / PROBE_CELL_PAGES & 1;
+    return page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE && !is_closed;
 }
 
 static bool is_ready(const struct heat *h, const struct chunk *c, uint32_t i)
 {
-    return is_free(c, i) && (c->pages[i] & PAGE_AGE) >= units_needed(h, c, c->pages[i]);
+    return !c->is_barred && is_idle(c, i) && (c->pages[i] & PAGE_AGE) >= units_needed(h, c, c->pages[i]);
 }
 
 /* ---- how old, how many */
@@ -308,12 +310,14 @@ static void tally(struct heat *h, struct chunk *c)
     for (uint32_t i = 0; i < c->nr; i++) {
         uint16_t page = c->pages[i];
         bool is_out = page & PAGE_OFFERED && !(page & PAGE_THERE);
-        unsigned index = is_out || is_free(c, i) ? age_index(h, c, page) : 0;
+        unsigned index = is_out || is_idle(c, i) ? age_index(h, c, page) : 0;
         if (index)
             c->pages[(is_out ? TALLY_OUT : TALLY_THERE) + index - 1]++;
     }
+    c->is_tally_barred = c->is_barred;
+    uint64_t *there = c->is_barred ? h->ages.nr_barred : h->ages.nr_there;
     for (unsigned i = 0; i < AGES_NR; i++) {
-        h->ages.nr_there[i] += c->pages[TALLY_THERE + i];
+        there[i] += c->pages[TALLY_THERE + i];
         h->ages.nr_out[i] += c->pages[TALLY_OUT + i];
     }
     h->ages.nr_pages_there += c->pages[TALLY_ALL];
@@ -331,10 +335,21 @@ void pages_ages(const struct heat *h, struct heat_ages *ret)
     *ret = h->ages;
 }
 
-void pages_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s)
+void pages_pace(struct heat *h, const struct heat_pace *pace)
 {
-    (void)protects_per_s;
-    h->cold_age_ms = cold_age_ms;
+    h->cold_age_ms = pace->cold_age_ms;
+    h->has_spare = pace->has_spare;
+}
+
+/* How long a bar of this level lasts, as things are now. */
+static uint64_t bar_seconds(const struct heat *h, unsigned level)
+{
+    return clamp((h->cold_age_ms * BAR_COLD_AGES << level) / 2000, 1, BAR_MAX_S);
+}
+
+static uint64_t barred_until_s(const struct heat *h, const struct chunk *c)
+{
+    return c->bar_level ? c->barred_s + bar_seconds(h, c->bar_level) : 0;
 }
 
 /* Much of what has left came back too soon: nothing leaves for a while. A bar that comes long after the last
@@ -344,11 +359,11 @@ static void bar_if_soon(struct heat *h, struct chunk *c)
     if (c->is_barred || c->nr_soon < BAR_SOON_NR || c->nr_soon * BAR_SOON_PART < c->nr_offered)
         return;
     uint64_t now_s = h->now_ms / 1000;
-    uint64_t first_s = clamp(h->cold_age_ms * BAR_COLD_AGES / 1000, 1, BAR_MAX_S);
-    if (now_s > c->barred_until_s + 2 * (first_s << c->bar_level))
-        c->bar_level = c->bar_level > 1 ? (uint8_t)(c->bar_level - 2) : 0;
-    c->barred_until_s = (uint32_t)(now_s + clamp(first_s << c->bar_level, 1, BAR_MAX_S));
-    c->bar_level = (uint8_t)(c->bar_level + (c->bar_level < BAR_LEVEL_MAX));
+    unsigned level = c->bar_level + 1u;
+    if (now_s > barred_until_s(h, c) + 2 * bar_seconds(h, level))
+        level = level > 2 ? level - 2 : 1;
+    c->barred_s = (uint32_t)now_s;
+    c->bar_level = (uint8_t)(level < BAR_LEVEL_MAX ? level : BAR_LEVEL_MAX);
     c->nr_offered = c->nr_soon = 0;
     c->is_barred = true;
 }
@@ -358,9 +373,8 @@ static uint16_t after_governed_return(struct heat *h, struct chunk *c, uint16_t 
 {
     unsigned level = level_of(page);
     bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
-    bool is_soon = !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
-    if (is_soon)
-        c->nr_soon++;
+    bool is_soon = !h->has_spare && !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
+    c->nr_soon = (uint16_t)(c->nr_soon + (is_soon && !c->is_barred));
     level = is_soon ? level + 1 : level ? level - 1 : 0;
     bar_if_soon(h, c);
     return with_level(page & (uint16_t) ~(PAGE_AGE | PAGE_OFFERED_LATE), level);
@@ -402,8 +416,8 @@ void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms)
 {
     c->looked_ms = h->now_ms = now_ms;
     c->cold_units = (uint16_t)clamp(h->cold_age_ms / h->unit_ms, 1, PAGE_AGE);
-    c->is_barred = h->is_governed && now_ms / 1000 < c->barred_until_s;
     untally(h, c);
+    c->is_barred = h->is_governed && now_ms / 1000 < barred_until_s(h, c);
     grow_old(h, c, now_ms);
     h->nr_ready -= c->nr_ready;
     c->nr_ready = 0;
@@ -424,13 +438,21 @@ bool pages_has_room(struct heat *h, struct chunk *c)
     return c->pages;
 }
 
+uint32_t pages_nr_offered(const struct chunk *c, uint32_t from, uint32_t to)
+{
+    uint32_t nr = 0;
+    for (uint32_t i = from; i < to; i++)
+        nr += (c->pages[i] & PAGE_OFFERED) != 0;
+    return nr;
+}
+
 /* Seen touched. What was touched at the last look as well has not been idle. */
 static void note_touched(struct heat *h, struct chunk *c, uint16_t *p)
 {
-    bool was_idle = (*p & PAGE_AGE) > h->grown_units && !(*p & PAGE_INCOMPRESSIBLE) && !c->is_barred;
+    bool was_idle = (*p & PAGE_AGE) > h->grown_units && !(*p & PAGE_INCOMPRESSIBLE);
     if (*p & PAGE_OFFERED || was_idle)
         note_reuse(h, c, *p);
-    if (h->is_governed && was_idle && !(*p & PAGE_OFFERED) && level_of(*p) &&
+    if (h->is_governed && was_idle && !c->is_barred && !(*p & PAGE_OFFERED) && level_of(*p) &&
         (*p & PAGE_AGE) >> level_of(*p) >= c->cold_units)
         *p = with_level(*p, level_of(*p) - 1); /* twice what a level less asks for */
 }

@@ -7,7 +7,8 @@
  *
  * Where the cold age changes (is_governed), a page came back too soon if it had been idle for less than twice
  * what it had to be: then keeping it would have been as well. The same where it is seen touched, the other way
- * round. And a chunk of which much comes back too soon is barred as a whole, for longer each time. Contract: as in heat.h. For the sources only. */
+ * round. And a chunk of which much comes back too soon is barred as a whole, for longer each time. While the
+ * budget has something to spare nothing is too soon: memory is worth more. Contract: as in heat.h. For the sources only. */
 #ifndef HEAT_PAGES_H
 #define HEAT_PAGES_H
 
@@ -29,21 +30,23 @@ struct chunk {
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms; /* scan */
+    uint64_t hands_off_ms; /* scan: not to be protected before */
     uint16_t *pages;       /* NULL: nothing was ever there; behind them the tally, see pages.c */
     struct probe_region *probe; /* scan; NULL: never asked */
-    uint32_t barred_until_s; /* is_governed: nothing leaves before */
+    uint32_t barred_s;       /* is_governed: since when nothing leaves, for so many cold ages */
     uint16_t cold_units;     /* the cold age at the last look */
     uint16_t nr_offered;     /* since it was last barred, ... */
     uint16_t nr_soon;        /* ... and of them back too soon */
-    uint8_t bar_level;
-    bool is_barred; /* at the last look, or since */
+    uint8_t bar_level;   /* of the last bar, counted from 1; 0: none yet */
+    bool is_barred;      /* at the last look, or since */
+    bool is_tally_barred;
 };
 
 /* Begins each source's own struct, which has it as its first member. */
 struct heat {
     int pagemap_fd;
     uint64_t cold_age_ms, unit_ms;
-    bool is_governed;
+    bool is_governed, has_spare;
     uint64_t now_ms;      /* of the last look */
     uint64_t grown_units; /* by which the look's pages have grown older */
     struct heat_ages ages;
@@ -68,6 +71,7 @@ void pages_free(struct heat *h); /* all but the struct itself */
  * chunk's first page. */
 void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms);
 bool pages_has_room(struct heat *h, struct chunk *c); /* false: no memory for its pages */
+uint32_t pages_nr_offered(const struct chunk *c, uint32_t from, uint32_t to); /* has room */
 void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, bool is_touched);
 void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms);
 void pages_look_end(struct heat *h, struct chunk *c);
@@ -83,7 +87,7 @@ void pages_probe_is_back(struct heat *h, struct chunk *c, uint32_t index);
 struct chunk *pages_chunk(const struct heat *h, page_number page); /* NULL: not watched */
 
 /* These are functions of struct heat_ops as they stand. */
-void pages_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s);
+void pages_pace(struct heat *h, const struct heat_pace *pace);
 void pages_ages(const struct heat *h, struct heat_ages *ret);
 int pages_add(struct heat *h, page_number first, page_number end);
 void pages_remove(struct heat *h, page_number first, page_number end);

@@ -13,7 +13,8 @@
 #define SAMPLE_MS_MIN 100u
 /* Of one thread's time; what is not spent is kept for two seconds: 0.48 % of any ten. */
 #define EARN_NS_PER_MS 4000
-#define PURSE_NS_MAX (2000 * EARN_NS_PER_MS)
+#define EARN_NS_PER_MS_MAX 100000
+#define PURSE_MS_MAX 2000
 /* Until it is measured: a touch of a staged page took 13.8 us, on another CPU's account up to 54
  * (docs/design.md, section 15). */
 #define RETURN_NS 30000u
@@ -70,18 +71,31 @@ static uint64_t next_random(struct probe_purse *p)
 
 void probe_purse_init(struct probe_purse *p, uint64_t cold_age_ms)
 {
-    *p = (struct probe_purse){ .cold_age_ms = cold_age_ms, .ns = PURSE_NS_MAX,
+    *p = (struct probe_purse){ .cold_age_ms = cold_age_ms,
+                               .ns = PURSE_MS_MAX * EARN_NS_PER_MS, .earn_ns_per_ms = EARN_NS_PER_MS,
                                .return_ns = RETURN_NS, .share = { 1000, 1000, 1000 },
                                .seed = 0x9e3779b97f4a7c15 };
+}
+
+static int64_t purse_ns_max(const struct probe_purse *p)
+{
+    return PURSE_MS_MAX * p->earn_ns_per_ms;
+}
+
+void probe_purse_set_income(struct probe_purse *p, uint64_t ns_per_ms)
+{
+    p->earn_ns_per_ms = ns_per_ms < EARN_NS_PER_MS       ? EARN_NS_PER_MS
+                        : ns_per_ms < EARN_NS_PER_MS_MAX ? (int64_t)ns_per_ms
+                                                         : EARN_NS_PER_MS_MAX;
 }
 
 void probe_purse_earn(struct probe_purse *p, uint64_t now_ms)
 {
     uint64_t ms = p->earned_ms && now_ms > p->earned_ms ? now_ms - p->earned_ms : 0;
     p->earned_ms = now_ms;
-    p->ns += (int64_t)(ms < 1000000 ? ms : 1000000) * EARN_NS_PER_MS;
-    if (p->ns > PURSE_NS_MAX)
-        p->ns = PURSE_NS_MAX;
+    p->ns += (int64_t)(ms < 1000000 ? ms : 1000000) * p->earn_ns_per_ms;
+    if (p->ns > purse_ns_max(p))
+        p->ns = purse_ns_max(p);
 }
 
 void probe_purse_set_return_ns(struct probe_purse *p, uint64_t ns)
@@ -263,7 +277,7 @@ static bool pay_ahead(const struct probe_region *r, struct probe_purse *p, uint3
     if (!sum.nr_back)
         return true;
     int64_t ns = (int64_t)(p->return_ns * nr * sum.nr_back / sum.nr_asked);
-    if (p->ns < (ns < PURSE_NS_MAX / 2 ? ns : PURSE_NS_MAX / 2)) /* else it might never be enough */
+    if (p->ns < (ns < purse_ns_max(p) / 2 ? ns : purse_ns_max(p) / 2)) /* else it might never be enough */
         return false;
     p->ns -= ns;
     return true;
@@ -322,7 +336,7 @@ static void look_at_rest(struct probe_region *r, struct probe_purse *p, const st
     r->closed = ~r->open;
     uint64_t again_ms = r->hot_ms + p->cold_age_ms / 2;
     r->due_ms = r->hot_ms && again_ms > now_ms ? again_ms : 0;
-    bool is_early = r->hot_ms && now_ms >= again_ms && p->ns >= PURSE_NS_MAX / 2;
+    bool is_early = r->hot_ms && now_ms >= again_ms && p->ns >= purse_ns_max(p) / 2;
     if (now_ms < r->bar_ms && !is_early)
         return;
     r->in_question = cells;

@@ -10,11 +10,15 @@
  *               written again, as far as we know, out of 2500 a second for a session: 0.25 to 0.6 %
  *               of one CPU at most. Chunks take their turns: one that can't pay is waited
  *               for, not passed over, or the first few would take everything. Where all that was
- *               protected has been written again, the turns come more rarely.
+ *               protected has been written again by the next turn, the turns come more rarely.
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
  *               twice before we knew better: 4 % of interactive_burst's first ten seconds.
+ *
+ * What comes back ahead of its use is not protected before somebody has come for it: each first write would
+ * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
+ * touch has been heard.
  *
  * So pages that are not written any more are seen growing old at once, whatever their neighbours do.
  *
@@ -33,8 +37,10 @@
 #define HOT_SHIFT_MAX 3u /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 2500u
 #define GOVERNED_SECONDS 4u /* of tokens are saved up: after a burst all of it grows old at once */
+#define PROBE_NS_PER_PROTECT 1000u /* for probes half of what protection may cost: an eighth of the budget */
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
+#define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
 /* Our own time: 2 % of one CPU, so that a client with a hundred gigabytes costs no more than that; half
@@ -54,6 +60,7 @@ struct scan {
     uint64_t tokens_per_s, tokens_max;
     uint64_t tokens; /* in thousandths, so a millisecond gives TOKENS_PER_S */
     uint64_t now_ms; /* of the last tick */
+    uint32_t nr_come; /* of the chunk that is looked at: pages that are there again, and we know not why */
     struct probe_purse purse;
     struct pagemap_region regions[CHUNK_PAGES];
 };
@@ -69,12 +76,13 @@ static void set_tokens(struct scan *s, uint64_t per_s)
     s->tokens_max = per_s * 1000u * (s->heat.is_governed ? GOVERNED_SECONDS : 1u);
 }
 
-static void scan_pace(struct heat *h, uint64_t cold_age_ms, uint64_t protects_per_s)
+static void scan_pace(struct heat *h, const struct heat_pace *pace)
 {
     struct scan *s = (struct scan *)h;
-    pages_pace(h, cold_age_ms, protects_per_s);
-    s->look_pause_ms = clamp(cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
-    set_tokens(s, protects_per_s);
+    pages_pace(h, pace);
+    s->look_pause_ms = clamp(pace->cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
+    set_tokens(s, pace->protects_per_s);
+    probe_purse_set_income(&s->purse, pace->protects_per_s * PROBE_NS_PER_PROTECT / 1000);
 }
 
 static struct heat *scan_destroy(struct heat *h)
@@ -107,6 +115,8 @@ static void note_region(struct scan *s, struct chunk *c, const struct pagemap_re
     uint32_t from = (uint32_t)(page_of(r->start) - c->first);
     uint32_t to = (uint32_t)(page_of(r->end) - c->first);
     bool is_written = pagemap_region_is_written(r);
+    if (is_written)
+        s->nr_come += pages_nr_offered(c, from, to);
     pages_note(&s->heat, c, from, to, is_written);
     if (is_written)
         c->nr_written = (uint16_t)(c->nr_written + to - from);
@@ -174,6 +184,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     pages_look_begin(&s->heat, c, now_ms);
     uint32_t nr_written_before = c->nr_written;
     c->nr_written = 0;
+    s->nr_come = 0;
     c->is_dull = c->is_looked_at = true;
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
     if (n < 0 || (n == 0 && !c->probe) || !pages_has_room(&s->heat, c))
@@ -184,14 +195,18 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
     pages_look_end(&s->heat, c);
+    nr_written_before += s->nr_come; /* not protected when they came, so no fault */
     if (c->protected_ms && c->nr_written > nr_written_before)
         s->heat.ages.nr_rewritten += c->nr_written - nr_written_before;
+    if (s->nr_come > nr_there / 2)
+        c->hands_off_ms = now_ms + AHEAD_MS;
     look_at_reads(s, c, now_ms);
     c->is_dull = c->nr_written == nr_there && mode == PAGEMAP_SCAN_LOOK;
     c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
     if (mode != PAGEMAP_SCAN_PROTECT)
         return;
-    bool is_hot = c->protected_ms && c->nr_written * 8u >= nr_there * 7u;
+    bool is_at_once = now_ms < c->protected_ms + 2 * (s->look_pause_ms << c->hot_shift);
+    bool is_hot = c->protected_ms && is_at_once && c->nr_written * 8u >= nr_there * 7u;
     c->hot_shift = !is_hot ? 0 : c->hot_shift < HOT_SHIFT_MAX ? (uint8_t)(c->hot_shift + 1)
                                                                : (uint8_t)HOT_SHIFT_MAX;
     c->nr_written = c->nr_to_pay = 0;
@@ -242,7 +257,7 @@ static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (!is_waiting)
             s->protect_cursor = at;
         struct chunk *c = &s->heat.chunks[at];
-        if (!c->nr_written ||
+        if (!c->nr_written || now_ms < c->hands_off_ms ||
             (c->protected_ms && now_ms < c->protected_ms + (s->look_pause_ms << c->hot_shift)))
             continue;
         uint64_t price = c->nr_to_pay;
@@ -280,6 +295,11 @@ static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind k
 {
     struct scan *s = (struct scan *)h;
     struct chunk *c = pages_chunk(h, page);
+    if (c) {
+        c->is_dull = false; /* there is something again */
+        uint64_t soon_ms = s->now_ms + s->look_pause_ms;
+        c->hands_off_ms = c->hands_off_ms > soon_ms ? soon_ms : c->hands_off_ms; /* they came, or won't */
+    }
     if (!c || !c->probe || !c->pages)
         return pages_feedback(h, page, kind);
     uint32_t index = (uint32_t)(page - c->first);

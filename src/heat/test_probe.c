@@ -355,6 +355,14 @@ static void a_sweep_is_learnt(void **state)
     assert_price();
 }
 
+static unsigned nr_chunks_hot(void)
+{
+    unsigned nr = 0;
+    for (size_t c = 0; c < CHUNKS_MAX; c++)
+        nr += sim.regions[c].hot_ms > 0;
+    return nr;
+}
+
 static void a_large_memory_is_asked_slowly(void **state)
 {
     (void)state;
@@ -367,14 +375,29 @@ static void a_large_memory_is_asked_slowly(void **state)
     say("1 GiB, hot");
     assert_price();
     assert_in_range(offered(true), 1, 50);
-    unsigned nr_asked = 0;
-    for (size_t c = 0; c < CHUNKS_MAX; c++)
-        nr_asked += sim.regions[c].hot_ms > 0;
-    assert_int_equal(nr_asked, CHUNKS_MAX); /* everybody has had a turn */
+    assert_int_equal(nr_chunks_hot(), CHUNKS_MAX); /* everybody has had a turn */
     sim_begin(CHUNKS_MAX);
     pass(15000);
     say("1 GiB, cold");
     assert_int_equal(offered(false), 1000);
+}
+
+/* As above; who may lose more has the answers sooner. */
+static void a_larger_budget_asks_sooner(void **state)
+{
+    (void)state;
+    uint64_t took_ms[2];
+    for (unsigned i = 0; i < 2; i++) {
+        sim_begin(CHUNKS_MAX);
+        probe_purse_set_income(&sim.purse, i ? 32000 : 0);
+        for (size_t c = 0; c < CHUNKS_MAX; c++)
+            set_read(c, 0, PAGES, 50, false);
+        for (took_ms[i] = 0; nr_chunks_hot() < CHUNKS_MAX && took_ms[i] < 100000; took_ms[i] += 500)
+            pass(500);
+        assert_true(sim.purse.spent_ns <= (took_ms[i] + 2000) * (i ? 32000 : 4000));
+    }
+    print_message("1 GiB, hot, known after %lu and %lu ms\n", (unsigned long)took_ms[0], (unsigned long)took_ms[1]);
+    assert_true(took_ms[1] < took_ms[0] / 2);
 }
 
 static void what_does_not_leave_says_nothing(void **state)
@@ -435,6 +458,7 @@ int main(void)
         cmocka_unit_test(it_may_change_its_mind),
         cmocka_unit_test(a_sweep_is_learnt),
         cmocka_unit_test(a_large_memory_is_asked_slowly),
+        cmocka_unit_test(a_larger_budget_asks_sooner),
         cmocka_unit_test(what_does_not_leave_says_nothing),
         cmocka_unit_test(a_return_that_nobody_told_is_seen),
         cmocka_unit_test(a_few_pages_are_not_asked),

@@ -289,12 +289,17 @@ static void who_is_wanted_back_soon_waits_twice_as_long_each_time(void **state)
 
 /* ---- governed: the cold age changes, and what is how old is counted */
 
+static void set_pace(struct area *a, uint64_t cold_ms)
+{
+    heat_scan_ops.pace(a->heat, &(struct heat_pace){ .cold_age_ms = cold_ms, .protects_per_s = 100000 });
+}
+
 static struct area area_new_governed(size_t nr, uint64_t cold_ms)
 {
     is_governed = true;
     struct area a = area_new(nr, COLD_MS);
     is_governed = false;
-    heat_scan_ops.pace(a.heat, cold_ms, 100000);
+    set_pace(&a, cold_ms);
     return a;
 }
 
@@ -378,10 +383,10 @@ static void another_cold_age_is_taken_at_the_next_look(void **state)
     write_pages(&a, 0, 64);
     pass(&a, 6000);
     assert_int_equal(pick_all(&a, picked), 0);
-    heat_scan_ops.pace(a.heat, 4000, 100000);
+    set_pace(&a, 4000);
     pass(&a, 1000);
     assert_int_equal(heat_scan_ops.nr_ready(a.heat), 64);
-    heat_scan_ops.pace(a.heat, 32000, 100000);
+    set_pace(&a, 32000);
     pass(&a, 2500);
     assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
     area_free(&a);
@@ -406,6 +411,17 @@ static void out_for_longer_than_it_had_to_wait_is_not_too_soon(void **state)
     area_free(&a);
 }
 
+/* All of the area leaves and comes back at once. */
+static void comes_back_too_soon(struct area *a, bool *picked)
+{
+    write_pages(a, 0, a->nr);
+    while (heat_scan_ops.nr_ready(a->heat) < a->nr)
+        pass(a, 100);
+    assert_int_equal(pick_all(a, picked), a->nr);
+    for (size_t p = 0; p < a->nr; p++)
+        comes_back(a, p);
+}
+
 static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void **state)
 {
     (void)state;
@@ -413,25 +429,101 @@ static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void
     static bool picked[CHUNK];
     uint64_t bar_ms = 16000;
     for (size_t i = 0; i < 4; i++) {
-        write_pages(&a, 0, CHUNK);
-        while (heat_scan_ops.nr_ready(a.heat) < CHUNK - 200) /* not long, or they leave late: no judgement */
-            pass(&a, 100);
-        (void)pick_all(&a, picked);
-        uint64_t from_ms = a.now_ms;
-        for (size_t p = i * 100; p < i * 100 + 200; p++)
-            comes_back(&a, p);
-        while (a.now_ms < from_ms + 10000000) {
-            pass(&a, 500);
-            (void)pick_all(&a, picked);
-            bool any = false;
-            for (size_t p = 0; p < CHUNK; p++)
-                any |= picked[p];
-            if (any)
-                break;
-        }
-        assert_in_range(a.now_ms - from_ms, bar_ms - 1000, bar_ms + 4000);
+        comes_back_too_soon(&a, picked);
+        assert_in_range(wait_for(&a, 3), bar_ms - 1000, bar_ms + 4000);
         bar_ms *= 2;
     }
+    area_free(&a);
+}
+
+/* Memory is worth more than time then. */
+static void nothing_is_too_soon_while_there_is_something_to_spare(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ 1000, 100000, .has_spare = true });
+    for (int i = 0; i < 4; i++) {
+        comes_back_too_soon(&a, picked);
+        assert_in_range(wait_for(&a, 3), 1000, 2500);
+    }
+    set_pace(&a, 1000);
+    comes_back_too_soon(&a, picked);
+    assert_in_range(wait_for(&a, 3), 15000, 20000);
+    area_free(&a);
+}
+
+static void what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 4000);
+    static bool picked[CHUNK];
+    comes_back_too_soon(&a, picked);
+    pass(&a, 20000); /* of 64 s */
+    struct heat_ages ages = ages_of(&a);
+    assert_int_equal(at_least(ages.nr_there, 1000), 0);
+    assert_int_equal(at_least(ages.nr_barred, 8000), CHUNK);
+    set_pace(&a, 1000); /* 16 s are over */
+    pass(&a, 1000);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    ages = ages_of(&a);
+    assert_int_equal(at_least(ages.nr_there, 8000), CHUNK);
+    assert_int_equal(at_least(ages.nr_barred, 1000), 0);
+    heat_scan_ops.remove(a.heat, a.first, a.first + a.nr);
+    ages = ages_of(&a);
+    assert_int_equal(at_least(ages.nr_there, 0) + at_least(ages.nr_barred, 0), 0);
+    area_free(&a);
+}
+
+/* A burst, all of it, after ten seconds of rest, again and again: it is idle as soon as it is over. */
+static void what_rests_in_between_is_not_hot(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    for (int i = 0; i < 6; i++) {
+        for (int j = 0; j < 4; j++) { /* a protection may lie within */
+            write_pages(&a, 0, CHUNK);
+            pass(&a, 100);
+        }
+        uint64_t end_ms = a.now_ms;
+        while (heat_scan_ops.nr_ready(a.heat) < CHUNK)
+            pass(&a, 50);
+        assert_in_range(a.now_ms - end_ms, 900, 2200);
+        pass(&a, 10000);
+    }
+    area_free(&a);
+}
+
+/* All of the area is out, and there again as a client puts it back: not protected, and nobody has come yet. */
+static struct area area_back_ahead(bool *picked)
+{
+    struct area a = area_new_governed(CHUNK, 1000);
+    write_pages(&a, 0, CHUNK);
+    while (heat_scan_ops.nr_ready(a.heat) < CHUNK)
+        pass(&a, 100);
+    assert_int_equal(pick_all(&a, picked), CHUNK);
+    (void)madvise(a.memory, CHUNK * PAGE_BYTES, MADV_DONTNEED);
+    pass(&a, 5000);
+    write_pages(&a, 0, CHUNK);
+    return a;
+}
+
+static void what_is_back_ahead_is_not_protected_before_its_use(void **state)
+{
+    (void)state;
+    static bool picked[CHUNK];
+    struct area a = area_back_ahead(picked);
+    pass(&a, 2500);
+    assert_int_equal(nr_protected(&a, 0, CHUNK), 0);
+    assert_int_equal(ages_of(&a).nr_rewritten, 0); /* putting back is no fault */
+    for (size_t p = 0; p < CHUNK; p++)
+        heat_scan_ops.feedback(a.heat, a.first + p, FEEDBACK_REFAULT); /* somebody has come */
+    pass(&a, 1000);
+    assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
+    area_free(&a);
+    a = area_back_ahead(picked); /* nobody comes */
+    pass(&a, 6000);
+    assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
     area_free(&a);
 }
 
@@ -726,6 +818,10 @@ int main(void)
         cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
         cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
         cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
+        cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
+        cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
+        cmocka_unit_test(what_rests_in_between_is_not_hot),
+        cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),

@@ -69,6 +69,17 @@ void pager_let_in_touchers(struct pager *pg)
         direct_open_gate(pg->direct);
 }
 
+struct page_leaf *pager_grow(struct pager *pg, page_number page)
+{
+    struct page_leaf *leaf = page_table_find(&pg->table, page);
+    if (leaf)
+        return leaf;
+    pager_shut_out_touchers(pg);
+    leaf = page_table_grow(&pg->table, page);
+    pager_let_in_touchers(pg);
+    return leaf;
+}
+
 int pager_note_watched(struct pager *pg, page_number first, page_number end, enum watch_state state)
 {
     pager_shut_out_touchers(pg);

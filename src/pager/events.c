@@ -18,14 +18,14 @@ static void discard(struct pager *pg, struct page_leaf *leaf, page_number page, 
 
 /* One leaf's part of a REMOVE; true: it barred pages. The event comes before the zap: what is there now must
  * not leave until it is known to be gone (rule 4); in the kernel's swap, too, from where a touch brings it
- * back before the zap. */
-static bool remove_in_leaf(struct pager *pg, page_number first, page_number end)
+ * back before the zap. entries: what pagemap says, or NULL: not known. */
+static bool remove_in_leaf(struct pager *pg, page_number first, page_number end,
+                           const pagemap_entry *entries)
 {
     size_t nr = end - first;
-    bool is_known = pagemap_read(pg->pagemap_fd, first, nr, pg->entries) == 0;
     size_t nr_present = 0;
     for (size_t i = 0; i < nr; i++)
-        nr_present += !is_known || pagemap_is_there(pg->entries[i]);
+        nr_present += !entries || pagemap_is_there(entries[i]);
 
     struct page_leaf *leaf = page_table_find(&pg->table, first);
     if (!leaf && !nr_present)
@@ -38,7 +38,7 @@ static bool remove_in_leaf(struct pager *pg, page_number first, page_number end)
         return false;
     }
     for (size_t i = 0; i < nr; i++)
-        discard(pg, leaf, first + i, !is_known || pagemap_is_there(pg->entries[i]));
+        discard(pg, leaf, first + i, !entries || pagemap_is_there(entries[i]));
     if (nr_present) {
         leaf->nr_barred = LEAF_PAGES;
         leaf->bar_epoch = pg->bars_set + 1;
@@ -54,22 +54,26 @@ static void on_remove(struct pager *pg, page_number first, page_number end)
     if (watched)
         watched->tag += 1 << WATCH_EVENTS_SHIFT;
     bool is_any_barred = false;
-    for (page_number page = first; page < end;) {
-        page_number leaf_end = (page / LEAF_PAGES + 1) * LEAF_PAGES;
-        page_number stop = leaf_end < end ? leaf_end : end;
-        is_any_barred |= remove_in_leaf(pg, page, stop);
-        page = stop;
+    while (first < end) {
+        page_number look_end = end - first < LOOK_PAGES ? end : first + LOOK_PAGES;
+        bool is_known = pagemap_read(pg->pagemap_fd, first, look_end - first, pg->entries) == 0;
+        for (page_number page = first, stop; page < look_end; page = stop) {
+            stop = leaf_end(page) < look_end ? leaf_end(page) : look_end;
+            is_any_barred |= remove_in_leaf(pg, page, stop, is_known ? pg->entries + (page - first) : NULL);
+        }
+        first = look_end;
     }
     pg->bars_set += is_any_barred;
 }
 
 static bool is_anything_out(const struct pager *pg, page_number first, page_number end)
 {
-    for (page_number page = first; page < end; page = (page / LEAF_PAGES + 1) * LEAF_PAGES) {
-        struct page_leaf *leaf = page_table_find(&pg->table, page);
-        if (leaf && leaf->nr_out)
+    if (!pager_nr_out(pg) && !pg->nr_poisoned)
+        return false;
+    struct leaf_walk walk = leaf_walk_begin(&pg->table, first, end);
+    for (const struct page_leaf *leaf; (leaf = leaf_walk_next(&pg->table, &walk));)
+        if (leaf->nr_out)
             return true;
-    }
     return false;
 }
 
@@ -77,18 +81,15 @@ static bool is_anything_out(const struct pager *pg, page_number first, page_numb
  * there, and so may be a discard that began before. */
 static void forget_pages(struct pager *pg, page_number first, page_number end)
 {
-    for (page_number page = first; page < end; page++) {
-        struct page_leaf *leaf = page_table_find(&pg->table, page);
-        if (!leaf) {
-            page = (page / LEAF_PAGES + 1) * LEAF_PAGES - 1;
-            continue;
+    struct leaf_walk walk = leaf_walk_begin(&pg->table, first, end);
+    for (struct page_leaf *leaf; (leaf = leaf_walk_next(&pg->table, &walk));)
+        for (unsigned i = 0; i < LEAF_PAGES && leaf->nr_out; i++) {
+            struct page *p = &leaf->pages[i];
+            if (p->state == PAGE_RESIDENT || leaf->first + i < first || leaf->first + i >= end)
+                continue;
+            pager_count(pg, leaf, p, -1);
+            pager_release(pg, page_on_discard(p, false));
         }
-        struct page *p = leaf_page(leaf, page);
-        if (p->state == PAGE_RESIDENT)
-            continue;
-        pager_count(pg, leaf, p, -1);
-        pager_release(pg, page_on_discard(p, false));
-    }
 }
 
 static void unwatched(struct pager *pg, page_number first, page_number end)
@@ -115,7 +116,7 @@ static bool is_any_mapping_in(struct pager *pg, page_number first, page_number e
 static bool is_any_present(struct pager *pg, page_number first, page_number end)
 {
     while (first < end) {
-        size_t nr = end - first < LEAF_PAGES ? end - first : LEAF_PAGES;
+        size_t nr = end - first < LOOK_PAGES ? end - first : LOOK_PAGES;
         if (pagemap_read(pg->pagemap_fd, first, nr, pg->entries))
             return true;
         for (size_t i = 0; i < nr; i++)
@@ -174,7 +175,7 @@ static void rekey(struct pager *pg, page_number to, page_number from)
     struct page_leaf *to_leaf = page_table_find(&pg->table, to);
     struct page *f = from_leaf ? leaf_page(from_leaf, from) : NULL;
     if (!to_leaf && f && (f->state != PAGE_RESIDENT || f->is_paged_out))
-        to_leaf = page_table_grow(&pg->table, to);
+        to_leaf = page_table_must_grow(&pg->table, to); /* not into from_leaf: that is not idle */
     if (!to_leaf) {
         if (f && f->state != PAGE_RESIDENT)
             invariant_broken("no table memory for pages that mremap moved");
@@ -263,6 +264,21 @@ static int is_still_ours(struct pager *pg, page_number page)
     return r == 0 ? 1 : r == -EAGAIN ? -EAGAIN : 0;
 }
 
+static int settle_leaf(struct pager *pg, struct page_leaf *leaf, page_number first, page_number end)
+{
+    for (unsigned i = 0; i < LEAF_PAGES && leaf->nr_out; i++) {
+        page_number page = leaf->first + i;
+        if (leaf->pages[i].state == PAGE_RESIDENT || page < first || page >= end)
+            continue;
+        int r = is_still_ours(pg, page);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            forget_pages(pg, page, page + 1);
+    }
+    return 0;
+}
+
 /* 0: settled; -EAGAIN: an event is unread, perhaps of a move from here to elsewhere. */
 static int settle(struct pager *pg, page_number first, page_number end)
 {
@@ -272,20 +288,11 @@ static int settle(struct pager *pg, page_number first, page_number end)
         forget_pages(pg, first, end);
         return 0;
     }
-    for (page_number page = first; page < end; page++) {
-        struct page_leaf *leaf = page_table_find(&pg->table, page);
-        if (!leaf || !leaf->nr_out) {
-            page = (page / LEAF_PAGES + 1) * LEAF_PAGES - 1;
-            continue;
-        }
-        struct page *p = leaf_page(leaf, page);
-        if (p->state == PAGE_RESIDENT)
-            continue;
-        int r = is_still_ours(pg, page);
-        if (r < 0)
+    struct leaf_walk walk = leaf_walk_begin(&pg->table, first, end);
+    for (struct page_leaf *leaf; (leaf = leaf_walk_next(&pg->table, &walk));) {
+        int r = settle_leaf(pg, leaf, first, end);
+        if (r)
             return r;
-        if (r == 0)
-            forget_pages(pg, page, page + 1);
     }
     return 0;
 }
@@ -306,6 +313,6 @@ void pager_settle_unmapped(struct pager *pg)
 
 void pager_bars_over(struct pager *pg, uint64_t bars)
 {
-    if (bars > pg->bars_over)
-        pg->bars_over = bars;
+    if (bars > pg->table.bars_over)
+        pg->table.bars_over = bars;
 }

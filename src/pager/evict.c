@@ -62,7 +62,7 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
     /* What a mapping that failed to go has left out comes back first: the check below may take the
      * registration away again, and a new mapping at that address must not inherit it. */
     page_number cursor = first;
-    if (pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, LEAF_PAGES) != 1)
+    if (pager_drain(pg, &cursor, end, DRAIN_FORGET_ZEROS, LOOK_PAGES) != 1)
         return -EAGAIN;
     switch (memory_kind(pg, first, end)) {
     case MEMORY_PAGEABLE:
@@ -214,7 +214,7 @@ static bool arm(struct pager *pg, struct interval *w)
 
 void pager_lift_bars(struct pager *pg, struct page_leaf *leaf)
 {
-    if (!leaf->nr_barred || leaf->bar_epoch > pg->bars_over)
+    if (!leaf->nr_barred || leaf->bar_epoch > pg->table.bars_over)
         return;
     for (unsigned i = 0; i < LEAF_PAGES; i++)
         page_on_bar_over(&leaf->pages[i]);
@@ -361,7 +361,7 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
     if (moved && uffd == pg->uffd)
         second_hop(pg, slot, moved);
-    if (leaf->bar_epoch)
+    if (leaf->bar_epoch || pg->table.has_forgotten_bars)
         make_dirty(pg, slot, moved);
     note_staged(pg, leaf, first, slot, moved);
     pager_end_leaving(pg, leaf, first, room);
@@ -395,9 +395,6 @@ unsigned pager_clip(const struct interval *managed, const struct interval *watch
                     page_number first, unsigned nr)
 {
     page_number end = first + nr;
-    page_number leaf_end = (first / LEAF_PAGES + 1) * LEAF_PAGES;
-    if (end > leaf_end)
-        end = leaf_end;
     if (end > managed->end)
         end = managed->end;
     if (end > watched->end)
@@ -405,7 +402,8 @@ unsigned pager_clip(const struct interval *managed, const struct interval *watch
     return (unsigned)(end - first);
 }
 
-/* How much of [first, first + nr) is one interval that may be evicted from, armed; 0: none at first. */
+/* How much of [first, first + nr) is one interval that may be evicted from, armed, and in one leaf; 0:
+ * none at first. */
 static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
 {
     struct interval *managed = intervals_find(&pg->managed, first);
@@ -413,7 +411,8 @@ static unsigned clip_and_arm(struct pager *pg, page_number first, unsigned nr)
     if (!managed || !watched ||
         intervals_overlap(&pg->unmapped, first, first + nr) || !arm(pg, watched))
         return 0;
-    return pager_clip(managed, intervals_find(&pg->watched, first), first, nr);
+    unsigned in_leaf = (unsigned)(leaf_end(first) - first);
+    return pager_clip(managed, intervals_find(&pg->watched, first), first, nr < in_leaf ? nr : in_leaf);
 }
 
 enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, bool if_unwritten,
@@ -426,7 +425,7 @@ enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, 
         return EVICT_DONE;
     }
     *ret_looked = run;
-    struct page_leaf *leaf = page_table_grow(&pg->table, first);
+    struct page_leaf *leaf = pager_grow(pg, first);
     if (!leaf)
         return EVICT_DONE;
     pager_lift_bars(pg, leaf);

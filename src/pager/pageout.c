@@ -38,9 +38,8 @@ static unsigned clip(struct pager *pg, page_number first, unsigned nr)
 }
 
 /* What was paged out and is not any more. */
-static void forget(struct pager *pg, struct page_leaf *leaf, page_number page)
+static void forget(struct pager *pg, struct page_leaf *leaf, struct page *p)
 {
-    struct page *p = leaf_page(leaf, page);
     pager_count(pg, leaf, p, -1);
     (void)page_on_seen_back(p);
 }
@@ -49,7 +48,7 @@ static void forget(struct pager *pg, struct page_leaf *leaf, page_number page)
  * on, one that the kernel brings back for a read does not, and would be offered again at once: so the
  * protection is taken away, and the daemon sees the same in both. 0; -EAGAIN: mappings are changing, or
  * who is told has no room; what is left is seen again. */
-static int note_returns(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr)
+static int note_returns(struct pager *pg, page_number first, unsigned nr)
 {
     int r = uffd_writeprotect(pg->uffd, page_address(first), pages_to_bytes(nr), false);
     if (r == -EAGAIN || mutant_is(MUTANT_MISS_RETURNS))
@@ -57,30 +56,40 @@ static int note_returns(struct pager *pg, struct page_leaf *leaf, page_number fi
     for (page_number page = first; page < first + nr; page++) {
         if (pg->on_feedback && !pg->on_feedback(pg->context, FEEDBACK_REFAULT, page))
             return -EAGAIN;
-        forget(pg, leaf, page);
+        struct page_leaf *leaf;
+        struct page *p = pager_page(pg, page, &leaf);
+        forget(pg, leaf, p);
         stats_add(pg->stats, STAT_pageout_returns, 1);
     }
     return 0;
 }
 
-static bool may_be_paged_out(struct pager *pg, struct page_leaf *leaf, page_number page,
-                             pagemap_entry e, bool if_unwritten)
+static bool may_be_paged_out(struct pager *pg, page_number page, pagemap_entry e, bool if_unwritten)
 {
-    struct page *p = leaf_page(leaf, page);
+    struct page unknown = { .state = PAGE_RESIDENT };
+    struct page_leaf *leaf;
+    struct page *p = pager_page(pg, page, &leaf);
+    if (!p)
+        p = &unknown;
+    else
+        pager_lift_bars(pg, leaf);
     if (p->is_paged_out) { /* offered again before we have seen that it is back */
         if (pagemap_is_present(e))
-            (void)note_returns(pg, leaf, page, 1);
+            (void)note_returns(pg, page, 1);
         return false;
     }
     return pager_may_leave_now(pg, p, page, e, if_unwritten) &&
            !pins_overlap(&pg->pins, page, page + 1);
 }
 
-static void note_paged_out(struct pager *pg, struct page_leaf *leaf, page_number page)
+/* A table that is full costs the figure and the hint that it is back, nothing else. */
+static void note_paged_out(struct pager *pg, page_number page)
 {
-    struct page *p = leaf_page(leaf, page);
-    page_on_paged_out(p);
-    pager_count(pg, leaf, p, +1);
+    struct page_leaf *leaf = pager_grow(pg, page);
+    if (leaf) {
+        page_on_paged_out(leaf_page(leaf, page));
+        pager_count(pg, leaf, leaf_page(leaf, page), +1);
+    }
     stats_add(pg->stats, STAT_client_evict_success, 1);
     stats_add(pg->stats, STAT_evicted_bytes_raw, PAGE_BYTES);
 }
@@ -96,7 +105,7 @@ static void note_busy(struct pager *pg, page_number page)
  * left, what is there has not (locked, in some CPU's batch of fresh pages, or no swap is free). A
  * mapping that takes no such advice ends it, and what lies behind has not been asked: up to the first
  * page that stayed is dealt with then. Returns how many pages that is. */
-static unsigned page_out_run(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr)
+static unsigned page_out_run(struct pager *pg, page_number first, unsigned nr)
 {
     uintptr_t start = page_address(first);
     int r = madvise((void *)start, pages_to_bytes(nr), MADV_PAGEOUT);
@@ -104,7 +113,7 @@ static unsigned page_out_run(struct pager *pg, struct page_leaf *leaf, page_numb
         return nr;
     for (unsigned i = 0; i < nr; i++) {
         if (pagemap_is_swapped(pg->entries[i]) || mutant_is(MUTANT_BELIEVE_PAGEOUT)) {
-            note_paged_out(pg, leaf, first + i);
+            note_paged_out(pg, first + i);
         } else if (pagemap_is_present(pg->entries[i])) {
             note_busy(pg, first + i);
             if (r)
@@ -119,22 +128,18 @@ unsigned pager_page_out(struct pager *pg, page_number first, unsigned nr, bool i
     unsigned run = clip(pg, first, nr);
     if (!run)
         return nr < MOVE_RUN_MAX ? nr : MOVE_RUN_MAX;
-    struct page_leaf *leaf = page_table_grow(&pg->table, first);
-    if (!leaf)
-        return run;
-    pager_lift_bars(pg, leaf);
     if (pagemap_read(pg->pagemap_fd, first, run, pg->entries))
         return run;
-    bool may[LEAF_PAGES];
+    bool may[LOOK_PAGES];
     for (unsigned i = 0; i < run; i++)
-        may[i] = may_be_paged_out(pg, leaf, first + i, pg->entries[i], if_unwritten);
+        may[i] = may_be_paged_out(pg, first + i, pg->entries[i], if_unwritten);
 
     unsigned i = 0;
     for (unsigned nr_asked = 0; i < run && nr_asked < PAGES_BETWEEN_LOOKS;) {
         unsigned j = i;
         while (j < run && may[j])
             j++;
-        unsigned dealt = j > i ? page_out_run(pg, leaf, first + i, j - i) : 0;
+        unsigned dealt = j > i ? page_out_run(pg, first + i, j - i) : 0;
         nr_asked += dealt;
         i += dealt ? dealt : 1;
     }
@@ -143,23 +148,31 @@ unsigned pager_page_out(struct pager *pg, page_number first, unsigned nr, bool i
 
 /* ---- coming back, which the kernel does by itself and tells nobody */
 
-static int find_returns_in(struct pager *pg, struct page_leaf *leaf)
+static int find_returns_in(struct pager *pg, struct page_leaf *leaf, const pagemap_entry *entries)
 {
-    if (pagemap_read(pg->pagemap_fd, leaf->first, LEAF_PAGES, pg->entries))
-        return 0;
     for (unsigned i = 0, j; i < LEAF_PAGES && leaf->nr_paged_out; i = j) {
-        for (j = i; j < LEAF_PAGES && leaf->pages[j].is_paged_out && pagemap_is_present(pg->entries[j]);)
+        for (j = i; j < LEAF_PAGES && leaf->pages[j].is_paged_out && pagemap_is_present(entries[j]);)
             j++;
-        int r = j > i ? note_returns(pg, leaf, leaf->first + i, j - i) : 0;
+        int r = j > i ? note_returns(pg, leaf->first + i, j - i) : 0;
         if (r)
             return r;
         if (j > i)
             continue;
-        if (leaf->pages[i].is_paged_out && !pagemap_is_there(pg->entries[i]))
-            forget(pg, leaf, leaf->first + i); /* a hole: its discard was not announced, or long ago */
+        if (leaf->pages[i].is_paged_out && !pagemap_is_there(entries[i]))
+            forget(pg, leaf, &leaf->pages[i]); /* a hole: its discard was not announced, or long ago */
         j++;
     }
     return 0;
+}
+
+/* How many leaves from this one on lie side by side in the address space, too: one pread for all. */
+static unsigned nr_neighbours(const struct page_table *t, uint32_t at)
+{
+    unsigned nr = 1;
+    while (nr < LOOK_PAGES / LEAF_PAGES && at + nr < t->nr_leaves &&
+           t->leaves[at + nr].first == t->leaves[at].first + (page_number)nr * LEAF_PAGES)
+        nr++;
+    return nr;
 }
 
 #define LEAVES_PASSED_OVER 512u /* with nothing paged out: a load each */
@@ -169,9 +182,14 @@ int pager_find_returns(struct pager *pg, uint32_t *cursor)
     for (unsigned n = 0; *cursor < pg->table.nr_leaves; n++) {
         struct page_leaf *leaf = &pg->table.leaves[*cursor];
         if (leaf->nr_paged_out) {
-            int r = find_returns_in(pg, leaf);
-            *cursor += r == 0;
-            return r;
+            unsigned nr = nr_neighbours(&pg->table, *cursor);
+            int r = pagemap_read(pg->pagemap_fd, leaf->first, nr * LEAF_PAGES, pg->entries);
+            for (unsigned i = 0; r == 0 && i < nr; i++)
+                r = find_returns_in(pg, leaf + i, pg->entries + i * LEAF_PAGES);
+            if (r == -EAGAIN)
+                return r;
+            *cursor += nr;
+            return 0;
         }
         ++*cursor;
         if (n == LEAVES_PASSED_OVER)
@@ -183,13 +201,11 @@ int pager_find_returns(struct pager *pg, uint32_t *cursor)
 
 void pager_forget_paged_out(struct pager *pg, page_number first, page_number end)
 {
-    for (page_number page = first; page < end; page++) {
-        struct page_leaf *leaf = page_table_find(&pg->table, page);
-        if (!leaf || !leaf->nr_paged_out) {
-            page = (page / LEAF_PAGES + 1) * LEAF_PAGES - 1;
-            continue;
-        }
-        if (leaf_page(leaf, page)->is_paged_out)
-            forget(pg, leaf, page);
-    }
+    if (!pg->nr_paged_out)
+        return;
+    struct leaf_walk walk = leaf_walk_begin(&pg->table, first, end);
+    for (struct page_leaf *leaf; (leaf = leaf_walk_next(&pg->table, &walk));)
+        for (unsigned i = 0; i < LEAF_PAGES && leaf->nr_paged_out; i++)
+            if (leaf->pages[i].is_paged_out && leaf->first + i >= first && leaf->first + i < end)
+                forget(pg, leaf, &leaf->pages[i]);
 }

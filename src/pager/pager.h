@@ -69,6 +69,8 @@ struct answered_fault {
     pid_t thread;
 };
 #define ANSWERED_MAX 32u /* what does not fit is not learned from */
+/* Looked at with one pread of pagemap: 3 us where all are out, 35 where all are there. */
+#define LOOK_PAGES 512u
 
 #define GIVE_UP_MAX (4u << 20) /* places not yet told to the daemon; 32 MiB of address space */
 
@@ -144,8 +146,7 @@ struct pager {
     bool has_gaps;      /* a watched interval was unmapped or moved away: client may look again */
     uint64_t nr_events; /* ever applied */
     bool is_read_blocking; /* one read must do: the next one may wait */
-    uint64_t bars_set;  /* how many discards have barred pages */
-    uint64_t bars_over; /* bars up to this one are known to be over */
+    uint64_t bars_set;  /* how many discards have barred pages; table.bars_over: how many are over */
     uint64_t nr_staged, nr_stored, nr_zero, nr_poisoned;
     uint64_t nr_same, nr_squeezed; /* of those stored */
     uint64_t nr_paged_out; /* RESIDENT ones, in the kernel's swap */
@@ -158,7 +159,7 @@ struct pager {
 
     struct ahead ahead; /* ahead.h */
     struct store_scratch scratch;
-    pagemap_entry entries[LEAF_PAGES];
+    pagemap_entry entries[LOOK_PAGES];
     _Alignas(4096) unsigned char page[PAGE_BYTES];
 };
 
@@ -239,11 +240,11 @@ void pager_forget_refusals(struct pager *pg);
 
 /* ---- pageout.c: the kernel's own way out, for comparison (--evict-by pageout) */
 
-/* Like pager_evict(), for up to a leaf at a time, with madvise(MADV_PAGEOUT) and without arming. How
- * many pages have been dealt with, at least one. */
+/* Like pager_evict(), for up to LOOK_PAGES at a time, with madvise(MADV_PAGEOUT) and without arming.
+ * How many pages have been dealt with, at least one. */
 unsigned pager_page_out(struct pager *pg, page_number first, unsigned nr, bool if_unwritten);
-/* Looks which pages that were paged out are there again, in one leaf, and tells of them. *cursor counts
- * from 0. 1: all leaves have been looked at; 0: more to do; -EAGAIN: who is told has no room now. */
+/* Looks which pages that were paged out are there again, in a few leaves that are neighbours, and tells
+ * of them. *cursor counts from 0. 1: all leaves have been looked at; 0: more to do; -EAGAIN: who is told has no room now. */
 int pager_find_returns(struct pager *pg, uint32_t *cursor);
 /* What comes back in [first, end) is nobody's business any more. */
 void pager_forget_paged_out(struct pager *pg, page_number first, page_number end);
@@ -298,6 +299,8 @@ int pager_restore_asked(struct pager *pg, page_number page);
 /* Around anything that touching threads must not see half done, or still use. */
 void pager_shut_out_touchers(struct pager *pg);
 void pager_let_in_touchers(struct pager *pg);
+/* page_table_grow(), which moves leaves and uses them again: touching threads find none of it half done. */
+struct page_leaf *pager_grow(struct pager *pg, page_number page);
 /* pg->watched, which touching threads look at, is changed only between these two (events are). */
 int pager_note_watched(struct pager *pg, page_number first, page_number end, enum watch_state state);
 /* Around a move of [first, first + nr) out of one leaf: how many may go, from the first on. */
@@ -313,7 +316,7 @@ void pager_unregister(struct pager *pg, uint64_t start, uint64_t bytes);
 
 /* ---- helpers between these files */
 
-/* How many of `nr` pages from `first` on lie in both intervals and in one leaf. */
+/* How many of `nr` pages from `first` on lie in both intervals. */
 unsigned pager_clip(const struct interval *managed, const struct interval *watched,
                     page_number first, unsigned nr);
 

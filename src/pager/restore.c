@@ -124,9 +124,9 @@ static void count_out(struct pager *pg, const struct page *p, int change)
 void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p, int change)
 {
     if (p->state != PAGE_RESIDENT)
-        leaf->nr_out += (uint32_t)change;
+        leaf->nr_out = (uint8_t)(leaf->nr_out + change);
     if (p->is_paged_out) {
-        leaf->nr_paged_out += (uint32_t)change;
+        leaf->nr_paged_out = (uint8_t)(leaf->nr_paged_out + change);
         pg->nr_paged_out += (uint64_t)(int64_t)change;
     }
     count_out(pg, p, change);
@@ -252,9 +252,10 @@ static int drain_leaf(struct pager *pg, struct page_leaf *leaf, page_number *pag
 int pager_drain(struct pager *pg, page_number *cursor, page_number end, enum drain_mode mode,
                 unsigned max_pages)
 {
+    if (!pager_nr_out(pg) && !pg->nr_poisoned)
+        *cursor = end; /* not to look for leaves all over a large reservation */
     while (*cursor < end) {
-        page_number leaf_end = (*cursor / LEAF_PAGES + 1) * LEAF_PAGES;
-        page_number stop = leaf_end < end ? leaf_end : end;
+        page_number stop = leaf_end(*cursor) < end ? leaf_end(*cursor) : end;
         struct page_leaf *leaf = page_table_find(&pg->table, *cursor);
         if (!leaf || !leaf->nr_out) {
             *cursor = stop;
@@ -267,7 +268,8 @@ int pager_drain(struct pager *pg, page_number *cursor, page_number end, enum dra
     return 1;
 }
 
-/* *cursor: leaf index * 512 + page of the leaf. */
+/* *cursor: leaf index * LEAF_PAGES + page of the leaf. A leaf that is used again between two slices is
+ * looked at from the middle on; callers go round until nothing of what they want is out. */
 static int drain_leaves(struct pager *pg, int only_store, uint64_t *cursor, unsigned max_pages)
 {
     while (*cursor / LEAF_PAGES < pg->table.nr_leaves) {

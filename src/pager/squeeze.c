@@ -7,7 +7,7 @@
  * the new place is given up. Nothing of it has to be right for the bytes: each restore compares
  * with the checksum that was taken when the page left.
  *
- * Budget: a leaf of 512 pages 2 us, 6.5 where all are in groups; a piece is two leaves, or eight
+ * Budget: a leaf of 64 pages 0.25 us, 0.8 where all are in groups; a piece is 16 leaves, or eight
  * asks (1 us). */
 #include <errno.h>
 #include <stdatomic.h>
@@ -15,12 +15,11 @@
 #include "base/mutant.h"
 #include "pager/pager.h"
 
-#define LEAVES_PER_PIECE 2u
+#define LEAVES_PER_PIECE 16u
 #define ASKS_PER_PIECE 8u
 #define OLD_LAPS 5u     /* what the fifth lap meets has been stored for four times the time between two */
 
-#define GROUP_AHEAD 64u /* pages looked at for the others of a group: they were neighbours when it was made; ... */
-#define HALF_AHEAD 4u   /* ... and on each side, where they mostly are */
+#define HALF_AHEAD 4u   /* on each side, where the others of a group mostly are */
 
 /* What a group must take now to be asked for in the first pass, the second, ...: the more it takes,
  * the more there is to gain. On real heaps the first quarter of the groups then brings 28-31 % of
@@ -113,11 +112,11 @@ static bool has_most_near(const struct page_leaf *leaf, unsigned at, unsigned ah
     return nr > LOCATOR_GROUP_PAGES / 2;
 }
 
-/* A group of which half has come back takes as much as before: what is left of it joins another. Where few
- * pages are out a whole group may lie apart, and must not be asked for anew in each lap. */
+/* A group of which half has come back takes as much as before: what is left of it joins another. Where
+ * few pages of a leaf are out, a whole group may lie apart, and must not be asked for in each lap. */
 static bool is_of_half_group(const struct page_leaf *leaf, unsigned at)
 {
-    return !has_most_near(leaf, at, HALF_AHEAD) && !has_most_near(leaf, at, GROUP_AHEAD);
+    return !has_most_near(leaf, at, HALF_AHEAD) && !has_most_near(leaf, at, LEAF_PAGES);
 }
 
 /* Has it been stored for long, in a way that could be denser? */
@@ -144,8 +143,7 @@ static struct group all_of_blob(const struct pager *pg, const struct page_leaf *
     locator place = leaf->pages[at].where;
     if (locator_kind_of(place) != LOCATOR_ZSTD)
         return g;
-    unsigned end = at + GROUP_AHEAD < LEAF_PAGES ? at + GROUP_AHEAD : LEAF_PAGES;
-    for (unsigned i = at + 1; i < end && g.nr < LOCATOR_GROUP_PAGES; i++)
+    for (unsigned i = at + 1; i < LEAF_PAGES && g.nr < LOCATOR_GROUP_PAGES; i++)
         if (is_ours(pg, &leaf->pages[i]) &&
             locator_of_group(leaf->pages[i].where) == locator_of_group(place))
             g.at[g.nr++] = i;
@@ -258,10 +256,16 @@ static void give_up(struct pager *pg, locator place)
                                              .place = place });
 }
 
-static void take(struct pager *pg, page_number page, locator old, locator place, uint32_t kind)
+static void take(struct pager *pg, page_number page, locator old, locator place,
+                 const struct squeeze_asked *asked)
 {
     struct page_leaf *leaf;
     struct page *p = pager_page(pg, page, &leaf);
+    if (!p) { /* it is back, and its leaf is somebody else's */
+        give_up(pg, place);
+        stats_add(pg->stats, STAT_squeeze_late, 1);
+        return;
+    }
     pager_count(pg, leaf, p, -1);
     bool is_taken = page_on_squeezed(p, (unsigned)pg->store_now, old, place);
     pager_count(pg, leaf, p, +1);
@@ -270,15 +274,21 @@ static void take(struct pager *pg, page_number page, locator old, locator place,
         stats_add(pg->stats, STAT_squeeze_late, 1);
         return;
     }
+    /* What is left over at a leaf's end looks like a group of which half has come back, and would be asked for
+     * in every lap. */
+    if (asked->kind == SQUEEZE_GROUP && asked->nr <= LOCATOR_GROUP_PAGES / 2)
+        p->age = PAGE_AGE_DENSE;
     store_scratch_forget(&pg->scratch); /* it may hold what was at this place before */
     store_touch(&pg->stores[pg->store_now], place);
-    stats_add(pg->stats, kind == SQUEEZE_MOVE ? STAT_squeeze_moved : STAT_squeeze_success, 1);
+    stats_add(pg->stats, asked->kind == SQUEEZE_MOVE ? STAT_squeeze_moved : STAT_squeeze_success, 1);
 }
 
 static void keep(struct pager *pg, page_number page, locator old, bool is_dense)
 {
     struct page_leaf *leaf;
     struct page *p = pager_page(pg, page, &leaf);
+    if (!p)
+        return;
     page_on_not_squeezed(p, (unsigned)pg->store_now, old, is_dense);
     if (is_dense)
         stats_add(pg->stats, STAT_squeeze_dense, 1);
@@ -297,7 +307,7 @@ int pager_on_squeezed(struct pager *pg, const struct squeezed_entry *e)
             return -EPROTO;
     for (unsigned i = 0; i < asked.nr; i++) {
         if (is_at && e->places[i])
-            take(pg, asked.pages[i], asked.places[i], e->places[i], asked.kind);
+            take(pg, asked.pages[i], asked.places[i], e->places[i], &asked);
         else
             keep(pg, asked.pages[i], asked.places[i],
                  e->result == SQUEEZED_DENSE && asked.kind == SQUEEZE_GROUP);

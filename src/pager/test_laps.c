@@ -1,5 +1,5 @@
 /* A lap over what is stored ends, whatever the daemon does: it asks for what it may, and stops when all asks
- * are taken or all leaves have been looked at. Method: one leaf of stored pages, a daemon that takes what
+ * are taken or all leaves have been looked at. Method: some leaves of stored pages, a daemon that takes what
  * it is asked and never answers, and a bound on the pieces that say there is more. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,11 +12,12 @@
 #include "pager/pager.h"
 
 #define FIRST ((page_number)LEAF_PAGES * 1000)
+#define LEAVES_NR 4u
 #define PIECES_MAX 100u /* of a leaf, with four passes */
 #define LEAVING_SLAB 1u
 
 static struct pager pager;
-static struct page_leaf *leaf;
+static struct page_leaf *leaf; /* the first */
 static unsigned nr_asked_pages;
 static _Atomic uint32_t leaving[STORE_LEAVING_NR];
 
@@ -32,7 +33,7 @@ static int begin(void **state)
     (void)state;
     static struct stats_block stats;
     static locator give_up[64];
-    size_t bytes = page_table_bytes(LEAF_PAGES);
+    size_t bytes = page_table_bytes(LEAVES_NR * LEAF_PAGES);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return -1;
@@ -47,23 +48,28 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    return munmap(pager.table.middles, page_table_bytes(LEAF_PAGES));
+    return munmap(pager.table.leaves, page_table_bytes(LEAVES_NR * LEAF_PAGES));
+}
+
+static void store_in(struct page_leaf *l, unsigned at, uint32_t slab)
+{
+    struct page *p = &l->pages[at];
+    pager_count(&pager, l, p, -1);
+    (void)page_on_installed(p);
+    page_on_moved(p, 0);
+    assert_true(page_on_stored(p, 0, 0, locator_make(LOCATOR_LZ4, (uint64_t)slab * STORE_SLAB_BYTES + at * 112, 2048)));
+    pager_count(&pager, l, p, +1);
 }
 
 static void store(unsigned at, uint32_t slab)
 {
-    struct page *p = &leaf->pages[at];
-    pager_count(&pager, leaf, p, -1);
-    (void)page_on_installed(p);
-    page_on_moved(p, 0);
-    assert_true(page_on_stored(p, 0, 0, locator_make(LOCATOR_LZ4, (uint64_t)slab * STORE_SLAB_BYTES + at * 112, 2048)));
-    pager_count(&pager, leaf, p, +1);
+    store_in(leaf, at, slab);
 }
 
-static void grow_old(unsigned at)
+static void grow_old(struct page *p)
 {
     for (unsigned i = 0; i < PAGE_AGE_MAX; i++)
-        (void)page_on_lap(&leaf->pages[at]);
+        (void)page_on_lap(p);
 }
 
 static void run_lap(void)
@@ -86,7 +92,7 @@ static void test_awaited_behind_a_group(void **state)
     for (unsigned i = 8; i < 40; i++)
         store(i, LEAVING_SLAB);
     store(0, 0);
-    grow_old(0);
+    grow_old(&leaf->pages[0]);
     store(50, LEAVING_SLAB);
     run_lap();
     assert_true(leaf->pages[0].is_squeezing);
@@ -108,7 +114,7 @@ static void answer_all(uint64_t offset)
     }
 }
 
-/* A group is asked for once, also where its pages lie apart: until half of it is gone. */
+/* A group is asked for once, wherever in the leaf its pages are: until half of it is gone. */
 static void test_groups_stay(void **state)
 {
     (void)state;
@@ -116,13 +122,13 @@ static void test_groups_stay(void **state)
     pager.stores[0].nr_bytes = 1 << 30;
     for (unsigned i = 0; i < 8; i++) {
         store(at[i], 0);
-        grow_old(at[i]);
+        grow_old(&leaf->pages[at[i]]);
     }
     run_lap();
     assert_int_equal(nr_asked_pages, 8);
     answer_all(1 << 20);
     for (unsigned i = 0; i < 8; i++)
-        grow_old(at[i]);
+        grow_old(&leaf->pages[at[i]]);
     run_lap();
     assert_int_equal(nr_asked_pages, 8);
     for (unsigned i = 5; i < 7; i++) {
@@ -137,10 +143,12 @@ static void test_groups_stay(void **state)
 static void test_no_room(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < LEAF_PAGES; i++)
-        store(i, i % 3 ? 0 : LEAVING_SLAB);
-    for (unsigned i = 0; i < LEAF_PAGES; i++)
-        grow_old(i);
+    for (unsigned i = 0; i < LEAVES_NR * LEAF_PAGES; i++) {
+        struct page_leaf *l = page_table_grow(&pager.table, FIRST + i); /* with something out it stays */
+        assert_non_null(l);
+        store_in(l, i % LEAF_PAGES, i % 3 ? 0 : LEAVING_SLAB);
+        grow_old(&l->pages[i % LEAF_PAGES]);
+    }
     run_lap();
     assert_int_equal(pager.nr_asked, SQUEEZES_NR);
     assert_false(pager_lap(&pager));

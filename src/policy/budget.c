@@ -18,7 +18,9 @@
 #define AIM_LEAST 0.1
 #define AGE_FIRST 4u                /* 4 s, until the list is worth something */
 #define AGE_FIRST_FOR_MS 10000u     /* less than it only after so long */
-#define GAIN_LEAST 1.1              /* for which another age is taken */
+#define GAIN_LEAST 1.1              /* for which another age is taken, ... */
+#define GAIN_LEAST_SPARE 1.04       /* ... and where there is something to spare */
+#define SPARE 0.5                   /* of what is aimed at: less is used */
 #define GAIN_LEAST_PAGES 64.0       /* 256 KiB */
 #define MOST_HALF_LIFE_MS 120000.0  /* of reused_most */
 #define MEAN_MS 30000.0             /* of idle and other_share */
@@ -135,7 +137,7 @@ static void note_means(struct budget *b, const struct budget_sample *s)
     double weight = fmin(1, (double)s->elapsed_ms / fmin(MEAN_MS, (double)b->observed_ms));
     double fade = fade_of(s);
     for (unsigned i = 0; i < AGES_NR; i++) {
-        b->idle[i] += ((double)(s->nr_there[i] + s->nr_out[i]) - b->idle[i]) * weight;
+        b->idle[i] += ((double)(s->nr_there[i] + s->nr_barred[i] + s->nr_out[i]) - b->idle[i]) * weight;
         b->reused_most[i] = fmax((double)b->reused_sum[i], b->reused_most[i] * fade);
     }
     double life_ns = (double)(s->nr_threads * s->elapsed_ms) * 1e6;
@@ -149,7 +151,7 @@ static void note_means(struct budget *b, const struct budget_sample *s)
         b->cost_ns = fmax(b->cost_ns, COST_LEAST_NS);
     }
     uint64_t all = s->nr_pages_there + s->nr_out[0];
-    uint64_t idle = s->nr_there[WORKING_SET_AGE] + s->nr_out[WORKING_SET_AGE];
+    uint64_t idle = s->nr_there[WORKING_SET_AGE] + s->nr_barred[WORKING_SET_AGE] + s->nr_out[WORKING_SET_AGE];
     b->working_set = all > idle + WORKING_SET_LEAST ? all - idle : WORKING_SET_LEAST;
 }
 
@@ -158,6 +160,14 @@ static void note_means(struct budget *b, const struct budget_sample *s)
 static double promotion_allowance(const struct budget *b)
 {
     return (double)b->limits.promotion_ppm / PPM * (double)b->working_set;
+}
+
+bool budget_has_spare(const struct budget *b)
+{
+    bool is_within = !b->limits.promotion_ppm ||
+                     (double)b->returned_sum < SPARE * AIM * promotion_allowance(b);
+    return b->limits.kind == BUDGET_SLOWDOWN && is_within &&
+           (double)b->lost_sum_ns < SPARE * AIM * allowance_ns(b);
 }
 
 /* How many returns in 60 s are aimed at. */
@@ -187,7 +197,8 @@ static void choose_age(struct budget *b, const struct budget_sample *s)
             best = i;
         }
     }
-    if (best_out > now_out * GAIN_LEAST + GAIN_LEAST_PAGES)
+    double gain = budget_has_spare(b) ? GAIN_LEAST_SPARE : GAIN_LEAST;
+    if (best_out > now_out * gain + GAIN_LEAST_PAGES)
         b->age = best;
     double share = share_of(b, b->age, returns), most = b->reused_most[b->age];
     b->out_max = share < 1 ? (uint64_t)(share * (double)(s->nr_there[b->age] + s->nr_out[b->age]))

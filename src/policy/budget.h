@@ -59,7 +59,8 @@ struct budget_sample {
     uint64_t nr_returns;      /* pages wanted back */
     uint64_t nr_reused[AGES_NR];
     /* as it is now */
-    uint64_t nr_there[AGES_NR]; /* present, and could leave */
+    uint64_t nr_there[AGES_NR];  /* present, and could leave */
+    uint64_t nr_barred[AGES_NR]; /* present, and could with another cold age */
     uint64_t nr_out[AGES_NR];   /* not present; their time out is in the age */
     uint64_t nr_pages_there;    /* whatever their age */
     uint64_t nr_pages_out;
@@ -102,6 +103,8 @@ uint64_t budget_out_max(const struct budget *b);
  * set, which is what was touched in it. */
 uint64_t budget_slowdown_ppm(const struct budget *b);
 uint64_t budget_promotion_ppm(const struct budget *b);
+/* So little of it is used that what comes back too soon does no harm. */
+bool budget_has_spare(const struct budget *b);
 /* With how many pages a second to begin: if all of a second's came back, the purse would lose a quarter. */
 uint64_t budget_first_rate(const struct budget *b);
 /* How many pages a second may be write-protected that will be written again, each `fault_ns`. */

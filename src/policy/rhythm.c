@@ -5,82 +5,127 @@
 
 #define MISSED_BEATS_MAX 3u
 
-static uint32_t mean_ms(const struct rhythm *r)
+/* ---- activity */
+
+void activity_on_touch(struct activity *a, uint32_t now_ms, uint32_t idle_ms)
+{
+    if (!a->touch_ms || now_ms - a->touch_ms >= idle_ms) {
+        a->before_begin_ms = a->begin_ms;
+        a->before_end_ms = a->touch_ms;
+        a->begin_ms = now_ms;
+    }
+    a->touch_ms = now_ms;
+}
+
+static bool is_within(uint32_t at_ms, uint32_t from_ms, uint32_t to_ms)
+{
+    return at_ms - from_ms <= to_ms - from_ms;
+}
+
+/* The end of the activity that the piece was last touched in. */
+static uint32_t end_of_use(const struct activity *a, uint32_t touch_ms)
+{
+    if (is_within(touch_ms, a->begin_ms, a->touch_ms))
+        return a->touch_ms;
+    if (a->before_end_ms && is_within(touch_ms, a->before_begin_ms, a->before_end_ms))
+        return a->before_end_ms;
+    return touch_ms;
+}
+
+/* ---- one beat */
+
+static uint32_t mean_ms(const struct beat *b)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < RHYTHM_PERIODS; i++)
-        sum += r->periods_ms[i];
+        sum += b->times_ms[i];
     return (uint32_t)(sum / RHYTHM_PERIODS);
 }
 
 /* Largest less smallest. */
-static uint32_t spread_ms(const struct rhythm *r)
+static uint32_t spread_ms(const struct beat *b)
 {
     uint32_t least = UINT32_MAX, most = 0;
     for (unsigned i = 0; i < RHYTHM_PERIODS; i++) {
-        least = r->periods_ms[i] < least ? r->periods_ms[i] : least;
-        most = r->periods_ms[i] > most ? r->periods_ms[i] : most;
+        least = b->times_ms[i] < least ? b->times_ms[i] : least;
+        most = b->times_ms[i] > most ? b->times_ms[i] : most;
     }
     return most - least;
 }
 
-static bool is_full(const struct rhythm *r)
+static bool is_full(const struct beat *b)
 {
-    return r->periods_ms[RHYTHM_PERIODS - 1] != 0;
+    return b->times_ms[RHYTHM_PERIODS - 1] != 0;
 }
 
-static bool agrees(const struct rhythm *r)
+static bool agrees(const struct beat *b)
 {
-    return is_full(r) && spread_ms(r) <= mean_ms(r) / RHYTHM_SPREAD;
+    return is_full(b) && spread_ms(b) <= mean_ms(b) / RHYTHM_SPREAD;
 }
 
-/* Two or three periods in one, where begins between went unnoticed. */
-static uint32_t one_period_of(const struct rhythm *r, uint32_t period_ms)
+/* Two or three times in one, where begins between went unnoticed. */
+static uint32_t one_of(const struct beat *b, uint32_t time_ms)
 {
-    if (!agrees(r))
-        return period_ms;
-    uint32_t mean = mean_ms(r);
+    if (!agrees(b))
+        return time_ms;
+    uint32_t mean = mean_ms(b);
     for (uint32_t beats = 2; beats <= MISSED_BEATS_MAX; beats++) {
-        uint32_t one = period_ms / beats, off = one > mean ? one - mean : mean - one;
+        uint32_t one = time_ms / beats, off = one > mean ? one - mean : mean - one;
         if (off <= mean / RHYTHM_SPREAD)
             return one;
     }
-    return period_ms;
+    return time_ms;
 }
 
-static void note_period(struct rhythm *r, uint32_t period_ms)
+static void note(struct beat *b, uint32_t time_ms)
 {
-    period_ms = one_period_of(r, period_ms);
-    memmove(r->periods_ms + 1, r->periods_ms, (RHYTHM_PERIODS - 1) * sizeof *r->periods_ms);
-    r->periods_ms[0] = period_ms ? period_ms : 1;
-    if (!is_full(r))
+    time_ms = one_of(b, time_ms);
+    memmove(b->times_ms + 1, b->times_ms, (RHYTHM_PERIODS - 1) * sizeof *b->times_ms);
+    b->times_ms[0] = time_ms ? time_ms : 1;
+    if (!is_full(b))
         return;
-    if (!agrees(r))
-        r->nr_agreed = 0;
-    else if (!r->nr_agreed)
-        r->nr_agreed = RHYTHM_PERIODS;
+    if (!agrees(b))
+        b->nr_agreed = 0;
+    else if (!b->nr_agreed)
+        b->nr_agreed = RHYTHM_PERIODS;
     else
-        r->nr_agreed = (uint8_t)(r->nr_agreed < UINT8_MAX ? r->nr_agreed + 1 : UINT8_MAX);
+        b->nr_agreed = (uint8_t)(b->nr_agreed < UINT8_MAX ? b->nr_agreed + 1 : UINT8_MAX);
 }
 
-bool rhythm_on_touch(struct rhythm *r, uint32_t now_ms, uint32_t idle_ms)
+/* ---- the rhythm of a piece */
+
+bool rhythm_on_touch(struct rhythm *r, const struct activity *a, uint32_t idle_ms)
 {
-    bool is_begin = !r->touch_ms || now_ms - r->touch_ms >= idle_ms;
+    uint32_t now_ms = a->touch_ms, before_ms = r->touch_ms;
     r->touch_ms = now_ms;
-    if (!is_begin)
+    if (before_ms && now_ms - before_ms < idle_ms)
         return false;
-    if (r->begin_ms)
-        note_period(r, now_ms - r->begin_ms);
-    r->begin_ms = now_ms;
+    bool is_of_it = now_ms - a->begin_ms <= idle_ms; /* else it goes on for long, and has nothing to do with it */
+    uint32_t begin_ms = is_of_it ? a->begin_ms : now_ms;
+    if (r->begin_ms) {
+        note(&r->beats[RHYTHM_OF_BEGINS], begin_ms - r->begin_ms);
+        note(&r->beats[RHYTHM_OF_PAUSES], begin_ms - (is_of_it ? end_of_use(a, before_ms) : before_ms));
+    }
+    uint32_t lag_ms = now_ms - begin_ms;
+    r->lag_ms = lag_ms > r->lag_ms ? lag_ms : r->lag_ms - (r->lag_ms - lag_ms) / 4;
+    r->begin_ms = begin_ms;
     return true;
 }
 
-bool rhythm_predict(const struct rhythm *r, uint32_t *ret_begin_ms, uint32_t *ret_margin_ms)
+bool rhythm_predict(const struct rhythm *r, const struct activity *a, uint32_t *ret_begin_ms,
+                    uint32_t *ret_margin_ms)
 {
-    if (r->nr_agreed < RHYTHM_PERIODS << r->nr_misses)
+    const struct beat *best = NULL;
+    for (unsigned i = 0; i < RHYTHM_KIND_NR; i++) {
+        const struct beat *b = &r->beats[i];
+        if (b->nr_agreed >= RHYTHM_PERIODS << r->nr_misses && (!best || spread_ms(b) < spread_ms(best)))
+            best = b;
+    }
+    if (!best)
         return false;
-    uint32_t mean = mean_ms(r), margin = 2 * spread_ms(r) + RHYTHM_MARGIN_MIN_MS;
-    *ret_begin_ms = r->begin_ms + mean;
+    uint32_t mean = mean_ms(best), margin = 2 * spread_ms(best) + RHYTHM_MARGIN_MIN_MS;
+    bool is_of_begins = best == &r->beats[RHYTHM_OF_BEGINS];
+    *ret_begin_ms = mean + (is_of_begins ? r->begin_ms : end_of_use(a, r->touch_ms));
     *ret_margin_ms = margin < mean / 4 ? margin : mean / 4;
     return true;
 }
@@ -93,8 +138,7 @@ void rhythm_on_hit(struct rhythm *r)
 
 void rhythm_on_miss(struct rhythm *r)
 {
-    memset(r->periods_ms, 0, sizeof r->periods_ms);
-    r->nr_agreed = 0;
+    memset(r->beats, 0, sizeof r->beats);
     r->begin_ms = 0;
     if (r->nr_misses < RHYTHM_MISSES_MAX)
         r->nr_misses++;

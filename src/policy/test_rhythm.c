@@ -13,18 +13,27 @@
 static struct rhythm r;
 static uint32_t now_ms;
 
+static struct activity all;
+
 static void begin(void)
 {
     r = (struct rhythm){ 0 };
+    all = (struct activity){ 0 };
     now_ms = 1000;
+}
+
+static bool touch(uint32_t at_ms)
+{
+    activity_on_touch(&all, at_ms, IDLE_MS);
+    return rhythm_on_touch(&r, &all, IDLE_MS);
 }
 
 /* A time of use of 80 ms, then nothing until the next. */
 static void use(uint32_t pause_ms)
 {
-    assert_true(rhythm_on_touch(&r, now_ms, IDLE_MS));
+    assert_true(touch(now_ms));
     for (int i = 0; i < 8; i++)
-        assert_false(rhythm_on_touch(&r, now_ms += 10, IDLE_MS));
+        assert_false(touch(now_ms += 10));
     now_ms += pause_ms - 80;
 }
 
@@ -35,11 +44,11 @@ static void a_regular_one_is_predicted_after_three_periods(void **state)
     uint32_t begin_ms, margin_ms;
     for (int i = 0; i < 3; i++) {
         use(10000);
-        assert_false(rhythm_predict(&r, &begin_ms, &margin_ms));
+        assert_false(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     }
     for (int i = 0; i < 20; i++) {
         use(10000);
-        assert_true(rhythm_predict(&r, &begin_ms, &margin_ms));
+        assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
         assert_int_equal(begin_ms, now_ms);
         assert_int_equal(margin_ms, RHYTHM_MARGIN_MIN_MS);
     }
@@ -53,7 +62,7 @@ static void the_margin_is_the_rhythms_own_spread(void **state)
     for (unsigned i = 0; i < 4; i++)
         use(pauses[i]);
     uint32_t begin_ms, margin_ms;
-    assert_true(rhythm_predict(&r, &begin_ms, &margin_ms));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     assert_int_equal(begin_ms, r.begin_ms + 10000);
     assert_int_equal(margin_ms, 2 * 200 + RHYTHM_MARGIN_MIN_MS);
 }
@@ -69,7 +78,7 @@ static void none_where_pauses_vary_by_half(void **state)
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         use(5000 + (uint32_t)(random % 10000));
         uint32_t begin_ms, margin_ms;
-        if (rhythm_predict(&r, &begin_ms, &margin_ms)) {
+        if (rhythm_predict(&r, &all, &begin_ms, &margin_ms)) {
             nr++;
             rhythm_on_miss(&r);
         }
@@ -87,7 +96,7 @@ static void a_begin_that_nobody_noticed_counts_as_two_periods(void **state)
     use(12000);
     uint32_t begin_ms, margin_ms;
     use(4000);
-    assert_true(rhythm_predict(&r, &begin_ms, &margin_ms));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     assert_in_range(begin_ms, now_ms - 5, now_ms + 5);
 }
 
@@ -100,10 +109,10 @@ static void a_change_is_learned_anew(void **state)
         use(4000);
     use(7000);
     use(7000);
-    assert_false(rhythm_predict(&r, &begin_ms, &margin_ms));
+    assert_false(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     use(7000);
     use(7000);
-    assert_true(rhythm_predict(&r, &begin_ms, &margin_ms));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     assert_int_equal(begin_ms, now_ms);
 }
 
@@ -117,7 +126,7 @@ static void each_miss_makes_it_more_careful(void **state)
         do {
             use(4000);
             nr++;
-        } while (!rhythm_predict(&r, &begin_ms, &margin_ms) && nr < 100);
+        } while (!rhythm_predict(&r, &all, &begin_ms, &margin_ms) && nr < 100);
         unsigned doubled = misses < RHYTHM_MISSES_MAX ? misses : RHYTHM_MISSES_MAX;
         assert_int_equal(nr, (RHYTHM_PERIODS << doubled) + 1);
         rhythm_on_miss(&r);
@@ -125,6 +134,81 @@ static void each_miss_makes_it_more_careful(void **state)
     for (int i = 0; i < 3; i++)
         rhythm_on_hit(&r);
     assert_int_equal(r.nr_misses, 0);
+}
+
+/* Another piece is touched first, this one so much later; then both until the end. */
+static void use_both(struct rhythm *other, uint32_t later_ms, uint32_t until_end_ms, uint32_t pause_ms)
+{
+    activity_on_touch(&all, now_ms, IDLE_MS);
+    (void)rhythm_on_touch(other, &all, IDLE_MS);
+    (void)touch(now_ms += later_ms);
+    activity_on_touch(&all, now_ms += until_end_ms, IDLE_MS);
+    (void)rhythm_on_touch(other, &all, IDLE_MS);
+    now_ms += pause_ms;
+}
+
+/* What comes late in a slow burst comes early in a quick one; what rests for ten seconds does so after either. */
+static void a_burst_may_become_quicker(void **state)
+{
+    (void)state;
+    begin();
+    struct rhythm other = { 0 };
+    uint32_t begin_ms, margin_ms;
+    for (int i = 0; i < 4; i++)
+        use_both(&other, 200 + (uint32_t)i, 100, 10000);
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms);
+    assert_in_range(margin_ms, RHYTHM_MARGIN_MIN_MS, RHYTHM_MARGIN_MIN_MS + 10);
+    use_both(&other, 3, 2, 10000);
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms);
+    assert_in_range(margin_ms, RHYTHM_MARGIN_MIN_MS, RHYTHM_MARGIN_MIN_MS + 10);
+}
+
+static void what_begins_in_a_rhythm_may_take_its_time(void **state)
+{
+    (void)state;
+    begin();
+    struct rhythm other = { 0 };
+    uint32_t begin_ms, margin_ms;
+    for (uint32_t i = 0; i < 6; i++)
+        use_both(&other, 10, 20 + 300 * (i % 2), 10000 - 30 - 300 * (i % 2));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms);
+    assert_int_equal(margin_ms, RHYTHM_MARGIN_MIN_MS);
+}
+
+/* It is brought back for the begin of them all, and waited for until its own. */
+static void one_that_comes_later_than_others_is_waited_for(void **state)
+{
+    (void)state;
+    begin();
+    struct rhythm other = { 0 };
+    uint32_t begin_ms, margin_ms;
+    for (int i = 0; i < 6; i++)
+        use_both(&other, 200, 5, 10000);
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms);
+    assert_int_equal(r.lag_ms, 200);
+    assert_int_equal(other.lag_ms, 0);
+    for (int i = 0; i < 20; i++)
+        use_both(&other, 3, 5, 10000);
+    assert_in_range(r.lag_ms, 3, 10);
+}
+
+/* Something is touched all the time, which says nothing about this piece. */
+static void beside_what_never_rests(void **state)
+{
+    (void)state;
+    begin();
+    uint32_t begin_ms, margin_ms;
+    for (int i = 0; i < 5; i++) {
+        (void)touch(now_ms);
+        for (int j = 0; j < 50; j++)
+            activity_on_touch(&all, now_ms += 100, IDLE_MS);
+    }
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms);
 }
 
 static void time_may_wrap(void **state)
@@ -135,7 +219,7 @@ static void time_may_wrap(void **state)
     uint32_t begin_ms, margin_ms;
     for (int i = 0; i < 6; i++)
         use(7001);
-    assert_true(rhythm_predict(&r, &begin_ms, &margin_ms));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     assert_int_equal(begin_ms, now_ms);
 }
 
@@ -148,6 +232,10 @@ int main(void)
         cmocka_unit_test(a_begin_that_nobody_noticed_counts_as_two_periods),
         cmocka_unit_test(a_change_is_learned_anew),
         cmocka_unit_test(each_miss_makes_it_more_careful),
+        cmocka_unit_test(a_burst_may_become_quicker),
+        cmocka_unit_test(what_begins_in_a_rhythm_may_take_its_time),
+        cmocka_unit_test(one_that_comes_later_than_others_is_waited_for),
+        cmocka_unit_test(beside_what_never_rests),
         cmocka_unit_test(time_may_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

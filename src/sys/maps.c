@@ -10,7 +10,8 @@
 
 int maps_open(struct maps *m)
 {
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    /* Of this thread: /proc/self is empty when the first one has called pthread_exit(). */
+    int fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     *m = (struct maps){ .fd = fd };
@@ -41,6 +42,7 @@ static int find_by_query(struct maps *m, uint64_t address, struct maps_vma *ret_
         .is_private_anonymous = !(q.vma_flags & PROCMAP_QUERY_VMA_SHARED) && q.inode == 0 &&
                                 q.vma_page_size == 4096,
         .is_read_write = rwx == (PROCMAP_QUERY_VMA_READABLE | PROCMAP_QUERY_VMA_WRITABLE),
+        .is_accessible = rwx != 0,
     };
     return 0;
 }
@@ -71,6 +73,7 @@ static bool parse_line(const char *line, struct maps_vma *ret_vma)
     if (*t++ != ' ' || strlen(t) < 5)
         return false;
     bool is_read_write = t[0] == 'r' && t[1] == 'w' && t[2] == '-';
+    bool is_accessible = t[0] == 'r' || t[1] == 'w' || t[2] == 'x';
     bool is_private = t[3] == 'p';
     t += 5;
     for (int field = 0; field < 2 && *t; t++)
@@ -84,6 +87,7 @@ static bool parse_line(const char *line, struct maps_vma *ret_vma)
         .end = end,
         .is_private_anonymous = is_private && !has_inode && !is_special,
         .is_read_write = is_read_write,
+        .is_accessible = is_accessible,
     };
     return true;
 }

@@ -16,6 +16,7 @@ struct maps_vma {
     uint64_t start, end; /* addresses */
     bool is_private_anonymous;
     bool is_read_write; /* readable, writable, not executable */
+    bool is_accessible; /* readable, writable or executable: more than a reservation */
 };
 
 int maps_open(struct maps *m); /* negative errno on failure */

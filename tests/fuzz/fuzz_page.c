@@ -154,6 +154,7 @@ static struct page *page_at(struct world *w, unsigned i)
 {
     struct page_leaf *leaf = page_table_grow(&w->table, w->numbers[i]);
     CHECK(leaf && leaf->first == w->numbers[i] / LEAF_PAGES * LEAF_PAGES);
+    leaf->nr_out = 1; /* nobody counts here; and a leaf with nothing out may be used for others */
     return leaf_page(leaf, w->numbers[i]);
 }
 

@@ -125,7 +125,7 @@ static pid_t start(const char *const words[])
 static int wait_for(pid_t pid, unsigned seconds)
 {
     int status;
-    uint64_t deadline_ms = test_now_ms() + seconds * 1000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(seconds * 1000);
     while (waitpid(pid, &status, WNOHANG) == 0) {
         if (test_now_ms() > deadline_ms) {
             (void)kill(pid, SIGTERM);
@@ -142,7 +142,7 @@ static void nothing_runs(void)
 {
     int status;
     pid_t pid;
-    uint64_t deadline_ms = test_now_ms() + 2000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(2000);
     while ((pid = waitpid(-1, &status, WNOHANG)) >= 0) {
         CHECK(test_now_ms() < deadline_ms);
         test_nap_us(pid ? 0 : 2000);
@@ -279,7 +279,7 @@ static void a_failing_row(const char *results)
 
 static void wait_for_file(const char *path, pid_t pid)
 {
-    uint64_t deadline_ms = test_now_ms() + 20000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(20000);
     while (!exists(path)) {
         if (test_now_ms() > deadline_ms) {
             (void)kill(pid, SIGTERM);

@@ -293,7 +293,7 @@ static void start_and_end(const char *program, const char *socket_name, int sign
     }
     const char *const words[] = { program_path("process-pager"), "status", "--json", "--socket",
                                   path, NULL };
-    uint64_t deadline_ms = test_now_ms() + 10000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(10000);
     do {
         CHECK(test_now_ms() < deadline_ms);
         test_nap_us(5000);

@@ -82,7 +82,7 @@ int main(void)
 
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     uint64_t buffers_max = 0;
-    for (uint64_t until = test_now_ms() + 15000; pages_nr_present(&p, 0, NR) > NR / 200;) {
+    for (uint64_t until = test_now_ms() + test_limit_ms(15000); pages_nr_present(&p, 0, NR) > NR / 200;) {
         uint64_t now = buffer_bytes(&p);
         buffers_max = now > buffers_max ? now : buffers_max;
         CHECK(test_now_ms() < until);

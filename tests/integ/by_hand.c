@@ -117,11 +117,13 @@ static void wish(struct client *me, int what)
     WAIT_LONG_UNTIL(atomic_load(&me->wish) == WISH_NONE);
 }
 
-/* What is present, said after this call. */
+/* What is present, looked at after this call: what is said first may have been begun before. */
 static uint32_t nr_present(struct client *me)
 {
-    atomic_store(&me->nr_present, UINT32_MAX);
-    WAIT_UNTIL(atomic_load(&me->nr_present) != UINT32_MAX);
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&me->nr_present, UINT32_MAX);
+        WAIT_UNTIL(atomic_load(&me->nr_present) != UINT32_MAX);
+    }
     return atomic_load(&me->nr_present);
 }
 
@@ -191,7 +193,7 @@ static void by_age(struct client *me)
     wish(me, WISH_REWRITE);
     atomic_store(&me->wish, WISH_HEAT);
     do {
-        CHECK(test_now_ms() < begin_ms + 30000);
+        CHECK(test_now_ms() < begin_ms + test_limit_ms(30000));
         test_nap_us(200000);
         (void)ask_as(0, "reclaim", "--age", me->pid);
         expect(0, " is out");
@@ -273,7 +275,7 @@ static void who_stands_still_or_goes(struct client *me)
     test_case("a process that is stopped is busy, and then gone");
     CHECK_EQ(kill(me->pid, SIGSTOP), 0);
     pid_t first = start_tool("drain", me->pid);
-    uint64_t deadline_ms = test_now_ms() + 5000;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(5000);
     do { /* until the first has been heard */
         CHECK(test_now_ms() < deadline_ms);
         (void)ask_as(0, "status", "--json", me->pid);

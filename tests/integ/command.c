@@ -16,7 +16,7 @@
 
 #include "support.h"
 
-#define PATIENCE_MS 10000u
+#define PATIENCE_MS 40000u
 
 const char *program_path(const char *name)
 {
@@ -31,6 +31,19 @@ const char *program_path(const char *name)
     if (access(path, X_OK))
         test_skip("not all programs are built: ninja builds them");
     return path;
+}
+
+void program_copy(const char *from, const char *to)
+{
+    char buffer[65536];
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    CHECK(in >= 0 && out >= 0);
+    for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
+        CHECK_EQ(write(out, buffer, (size_t)n), n);
+    close(in);
+    close(out);
+    CHECK_EQ(chmod(to, 0755), 0);
 }
 
 bool become_user(uid_t uid)
@@ -111,9 +124,21 @@ static bool is_among(pid_t pid, const pid_t *pids, unsigned nr)
     return false;
 }
 
+unsigned command_orphans_ms;
+
 /* The program's orphans are ours: command_run has made us their reaper. A zombie has ended in time. */
 static bool end_orphans(const pid_t *own, unsigned nr_own)
 {
+    for (uint64_t until = test_now_ms() + command_orphans_ms; test_now_ms() < until;) {
+        pid_t now[CHILDREN_MAX];
+        unsigned nr_now = read_children(now), nr_orphans = 0;
+        for (unsigned i = 0; i < nr_now; i++)
+            if (!is_among(now[i], own, nr_own) && waitpid(now[i], NULL, WNOHANG) == 0)
+                nr_orphans++;
+        if (!nr_orphans)
+            break;
+        test_nap_us(2000);
+    }
     bool has_any = false;
     pid_t pids[CHILDREN_MAX];
     unsigned nr = read_children(pids);
@@ -145,7 +170,7 @@ void command_run(struct command *ret, uid_t uid, const char *const words[])
         become_program(uid, words, out, err);
     close(out[1]);
     close(err[1]);
-    uint64_t deadline_ms = test_now_ms() + PATIENCE_MS;
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(PATIENCE_MS);
     listen_to(ret, out[0], err[0], deadline_ms);
     close(out[0]);
     close(err[0]);

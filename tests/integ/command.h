@@ -16,8 +16,12 @@ struct command {
 /* Of the build directory that $PP_DAEMON is in: "bench/ab"; static storage, a few at a time. Skips
  * the test if it is not there. */
 const char *program_path(const char *name);
+/* How long orphans may take to end by themselves before they count as left; 0 at first. */
+extern unsigned command_orphans_ms;
 /* uid 0: as we are. Words end with NULL. */
 void command_run(struct command *ret, uid_t uid, const char *const words[]);
+/* Where others can reach it, too: the folders above a build may be closed to them. */
+void program_copy(const char *from, const char *to);
 /* For another user's eyes: the test's directory can be entered, but not listed. */
 void directory_open_to_all(void);
 /* Becomes this user for good, in a child. False: could not. */

@@ -32,8 +32,9 @@ int main(void)
     pager_start(pager);
     for (int round = 0; round < 2; round++) {
         uint32_t hot = round ? NR / 2 : 0, cold = NR / 2 - hot;
-        for (uint64_t until = test_now_ms() + 20000; pages_nr_present(&p, cold, NR / 2) > NR / 20;) {
-            CHECK(test_now_ms() < until);
+        uint64_t deadline_ms = test_now_ms() + test_limit_ms(20000);
+        while (pages_nr_present(&p, cold, NR / 2) > NR / 20) {
+            CHECK(test_now_ms() < deadline_ms);
             use(&p, hot, NR / 2, 50);
         }
         CHECK(pages_nr_present(&p, hot, NR / 2) > NR / 2 - NR / 20);

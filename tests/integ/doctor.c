@@ -75,12 +75,18 @@ static void kernel_is_there(const char *found)
         expect(*found == '?' ? "?" : "yes", what[i], *found == '?' ? NULL : found);
 }
 
-/* Nothing but its place is looked at, so any file will do where it is not built. */
+/* First a file that is cut off, which the loader does not take; then the library. */
 static void put_preload_beside(void)
 {
-    int fd = open(test_path("libprocess-pager-preload.so"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    CHECK(fd >= 0);
-    close(fd);
+    test_case("a preload library that cannot be loaded");
+    const char *to = test_path("libprocess-pager-preload.so");
+    program_copy("/dev/null", to);
+    ask(0, d.socket_path);
+    expect("NO", "the preload library", "file too short");
+    CHECK_EQ(c.code, EX_UNAVAILABLE);
+    program_copy(program_path("libprocess-pager-preload.so"), to);
+    ask(0, d.socket_path);
+    expect("yes", "the preload library", "libprocess-pager-preload.so");
 }
 
 static void as_we_are(void)
@@ -93,8 +99,8 @@ static void as_we_are(void)
     test_case("as we are, with a daemon");
     ask(0, d.socket_path);
     expect("yes", "a daemon", "answers");
-    test_case("as we are, with all that is needed");
     put_preload_beside();
+    test_case("as we are, with all that is needed");
     ask(0, d.socket_path);
     CHECK_EQ(c.code, 0);
 }
@@ -173,27 +179,13 @@ static void a_sandbox(void)
     CHECK_EQ(c.code, 0);
 }
 
-/* Others must be able to reach the program: a copy in our directory. */
-static void copy_program(const char *from)
-{
-    char buffer[65536];
-    strcpy(shared->program, test_path("program"));
-    int in = open(from, O_RDONLY | O_CLOEXEC);
-    int out = open(shared->program, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-    CHECK(in >= 0 && out >= 0);
-    for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
-        CHECK_EQ(write(out, buffer, (size_t)n), n);
-    close(in);
-    close(out);
-    CHECK_EQ(chmod(shared->program, 0755), 0);
-}
-
 int main(void)
 {
     shared = test_shared(sizeof *shared);
     test_begin("doctor tells what is missing, for whom, and says so by its exit code", 50);
     daemon_start(&d, (const char *const[]){ NULL });
-    copy_program(program_path("process-pager"));
+    strcpy(shared->program, test_path("program"));
+    program_copy(program_path("process-pager"), shared->program);
     as_we_are();
     if (geteuid() == 0) {
         directory_open_to_all();

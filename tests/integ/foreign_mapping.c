@@ -32,7 +32,7 @@ static void touch_and_unmap(void *argument)
 {
     (void)argument;
     for (uint32_t i = 0; i < NR; i++)
-        (void)*(volatile unsigned char *)pages_at(&a.pages, i);
+        pages_check(&a.pages, i);
     actor_do(&mapper, map_and_write, NULL);
     (void)munmap(a.pages.memory, pages_to_bytes(NR));
 }

@@ -83,7 +83,7 @@ static struct client join(void)
     struct client c = { .socket = connect_only() };
     struct msg m;
     send_hello(c.socket, WIRE_VERSION, own_pagemap());
-    CHECK(is_readable(c.socket, 10000));
+    CHECK(is_readable(c.socket, (int)test_limit_ms(10000)));
     CHECK_EQ(msg_recv(c.socket, &m, &c.fds), 0);
     CHECK_EQ(m.header.type, MSG_WELCOME);
     c.memory = mmap(NULL, SESSION_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, c.fds.fd[1], 0);
@@ -102,7 +102,7 @@ static void close_client(struct client *c)
 /* The daemon has hung up; answers that it gave before are passed over. */
 static bool has_hung_up(int socket)
 {
-    for (uint64_t until = test_now_ms() + 10000; test_now_ms() < until;) {
+    for (uint64_t until = test_now_ms() + test_limit_ms(10000); test_now_ms() < until;) {
         struct msg m;
         struct msg_fds fds = { .nr = 0 };
         if (!is_readable(socket, 100))
@@ -133,7 +133,7 @@ static void refused(uint32_t version, int fd)
     struct msg m;
     struct msg_fds fds = { .nr = 0 };
     send_hello(socket, version, fd);
-    CHECK(is_readable(socket, 10000));
+    CHECK(is_readable(socket, (int)test_limit_ms(10000)));
     CHECK_EQ(msg_recv(socket, &m, &fds), 0);
     CHECK_EQ(m.header.type, MSG_REFUSE);
     CHECK(m.payload.refuse.error < 0 && *m.payload.refuse.text);

@@ -130,15 +130,15 @@ static void grow_again_and_move(void)
     pages_unmap(&a.pages);
     pages_map(&a.pages, NR);
     pages_write_all(&a.pages);
-    uint64_t nr_ranges = a.rogue->nr_ranges;
+    WAIT_UNTIL(a.rogue->nr_ranges == 0); /* it has heard of the end */
     register_here();
-    WAIT_UNTIL(a.rogue->nr_ranges > nr_ranges); /* watched, not armed */
+    WAIT_UNTIL(a.rogue->nr_ranges == 1); /* watched, not armed */
     uint32_t half = NR / 2;
     unsigned char *old = a.pages.memory, *tail = pages_at(&a.pages, half);
     CHECK(mremap(old, pages_to_bytes(NR), pages_to_bytes(half), 0) == old);
     CHECK(mremap(old, pages_to_bytes(half), pages_to_bytes(NR), 0) == old);
     memset(a.pages.versions + half, 0, (NR - half) * sizeof *a.pages.versions);
-    WAIT_UNTIL(a.rogue->nr_ranges > nr_ranges + 1);
+    WAIT_UNTIL(a.rogue->nr_ranges > 1);
     arena_out(&a, 0, half);
     void *new = somewhere(NR);
     moved_to(mremap(old, pages_to_bytes(NR), pages_to_bytes(NR), MREMAP_MAYMOVE | MREMAP_FIXED, new));

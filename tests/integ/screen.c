@@ -302,7 +302,7 @@ int screen_find(const struct screen *s, const char *text)
 int screen_end(struct screen *s)
 {
     int status;
-    uint64_t until_ms = test_now_ms() + 5000;
+    uint64_t until_ms = test_now_ms() + test_limit_ms(5000);
     while (waitpid(s->pid, &status, WNOHANG) == 0) {
         CHECK(test_now_ms() < until_ms);
         (void)screen_take(s, 20);

@@ -41,6 +41,13 @@ uint64_t test_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+uint64_t test_limit_ms(uint64_t ms)
+{
+    const char *patience = getenv("PP_PATIENCE");
+    uint64_t times = patience ? strtoull(patience, NULL, 10) : 1;
+    return ms * (times ? times : 1);
+}
+
 void test_nap_us(unsigned us)
 {
     struct timespec t = { us / 1000000, (long)(us % 1000000) * 1000 };
@@ -194,7 +201,7 @@ _Noreturn static void supervise(pid_t pid, unsigned seconds_max)
         if (poll(&fd, 1, 5) > 0)
             answer_request(&s);
         reap(&s);
-        is_late = is_told_to_end || test_now_ms() - test.begun_ms > seconds_max * 1000;
+        is_late = is_told_to_end || test_now_ms() - test.begun_ms > test_limit_ms(seconds_max * 1000);
     }
     if (is_late) {
         (void)kill(s.test, SIGKILL);
@@ -335,7 +342,8 @@ pid_t helper_exec(char *const argv[])
 
 int helper_wait(pid_t pid)
 {
-    for (uint64_t deadline = test_now_ms() + 10000; test_now_ms() < deadline; test_nap_us(1000)) {
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(10000);
+    for (; test_now_ms() < deadline_ms; test_nap_us(1000)) {
         struct reply r = ask(&(struct request){ .op = REQUEST_STATUS, .pid = pid });
         if (r.has_ended)
             return r.status;
@@ -351,11 +359,17 @@ int helper_kill(pid_t pid, int signal)
 
 /* ---- pages */
 
+/* At a multiple of four pages: so many make a group, and none shall begin in the middle of one. */
 static void *map_plain(size_t bytes)
 {
-    void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t spare = pages_to_bytes(3);
+    bytes = page_round_up(bytes);
+    char *m = mmap(NULL, bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(m != MAP_FAILED);
-    return m;
+    char *at = (char *)(((uintptr_t)m + spare) / (4 * PAGE_BYTES) * (4 * PAGE_BYTES));
+    CHECK((at == m || munmap(m, (size_t)(at - m)) == 0) &&
+          (at == m + spare || munmap(at + bytes, (size_t)(m + spare - at)) == 0));
+    return at;
 }
 
 void pages_map(struct pages *p, uint32_t nr)
@@ -534,7 +548,7 @@ const char *daemon_status(const struct daemon *d)
     CHECK(socket >= 0);
     CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
     struct pollfd readable = { .fd = socket, .events = POLLIN };
-    CHECK_EQ(poll(&readable, 1, 5000), 1);
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(5000)), 1);
     CHECK_EQ(msg_recv(socket, &m, &fds), 0);
     CHECK(m.header.type == MSG_STATUS && fds.nr == 1 && m.payload.status.bytes < sizeof text);
     CHECK(pread(fds.fd[0], text, m.payload.status.bytes, 0) == (ssize_t)m.payload.status.bytes);

@@ -39,12 +39,13 @@ _Noreturn void test_fail(const char *file, int line, const char *format, ...)
         if (is_ != should_be_)                                                                     \
             test_fail(__FILE__, __LINE__, "%s is %lld, should be %lld", #is, is_, should_be_);     \
     } while (0)
-/* Up to five seconds; longer where the real daemon has work to do on a machine that has more of it. */
+/* Up to five seconds; longer where the real daemon has work to do on a machine that has more of it. And
+ * all limits of time $PP_PATIENCE times as long, on an emulated machine. */
 #define WAIT_UNTIL(condition) WAIT_FOR(5, condition)
 #define WAIT_LONG_UNTIL(condition) WAIT_FOR(20, condition)
 #define WAIT_FOR(seconds, condition)                                                               \
     do {                                                                                           \
-        uint64_t deadline_ = test_now_ms() + (seconds) * 1000;                                     \
+        uint64_t deadline_ = test_now_ms() + test_limit_ms((seconds) * 1000);                      \
         while (!(condition)) {                                                                     \
             if (test_now_ms() > deadline_)                                                         \
                 test_fail(__FILE__, __LINE__, "still not after %d s: %s", seconds, #condition);    \
@@ -53,6 +54,7 @@ _Noreturn void test_fail(const char *file, int line, const char *format, ...)
     } while (0)
 
 uint64_t test_now_ms(void);
+uint64_t test_limit_ms(uint64_t ms); /* ms, times $PP_PATIENCE */
 void test_nap_us(unsigned us);
 /* The one descriptor that a test must not close: its way to the supervisor. */
 int test_socket(void);

@@ -62,7 +62,7 @@ static void client_end(struct client *me)
 /* Until the condition holds for what the screen shows. */
 #define SHOWS(condition)                                                                           \
     do {                                                                                           \
-        uint64_t until_ = test_now_ms() + 5000;                                                    \
+        uint64_t until_ = test_now_ms() + test_limit_ms(5000);                                     \
         while (!(condition)) {                                                                     \
             if (test_now_ms() > until_)                                                            \
                 show_and_fail(__LINE__, #condition);                                               \

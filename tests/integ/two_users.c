@@ -78,7 +78,7 @@ static int join(int socket, struct msg_fds *ret_fds)
     msg_fds_close(&fds);
     if (r && r != -ECONNRESET)
         return -1;
-    if (!is_readable(socket, 10000) || msg_recv(socket, &m, ret_fds))
+    if (!is_readable(socket, (int)test_limit_ms(10000)) || msg_recv(socket, &m, ret_fds))
         return -1;
     return (int)m.header.type;
 }
@@ -152,7 +152,7 @@ static int takes_pages(void *unused)
         if (join(socket, &fds) != MSG_WELCOME || send_patiently(socket, MSG_RANGE_ADD, &range))
             return 1;
         msg_fds_close(&fds);
-        if (is_readable(socket, 300))
+        if (is_readable(socket, (int)test_limit_ms(300)))
             break; /* hung up */
         atomic_fetch_add(&shared->nr_got, 1);
     }
@@ -278,7 +278,7 @@ static uint32_t while_one_takes(const char *what, int (*takes)(void *), unsigned
     uint32_t nr = atomic_load(&shared->nr_got);
     fprintf(stderr, "%s: it got %u; the other one joined in %llu ms\n", what, nr,
             (unsigned long long)atomic_load(&shared->join_ms));
-    CHECK(atomic_load(&shared->join_ms) < 2000);
+    CHECK(atomic_load(&shared->join_ms) < test_limit_ms(2000));
     CHECK_EQ(kill(d.pid, 0), 0);
     (void)helper_kill(greedy, SIGKILL);
     return nr;

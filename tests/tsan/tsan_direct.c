@@ -224,7 +224,7 @@ static void *be_bystander(void *argument)
 
 /* ---- the agent */
 
-static unsigned char table_memory[(64 + 1) * sizeof(struct page_leaf) + 256 * sizeof(uint32_t[8192])];
+static unsigned char table_memory[64 * (sizeof(struct page_leaf) + 2 * sizeof(uint32_t))] __attribute__((aligned(64)));
 static struct page_table table;
 static struct staging staging;
 static struct staging_slot staging_slots[SLOTS_NR];

@@ -60,6 +60,11 @@ const char *daemon_begin(const char *const options[])
     return socket_path;
 }
 
+pid_t daemon_pid(void)
+{
+    return pid;
+}
+
 static void take_line(const char *line, void (*offered)(page_number first, uint32_t nr_pages))
 {
     const char *first = strstr(line, " first=0x"), *pages = strstr(line, " pages=");

@@ -1,11 +1,8 @@
-# heat - the sources side by side: figures for docs/heat.md, nothing is required of them. Takes three and a half
-# minutes: VM_SECONDS=240.
+# heat - the sources side by side: figures for docs/heat.md, nothing is required of them. Takes four minutes.
 . /vm/support.sh
-for stripe in 8192 512 16; do
-    half_hot damon $stripe
-    half_hot scan $stripe
-    half_hot scan+probe $stripe
+for stripe in 8192 512 16 scattered; do
+    for source in damon scan scan+probe; do
+        half_hot $source $stripe
+    done
 done
-half_hot damon scattered
-half_hot scan+probe scattered
 finish
