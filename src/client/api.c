@@ -37,8 +37,10 @@ int pager_command_locked(struct pp_pager *pp, int op, page_number first, page_nu
     c->op = (enum command_op)op;
     c->first = first;
     c->end = end;
+    atomic_store(&c->is_rung, false);
     atomic_store_explicit(&c->state, COMMAND_POSTED, memory_order_release);
     wake_agent(pp);
+    atomic_store(&c->is_rung, true);
     while (atomic_load_explicit(&c->state, memory_order_acquire) != COMMAND_DONE)
         futex_wait_for(&c->state, COMMAND_POSTED, NS_PER_S);
     atomic_store_explicit(&c->state, COMMAND_IDLE, memory_order_relaxed);

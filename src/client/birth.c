@@ -369,6 +369,16 @@ static int wake_up(struct pp_pager *pp)
     return r;
 }
 
+/* Whoever stops us may still be in the discard that is our bell. The end of our userfaultfd would let it go,
+ * but for the copy of it in the application's table, which this very thread is to close. */
+static void wait_for_bell(struct pp_pager *pp)
+{
+    while (pp->is_direct && !atomic_load(&pp->command.is_rung)) {
+        (void)pager_read(&pp->agent->pg);
+        usleep(50);
+    }
+}
+
 /* Everything is back: touching threads wait outside until the kernel has let go of the ranges. */
 static void end_direct(struct agent *a, struct pp_pager *pp)
 {
@@ -389,6 +399,7 @@ void agent_run_here(struct pp_pager *pp)
     doorbell_ring(&porter->bell, porter->bell_fd);
     (void)eventfd_write(porter->bell_fd, 1);
     join_porter(a, porter);
+    wait_for_bell(pp);
     agent_publish_stats(a, pp);
     int result = a->command_result;
     session_close(a);

@@ -44,6 +44,7 @@ struct command {
     enum command_op op;
     page_number first, end;
     int result;         /* -EINPROGRESS: ended early, go on at `first` */
+    _Atomic bool is_rung; /* the bell for it: its event has been read */
 };
 
 /* One joining of a daemon, as the agent holds it. */

@@ -13,7 +13,7 @@
 
 #include "stress/field.h"
 
-#define TURN_MS 40u
+#define TURN_MS 250u
 #define ALARM_US 3000
 
 enum { STOPS = 4, FORKS, PINS, ALARMS }; /* the first are of the operations that change mappings */
@@ -165,7 +165,6 @@ static const struct weighted operations[] = {
     { op_unmap, "mmap over", 4 },
     { op_move, "mremap", 8 },
     { op_shrink_and_grow, "mremap to less and more", 4 },
-    { op_lock, "mlock", 2 },
     { op_lock_shared, "mlock of a shared page", 1 },
     { op_pin, "pp_pin", 2 },
     { op_rest, "rest", 2 },
