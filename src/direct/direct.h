@@ -98,9 +98,9 @@ enum direct_result {
 };
 enum direct_result direct_restore(struct direct *d, page_number page, unsigned hint, uint64_t since_ns,
                                   bool in_doubt);
-/* Of a page that the table does not have out: 1: it is in a range of ours; 0: it is, and zeros have just been
- * moved in; -EINVAL: it is not, or it is not readable and writable; else as MOVE says. The agent, or a thread
- * between enter and leave. */
+/* whose.c, of a page that the table does not have out: 1: it is in a range of ours; 0: it is, and zeros have
+ * just been moved in; -EINVAL: it is not, or it is not readable and writable; else as MOVE says. The agent, or
+ * a thread between enter and leave. */
 int direct_whose(const struct direct *d, int uffd, page_number page);
 
 /* ---- the agent */

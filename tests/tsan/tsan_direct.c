@@ -25,6 +25,7 @@ static void preempt(void);
 #define uffd_zeropage_quietly model_zeropage
 #define uffd_move model_move
 #include "direct/restore.c"
+#include "direct/whose.c"
 #include "codec/codec.h"
 #include "page/staging.h"
 
