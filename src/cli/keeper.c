@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -262,8 +263,21 @@ static void close_between(int after, int before)
         (void)syscall(SYS_close_range, from, to, 0u);
 }
 
-/* Nothing of the caller's: not its terminal, its pipes, its folder, its signals, its environment. Standard
- * error stays, if something is to be said at the end. */
+/* As far as this user may. The store, which is a file, would be the first to reach one. */
+static void lift_limits(void)
+{
+    const int limits[] = { RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_DATA, RLIMIT_CPU };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+        if (setrlimit(limits[i], &limit) == 0 || getrlimit(limits[i], &limit))
+            continue;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(limits[i], &limit);
+    }
+}
+
+/* Nothing of the caller's: not its terminal, its pipes, its folder, its signals, its environment, its limits.
+ * Standard error stays, if something is to be said at the end. */
 static void let_go(struct keeper *k)
 {
     int first = k->command < k->report ? k->command : k->report;
@@ -281,10 +295,12 @@ static void let_go(struct keeper *k)
     }
     (void)!chdir("/"); /* somebody's mount point should not be held */
     (void)unsetenv("LD_PRELOAD");
+    lift_limits();
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit that can't be lifted: the daemon refuses sessions, but lives */
     (void)signal(SIGCHLD, SIG_DFL);
     (void)prctl(PR_SET_NAME, "pp-keeper");
 }

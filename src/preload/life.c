@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -130,9 +131,26 @@ static bool are_orphans(void)
     return threads_list(&threads) == 0 && threads_are_orphans(&threads, 1);
 }
 
-static void *live(void *unused)
+/* The kernel gives a process the status of its last thread. Where that is this one, it is to be the first
+ * thread's: one that a filter of system calls has ended, or one in strict mode, which can't end the process
+ * otherwise. After pthread_exit() it is 0, and libc does the rest. */
+static void end_as_first_thread(void)
 {
-    (void)unused;
+    int status = threads_first_status();
+    if (status <= 0 || !are_orphans())
+        return;
+    if (WIFSIGNALED(status)) {
+        sigset_t all;
+        sigfillset(&all);
+        (void)signal(WTERMSIG(status), SIG_DFL);
+        (void)pthread_sigmask(SIG_UNBLOCK, &all, NULL);
+        (void)raise(WTERMSIG(status));
+    }
+    _exit(WEXITSTATUS(status));
+}
+
+static void wait_or_be_agent(void)
+{
     uint64_t pause_ns = settings.start_after_ms * NS_PER_MS;
     uint64_t enough = page_of(settings.min_range_bytes * RANGES_TO_START);
     bool has_own = false;
@@ -141,18 +159,25 @@ static void *live(void *unused)
         if (pause_ns && !atomic_load(&life.must_end))
             futex_wait_for(&life.must_end, 0, pause_ns);
         if (atomic_load(&life.must_end))
-            return NULL;
+            return;
         has_own = has_own || own_descriptors();
         if (!has_own || are_orphans())
-            return NULL;
+            return;
         if (mutant_is(MUTANT_LOADER_LOCK_AT_FORK))
             (void)dl_iterate_phdr(is_pager_library, NULL);
         if (anonymous_pages() >= enough && !may_work_later(be_agent()))
-            return NULL;
+            return;
         pause_ns = pause_ns < NS_PER_S / 2 ? NS_PER_S / 2 : 2 * pause_ns;
         if (pause_ns > PAUSE_MAX_NS)
             pause_ns = PAUSE_MAX_NS;
     }
+}
+
+static void *live(void *unused)
+{
+    wait_or_be_agent();
+    end_as_first_thread();
+    return unused;
 }
 
 /* No signal of the application's is ours; libc keeps its own two open, so that setuid() reaches us. */

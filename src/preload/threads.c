@@ -49,21 +49,27 @@ int threads_list(struct threads *ret)
     return r;
 }
 
-/* "12 (name) Z ...": a first thread that has gone stays as a zombie for the others' sake. */
-static bool is_first_thread_gone(void)
+/* "12 (name) Z ... 0": a first thread that has gone stays as a zombie for the others' sake. */
+int threads_first_status(void)
 {
-    char text[128];
+    enum { FIELDS_FROM_STATE = 52 - 3 };
+    char text[1024];
     int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return -1;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = 0;
-    const char *name_end = strrchr(text, ')');
-    return name_end && name_end[1] == ' ' && name_end[2] == 'Z';
+    const char *at = strrchr(text, ')');
+    if (!at || at[1] != ' ' || at[2] != 'Z')
+        return -1;
+    at += 2;
+    for (int i = 0; i < FIELDS_FROM_STATE && at; i++)
+        at = strchr(at + 1, ' ');
+    return at ? (int)strtol(at, NULL, 10) : 0;
 }
 
 bool threads_are_orphans(const struct threads *t, uint32_t nr_own)
 {
-    return t->nr <= nr_own + 1 && is_first_thread_gone();
+    return t->nr <= nr_own + 1 && threads_first_status() >= 0;
 }

@@ -25,7 +25,9 @@ struct threads {
 
 /* Negative errno: no /proc, or too many threads (-E2BIG). */
 int threads_list(struct threads *ret);
-/* Has the first thread called pthread_exit(), and are at most `nr_own` others left? Then the process
+/* What the first thread has left with, as of wait(2); -1: it is still here. */
+int threads_first_status(void);
+/* Has the first thread left, and are at most `nr_own` others left? Then the process
  * waits for ours to end. */
 bool threads_are_orphans(const struct threads *t, uint32_t nr_own);
 

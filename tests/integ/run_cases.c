@@ -25,8 +25,9 @@
 
 static const char *const cases[] = {
     "idle", "heap", "signals", "protect", "map_fixed", "close_all", "other_root", "privileges", "capabilities",
-    "new_user", "new_mounts", "filtered", "forks", "forks_early", "first_thread_leaves", "many_threads", "locked",
-    "not_dumpable", "locks_all", "own_userfaultfd", "execs", "goes_to_the_background",
+    "new_user", "new_mounts", "filtered", "forks", "forks_early", "first_thread_leaves",
+    "first_thread_is_ended", "many_threads", "locked", "not_dumpable", "locks_all", "own_userfaultfd", "execs",
+    "goes_to_the_background",
 };
 #define CASES_NR (sizeof cases / sizeof *cases)
 
@@ -90,13 +91,13 @@ static bool is_folder_empty(const struct run *r)
 static void end(struct run *r, int status)
 {
     test_case(r->name);
+    WAIT_LONG_UNTIL(is_folder_empty(r)); /* first: what fails next should leave nothing either */
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
         printf("%s: not as this user\n", r->name);
     } else {
         CHECK(WIFEXITED(status));
         CHECK_EQ(WEXITSTATUS(status), 0);
     }
-    WAIT_LONG_UNTIL(is_folder_empty(r));
     if (!strcmp(r->name, "goes_to_the_background")) {
         char text[256] = "";
         int fd = open(r->told, O_RDONLY | O_CLOEXEC);
@@ -118,6 +119,8 @@ static void reap(struct run *runs)
             end(&runs[i], status);
         if (runs[i].pid && test_now_ms() - runs[i].begun_ms > seconds_max * 1000) {
             (void)kill(runs[i].pid, SIGKILL);
+            (void)waitpid(runs[i].pid, &status, 0);
+            WAIT_UNTIL(is_folder_empty(&runs[i]));
             test_fail(__FILE__, __LINE__, "%s is not done after %u s", runs[i].name, seconds_max);
         }
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -186,6 +187,22 @@ static void says_what_came_of_it(void)
     SAID("MiB stacks");
 }
 
+/* Its store is 4 GiB of address space and of a file. */
+static void limits_are_not_its_daemons(void)
+{
+    test_case("the command's limits");
+    struct rlimit old, tight;
+    CHECK_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+    tight = old;
+    tight.rlim_cur = 1 << 20;
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    RUN("--private", "--cold-age", "50ms", "--start-after", "0ms", "--min-range", "64K", "--stats-on-exit",
+        "--", getenv("PP_VICTIM"), "idle");
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+    CHECK_EQ(c.code, 0);
+    SAID("faults brought pages back");
+}
+
 static void leaves_excluded_programs_alone(void)
 {
     test_case("--exclude-program");
@@ -203,6 +220,7 @@ int main(void)
     bad_words();
     what_cannot_be_paged();
     says_what_came_of_it();
+    limits_are_not_its_daemons();
     leaves_excluded_programs_alone();
     tells_its_daemon();
     with_a_daemon();

@@ -522,6 +522,42 @@ static void first_thread_leaves(void)
     pthread_exit(NULL);
 }
 
+static int status_of(pid_t pid)
+{
+    int status;
+    NEED(pid >= 0 && waitpid(pid, &status, 0) == pid);
+    return status;
+}
+
+/* By itself alone, while a thread of ours waits, and while it is the agent: what it left with is what the
+ * process ends with. */
+static void first_thread_is_ended(void)
+{
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof steps / sizeof *steps, steps };
+    pid_t pid = fork();
+    if (pid == 0)
+        (void)syscall(SYS_exit, 7);
+    int status = status_of(pid);
+    NEED(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    pid = fork();
+    if (pid == 0) {
+        pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC); /* the other is the parent's */
+        fill(memory, NR); /* its own now: shared it would stay */
+        await_out();
+        NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+        NEED(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+        (void)syscall(SYS_getppid);
+    }
+    status = status_of(pid);
+    NEED(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+
 static void *deep(void *seed)
 {
     volatile unsigned char mine[1 << 20];
@@ -590,8 +626,8 @@ int main(int argc, char **argv)
         { "not_dumpable", not_dumpable }, { "new_user", new_user },
         { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all },
         { "own_userfaultfd", own_userfaultfd }, { "forks", forks }, { "forks_early", forks_early },
-        { "first_thread_leaves", first_thread_leaves }, { "many_threads", many_threads },
-        { "locked", locked }, { "left_out", left_out },
+        { "first_thread_leaves", first_thread_leaves }, { "first_thread_is_ended", first_thread_is_ended },
+        { "many_threads", many_threads }, { "locked", locked }, { "left_out", left_out },
     };
     const char *name = argc > 1 ? argv[1] : "";
     pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);

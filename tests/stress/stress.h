@@ -156,6 +156,7 @@ void run_start_client(struct run *r, unsigned index);
 void run_kill_client(struct run *r, unsigned index);
 void run_start_daemon(struct run *r);
 void run_kill_daemon(struct run *r); /* and waits for its end */
+double run_kills_wanted(const struct run *r); /* in its share of the time */
 
 extern const struct kind *const stress_kinds[]; /* ends with NULL */
 extern const struct kind kind_threads, kind_direct_io, kind_thp, kind_discard, kind_remap,

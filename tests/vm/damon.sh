@@ -16,7 +16,7 @@ start_client()
 }
 
 note "what it finds"
-check half_hot damon 8192 check
+finds damon 8192
 nothing_left
 
 note "a verified pass"
