@@ -12,18 +12,17 @@
 #define ANSWER_MS 5000
 #define STATUS_BYTES_MAX (64u << 20)
 
-static int connect_somewhere(const char *path)
+int ask_connect(const char *path, char ret_place[ASK_PLACE_BYTES])
 {
-    char place[108];
     int r = -ENOENT;
     for (unsigned i = 0;; i++) {
-        const char *at = socket_path_candidate(i, path, place, sizeof place);
+        const char *at = socket_path_candidate(i, path, ret_place, ASK_PLACE_BYTES);
         if (!at)
             return r;
         int fd = socket_connect(at);
         if (fd >= 0)
-            return fd;
-        if (r == -ENOENT || fd == -EACCES)
+            return fd; /* what can be connected to fits, so it is in ret_place */
+        if (r == -ENOENT || fd == -EACCES || fd == -EPERM)
             r = fd;
     }
 }
@@ -32,7 +31,8 @@ static int connect_somewhere(const char *path)
 static int ask(const char *path, enum msg_type type, const void *payload, enum msg_type answer_type,
                int patience_ms, struct msg *ret_answer, struct msg_fds *ret_fds)
 {
-    int socket = connect_somewhere(path);
+    char place[ASK_PLACE_BYTES];
+    int socket = ask_connect(path, place);
     if (socket < 0)
         return socket;
     struct pollfd readable = { .fd = socket, .events = POLLIN };

@@ -5,6 +5,11 @@
 #include "cli/figures.h"
 #include "wire/msg.h"
 
+#define ASK_PLACE_BYTES 108u /* what a socket's path may have */
+
+/* Descriptor of a connection to the daemon at `path` or, NULL, at the first place that answers, and where that
+ * is. Negative errno; a lack of rights (-EACCES, -EPERM) goes before others. */
+int ask_connect(const char *path, char ret_place[ASK_PLACE_BYTES]);
 /* The status as JSON text, to be freed. path: --socket, or NULL: where daemons are. -ENOENT,
  * -ECONNREFUSED: nobody there; -EACCES: no right; -EPROTO, -ETIMEDOUT: no answer that can be read. */
 int ask_status(const char *path, char **ret_json);

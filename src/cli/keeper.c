@@ -1,7 +1,6 @@
 /* keeper.c - see keeper.h. */
 #include "cli/keeper.h"
 
-#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/ask.h"
 #include "cli/summary.h"
 #include "wire/msg.h"
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
 
 #define START_MS_MAX 10000   /* for the daemon to answer */
 #define END_MS_MAX 5000      /* for it to end */
@@ -211,27 +207,11 @@ static bool is_in_any_environment(const char *text)
 
 static bool has_sessions(const struct keeper *k)
 {
-    struct msg_empty empty = { 0 };
-    struct msg m;
-    struct msg_fds fds = { .nr = 0 };
-    int fd = socket_connect(k->place.socket);
-    if (fd < 0)
+    struct figures figures;
+    if (ask_figures(k->place.socket, &figures))
         return false;
-    struct pollfd readable = { .fd = fd, .events = POLLIN };
-    bool has = false;
-    if (msg_send(fd, MSG_STATUS_GET, &empty, NULL) == 0 && poll(&readable, 1, 5000) == 1 &&
-        msg_recv(fd, &m, &fds) == 0 && m.header.type == MSG_STATUS && fds.nr == 1) {
-        size_t bytes = m.payload.status.bytes < (16u << 20) ? m.payload.status.bytes : 0;
-        char *text = calloc(1, bytes + 1);
-        if (text && pread(fds.fd[0], text, bytes, 0) == (ssize_t)bytes) {
-            cJSON *root = cJSON_Parse(text);
-            has = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(root, "sessions")) > 0;
-            cJSON_Delete(root);
-        }
-        free(text);
-    }
-    msg_fds_close(&fds);
-    close(fd);
+    bool has = figures.nr > 0;
+    figures_free(&figures);
     return has;
 }
 

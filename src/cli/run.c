@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "base/options.h"
+#include "cli/ask.h"
 #include "cli/keeper.h"
 #include "cli/library.h"
 #include "cli/program.h"
 #include "preload/settings.h"
 #include "sys/uffd.h"
-#include "wire/msg.h"
 
 /* As env(1) and timeout(1). */
 #define EXIT_OURS 125
@@ -103,27 +103,6 @@ static int command_at(const struct option_spec *table, int argc, char *const *ar
 }
 
 /* ---- which daemon */
-
-/* Does one answer where `run` was told, or where clients look by themselves? Its path; -ENOENT: none;
- * -EACCES: one that we may not use. */
-static int find_daemon(const struct run_settings *s, char *ret_path, size_t capacity)
-{
-    char place[108];
-    int error = -ENOENT;
-    for (unsigned i = 0;; i++) {
-        const char *at = socket_path_candidate(i, s->socket_path, place, sizeof place);
-        if (!at)
-            return error;
-        int fd = socket_connect(at);
-        if (fd == -EACCES || fd == -EPERM)
-            error = -EACCES;
-        if (fd >= 0) {
-            close(fd);
-            (void)snprintf(ret_path, capacity, "%s", at);
-            return 0;
-        }
-    }
-}
 
 static const char *own_daemon_option(const struct run_settings *s)
 {
@@ -223,7 +202,7 @@ static int exec_command(char **argv)
 
 static int run_command(const struct run_settings *s, char **argv)
 {
-    char path[4096], text[4400], socket_path[108];
+    char path[4096], text[4400], socket_path[ASK_PLACE_BYTES];
     int r = program_find(argv[0], path, sizeof path);
     if (r) {
         fprintf(stderr, "process-pager run: %s: %s\n", argv[0], strerror(-r));
@@ -242,13 +221,15 @@ static int run_command(const struct run_settings *s, char **argv)
         if (kind == PROGRAM_OTHER_LIBC)
             return exec_command(argv);
     }
-    int found = s->is_private ? -ENOENT : find_daemon(s, socket_path, sizeof socket_path);
-    bool has_daemon = found == 0;
+    int socket = s->is_private ? -ENOENT : ask_connect(s->socket_path, socket_path);
+    bool has_daemon = socket >= 0;
+    if (has_daemon)
+        close(socket);
     const char *wrong = find_contradiction(s, has_daemon, socket_path, text, sizeof text);
     if (wrong)
         return complain(wrong, EXIT_OURS);
     const char *missing = has_daemon ? NULL : missing_right();
-    if (missing && found == -EACCES)
+    if (missing && (socket == -EACCES || socket == -EPERM))
         missing = "no right to the daemon's socket: join the group process-pager";
     if (missing && s->is_strict)
         return complain(missing, EXIT_OURS);

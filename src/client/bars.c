@@ -1,7 +1,7 @@
 /* bars.c - see bars.h. */
 #include "client/bars.h"
 
-#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "sys/tasks.h"
 
 /* Calls that may discard: their number in the text means "perhaps still before or inside the zap". */
 static bool may_discard(long number)
@@ -67,35 +68,28 @@ static bool is_seen_outside(pid_t tid)
     return read_task_file(tid, "/comm", text, sizeof text) > 0 && strncmp(text, "iou-", 4) != 0;
 }
 
-/* Lists the process's threads without allocating. False: too many, or no /proc. */
+struct others {
+    struct bars_check *check;
+    pid_t self;
+};
+
+static int add_other(pid_t tid, void *context)
+{
+    const struct others *o = context;
+    if (tid == o->self)
+        return 0;
+    if (o->check->nr == BARS_THREADS_MAX)
+        return -E2BIG;
+    o->check->threads[o->check->nr++] = tid;
+    return 0;
+}
+
+/* False: too many, or no /proc. */
 static bool list_threads(struct bars_check *b)
 {
-    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    pid_t me = (pid_t)syscall(SYS_gettid);
-    _Alignas(8) char buffer[2048];
-    long n;
+    struct others others = { b, (pid_t)syscall(SYS_gettid) };
     b->nr = 0;
-    while ((n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0) {
-        for (long at = 0; at < n;) {
-            struct dirent64 *entry = (struct dirent64 *)(buffer + at);
-            at += entry->d_reclen;
-            pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-            if (tid <= 0 || tid == me)
-                continue;
-            if (b->nr == BARS_THREADS_MAX)
-                n = -1;
-            else
-                b->threads[b->nr++] = tid;
-            if (n < 0)
-                break;
-        }
-        if (n < 0)
-            break;
-    }
-    close(fd);
-    return n == 0;
+    return tasks_each(add_other, &others) == 0;
 }
 
 bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uint64_t *checked)

@@ -1,6 +1,7 @@
 /* birth.c - how the agent comes to life: its memory, its descriptors, its two threads; and its end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,11 +23,7 @@
 #include "client/sigbus.h"
 #include "client/sleep.h"
 #include "sys/sched.h"
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#define CLOSE_RANGE_UNSHARE_FLAG 2u /* CLOSE_RANGE_UNSHARE, Linux 5.9 */
+#include "sys/tasks.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define FIRST_CLOSED_FD 3u /* their reports need standard error */
@@ -186,7 +183,7 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
 static int own_descriptors(struct agent *a, struct porter *porter, int kept)
 {
     if (syscall(SYS_close_range, kept < 0 ? FIRST_CLOSED_FD : (unsigned)kept + 1, ~0u,
-                CLOSE_RANGE_UNSHARE_FLAG))
+                CLOSE_RANGE_UNSHARE))
         return -errno;
     if (kept > (int)FIRST_CLOSED_FD &&
         syscall(SYS_close_range, FIRST_CLOSED_FD, (unsigned)kept - 1, 0))
@@ -338,8 +335,8 @@ static int boot(struct pp_pager *pp)
     return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
 }
 
-/* It may be ringing for us just now, and that ends when we read it. Joined it has let go of its memory, but
- * may count as a thread still: who stops us may be about to make a call that only a single thread may. */
+/* It may be ringing for us just now, and that ends when we read it. Who stops us may be about to make a call that
+ * only a single thread may. */
 static void join_porter(struct agent *a, struct porter *porter)
 {
     struct timespec until;
@@ -352,8 +349,7 @@ static void join_porter(struct agent *a, struct porter *porter)
             until.tv_nsec -= 1000000000;
         }
     } while (pthread_timedjoin_np(porter->thread, NULL, &until) == ETIMEDOUT);
-    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), porter->tid, 0) == 0; i++)
-        usleep(50);
+    task_wait_gone(porter->tid);
 }
 
 /* The agent's first steps, in its thread. */

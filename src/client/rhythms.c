@@ -104,8 +104,9 @@ static void on_expected(struct agent *a, struct zone *z)
 static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
 {
     struct activity *activity = &a->prefetch.rhythms.activity;
-    activity_on_touch(activity, rhythms_now_ms(), pause_ms(a));
-    if (rhythm_on_touch(&z->rhythm, activity, pause_ms(a))) {
+    uint32_t idle_ms = pause_ms(a);
+    activity_on_touch(activity, rhythms_now_ms(), idle_ms);
+    if (rhythm_on_touch(&z->rhythm, activity, idle_ms)) {
         z->nr_out = (uint16_t)nr_out; /* 513 at most */
         z->nr_back = 0;
         look_within(a, LOOK_EVERY_MS);

@@ -47,7 +47,6 @@ static struct {
     struct session *active; /* compress: those with work */
     struct session *all;    /* compress */
     uint64_t next_idle_ms;  /* compress */
-    uint64_t idle_look_ms;  /* compress: the pause before that; 0: none yet */
     /* Whose bell we are ringing just now, and how many rings that makes: see compress_unblock() */
     _Atomic(struct session *) ringing;
     _Atomic uint64_t nr_rings;
@@ -120,7 +119,6 @@ static void look_soon(void)
 {
     uint64_t soon_ms = monotonic_ms() + BUSY_LOOK_MS;
     cp.next_idle_ms = soon_ms < cp.next_idle_ms ? soon_ms : cp.next_idle_ms;
-    cp.idle_look_ms = BUSY_LOOK_MS;
 }
 
 static void ring_bell(struct session *s, struct doorbell *bell, int eventfd)
@@ -287,8 +285,7 @@ static void idle_round(void)
         atomic_fetch_add_explicit(&s->compress_cpu_ns, thread_cpu_ns() - begin_ns,
                                   memory_order_relaxed);
     }
-    cp.idle_look_ms = nr_taken > FEW_GIVEN_UP ? BUSY_LOOK_MS : IDLE_LOOK_MS;
-    cp.next_idle_ms = now_ms + cp.idle_look_ms;
+    cp.next_idle_ms = now_ms + (nr_taken > FEW_GIVEN_UP ? BUSY_LOOK_MS : IDLE_LOOK_MS);
 }
 
 /* ---- what is stored, denser: when no raw page waits */
@@ -353,7 +350,10 @@ static int wait_ms(void)
         uint64_t now = now_ns();
         return now >= cp.next_squeeze_ns ? 0 : (int)((cp.next_squeeze_ns - now) / NS_PER_MS) + 1;
     }
-    return !cp.all ? -1 : cp.idle_look_ms ? (int)cp.idle_look_ms : (int)IDLE_LOOK_MS;
+    if (!cp.all)
+        return -1;
+    uint64_t now_ms = monotonic_ms();
+    return cp.next_idle_ms > now_ms ? (int)(cp.next_idle_ms - now_ms) : 0;
 }
 
 static void take_in(struct session *s)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/close_range.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,11 +21,7 @@
 #include "preload/settings.h"
 #include "preload/threads.h"
 #include "process_pager.h"
-
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#define CLOSE_RANGE_UNSHARE_FLAG 2u
+#include "sys/tasks.h"
 
 #define PAUSE_MAX_NS (10 * NS_PER_S) /* a process that stays small is looked at so often */
 #define PAUSES_MAX 4u /* a process that changes its rights all the time is left alone */
@@ -65,7 +62,7 @@ static uint64_t anonymous_pages(void)
  * even for a moment is a number taken that the application counts on. */
 static bool own_descriptors(void)
 {
-    return syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE_FLAG) == 0;
+    return syscall(SYS_close_range, 0u, ~0u, CLOSE_RANGE_UNSHARE) == 0;
 }
 
 static int open_pager(void)
@@ -221,13 +218,6 @@ static void on_child(void)
 
 /* ---- retiring */
 
-/* Gone as the kernel counts, too. */
-static void wait_until_gone(pid_t tid)
-{
-    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), tid, 0) == 0; i++)
-        usleep(50);
-}
-
 /* True: it was the agent already. */
 static bool stop_thread(void)
 {
@@ -238,7 +228,7 @@ static bool stop_thread(void)
     bool was_agent = pp && pp_stop(pp) != -EALREADY; /* which joins it */
     if (!was_agent)
         pthread_join(life.thread, NULL);
-    wait_until_gone(life.tid);
+    task_wait_gone(life.tid);
     pthread_mutex_lock(&life.lock);
     return was_agent;
 }

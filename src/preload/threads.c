@@ -1,7 +1,6 @@
 /* threads.c - see threads.h. */
 #include "preload/threads.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -10,8 +9,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int add(struct threads *t, pid_t tid, pid_t self)
+#include "sys/tasks.h"
+
+struct listing {
+    struct threads *threads;
+    pid_t self;
+};
+
+static int add(pid_t tid, void *context)
 {
+    const struct listing *l = context;
+    struct threads *t = l->threads;
     struct robust_list_head *head = NULL;
     size_t bytes;
     t->nr++;
@@ -21,32 +29,15 @@ static int add(struct threads *t, pid_t tid, pid_t self)
         return -E2BIG;
     t->blocks[t->nr_blocks++] = (struct control_block){ .page = page_of((uintptr_t)head),
                                                         .is_of_main = tid == getpid(),
-                                                        .is_of_caller = tid == self };
+                                                        .is_of_caller = tid == l->self };
     return 0;
 }
 
 int threads_list(struct threads *ret)
 {
-    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
+    struct listing listing = { ret, (pid_t)syscall(SYS_gettid) };
     ret->nr = ret->nr_blocks = 0;
-    pid_t self = (pid_t)syscall(SYS_gettid);
-    _Alignas(8) char buffer[2048];
-    long n = 0;
-    int r = 0;
-    while (r == 0 && (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
-        for (long at = 0; r == 0 && at < n;) {
-            const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
-            at += entry->d_reclen;
-            pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-            if (tid > 0)
-                r = add(ret, tid, self);
-        }
-    if (n < 0)
-        r = -errno;
-    close(fd);
-    return r;
+    return tasks_each(add, &listing);
 }
 
 /* "12 (name) Z ... 0": a first thread that has gone stays as a zombie for the others' sake. */

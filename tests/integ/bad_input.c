@@ -339,16 +339,8 @@ static void harmless_questions(const char *program, bool has_version)
 static const char *copy_of(const char *program)
 {
     static char to[128];
-    char buffer[65536];
     (void)snprintf(to, sizeof to, "%s", test_path("program"));
-    int in = open(program, O_RDONLY | O_CLOEXEC);
-    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-    CHECK(in >= 0 && out >= 0);
-    for (ssize_t n; (n = read(in, buffer, sizeof buffer)) > 0;)
-        CHECK_EQ(write(out, buffer, (size_t)n), n);
-    close(in);
-    close(out);
-    CHECK_EQ(chmod(to, 0755), 0);
+    program_copy(program, to);
     return to;
 }
 

@@ -391,16 +391,26 @@ static void locks_all(void)
     check(0, NR);
 }
 
+#define FILTER_STEPS 4
+
+/* What becomes of a call; all others are allowed. */
+static struct sock_fprog filter_of(unsigned call, unsigned action, struct sock_filter ret_steps[FILTER_STEPS])
+{
+    const struct sock_filter steps[FILTER_STEPS] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, action),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    memcpy(ret_steps, steps, sizeof steps);
+    return (struct sock_fprog){ FILTER_STEPS, ret_steps };
+}
+
 static void filtered(void)
 {
     /* No ioctl, by anybody: what our agent lives on. */
-    struct sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof steps / sizeof *steps, steps };
+    struct sock_filter steps[FILTER_STEPS];
+    struct sock_fprog program = filter_of(SYS_ioctl, SECCOMP_RET_KILL_PROCESS, steps);
     await_out();
     NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     NEED(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0);
@@ -533,13 +543,8 @@ static int status_of(pid_t pid)
  * process ends with. */
 static void first_thread_is_ended(void)
 {
-    struct sock_filter steps[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof steps / sizeof *steps, steps };
+    struct sock_filter steps[FILTER_STEPS];
+    struct sock_fprog program = filter_of(SYS_getppid, SECCOMP_RET_KILL_THREAD, steps);
     pid_t pid = fork();
     if (pid == 0)
         (void)syscall(SYS_exit, 7);

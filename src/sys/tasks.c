@@ -1,0 +1,37 @@
+/* tasks.c - see tasks.h. */
+#include "sys/tasks.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int tasks_each(int (*on_task)(pid_t tid, void *context), void *context)
+{
+    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    _Alignas(8) char buffer[2048];
+    long n = 0;
+    int r = 0;
+    while (r == 0 && (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
+        for (long at = 0; r == 0 && at < n;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
+            at += entry->d_reclen;
+            pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+            if (tid > 0)
+                r = on_task(tid, context);
+        }
+    if (n < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+void task_wait_gone(pid_t tid)
+{
+    for (int i = 0; i < 10000 && syscall(SYS_tgkill, getpid(), tid, 0) == 0; i++)
+        usleep(50);
+}

@@ -1,0 +1,15 @@
+/* tasks.h - the threads of this process, from /proc/self/task. Any thread; allocates nothing, costs a
+ * descriptor for as long as the call takes. */
+#ifndef SYS_TASKS_H
+#define SYS_TASKS_H
+
+#include <sys/types.h>
+
+/* Calls on_task for each, the caller's own among them, until it returns other than 0: returned is that.
+ * Negative errno: no /proc. */
+int tasks_each(int (*on_task)(pid_t tid, void *context), void *context);
+/* A thread that has been joined has let go of its memory, but may count as one still for a call that only a
+ * single thread may make. Half a second at most. */
+void task_wait_gone(pid_t tid);
+
+#endif
