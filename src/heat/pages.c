@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/point.h"
+
 /* Two bytes a page. */
 #define PAGE_AGE 0x03ffu            /* how long idle, in eighths of the cold age */
 #define PAGE_LEVEL_SHIFT 10         /* three bits: wanted back too soon, so often */
@@ -85,7 +87,8 @@ static int open_gap(struct heat *h, size_t at, size_t nr_more)
         return -ENOSPC;
     if (h->nr + nr_more > h->capacity) {
         size_t capacity = h->nr + nr_more + h->capacity / 2;
-        struct chunk *chunks = realloc(h->chunks, capacity * sizeof *chunks);
+        struct chunk *chunks = point_fails(POINT_HEAT_CHUNKS) ? NULL
+                                                              : realloc(h->chunks, capacity * sizeof *chunks);
         if (!chunks)
             return -ENOMEM;
         h->chunks = chunks;
@@ -166,7 +169,7 @@ static void chunk_split(struct heat *h, size_t i, page_number first, page_number
     behind.probe = NULL;
     behind.closed = 0;
     if (h->chunks[i].pages) {
-        behind.pages = calloc(CHUNK_WORDS, sizeof *behind.pages);
+        behind.pages = point_fails(POINT_HEAT_SPLIT) ? NULL : calloc(CHUNK_WORDS, sizeof *behind.pages);
         if (behind.pages) {
             memcpy(behind.pages, h->chunks[i].pages, behind.nr * sizeof *behind.pages);
             h->page_bytes += CHUNK_WORDS * sizeof *behind.pages;
@@ -432,7 +435,7 @@ void pages_look_end(struct heat *h, struct chunk *c)
 bool pages_has_room(struct heat *h, struct chunk *c)
 {
     if (!c->pages) {
-        c->pages = calloc(CHUNK_WORDS, sizeof *c->pages);
+        c->pages = point_fails(POINT_HEAT_PAGES) ? NULL : calloc(CHUNK_WORDS, sizeof *c->pages);
         h->page_bytes += c->pages ? CHUNK_WORDS * sizeof *c->pages : 0;
     }
     return c->pages;

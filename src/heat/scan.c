@@ -29,6 +29,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "heat/pages.h"
 #include "sys/pagemap_scan.h"
 
@@ -96,7 +97,7 @@ static struct heat *scan_destroy(struct heat *h)
 
 static int scan_create(const struct heat_client *client, struct heat **ret)
 {
-    struct scan *s = calloc(1, sizeof *s);
+    struct scan *s = point_fails(POINT_HEAT) ? NULL : calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
     pages_init(&s->heat, client, sizeof *s);

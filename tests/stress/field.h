@@ -70,7 +70,8 @@ void field_check_all(struct client *c, const char *when);
  * of the kernel, not of the pager. Negative: it can't be told. */
 double field_share_out(const struct client_slot *s);
 
-/* Page i of the block, under a lock. Counts and tells when it is wrong. */
+/* Page i of the block, under a lock: silently; and counts and tells when it is wrong. */
+bool field_is_right(struct field *f, const struct block *b, uint32_t i);
 bool field_check(struct field *f, struct block *b, uint32_t i, const char *when);
 void field_write(struct field *f, struct block *b, uint32_t i); /* the next version */
 void field_expect(struct field *f, struct block *b, uint32_t i, uint32_t version);

@@ -27,7 +27,7 @@ const struct kind *const stress_kinds[] = {
     &kind_threads,      &kind_direct_io,    &kind_thp,         &kind_discard,     &kind_remap,
     &kind_protect,      &kind_churn,        &kind_syscalls,    &kind_two_clients, &kind_many_clients,
     &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_direct,
-    &kind_direct_daemon, NULL,
+    &kind_direct_daemon, &kind_soak,        NULL,
 };
 
 struct options {
@@ -192,9 +192,12 @@ static void print_row(const char *name, const struct result *t)
     printf("\n");
 }
 
-static bool is_chosen(const struct options *o, const struct kind *k)
+/* Of the time; 0: not at all. */
+static unsigned share_of(const struct options *o, const struct kind *k)
 {
-    return !strcmp(o->kind, "all") || !strcmp(o->kind, k->name);
+    if (!strcmp(o->kind, "all"))
+        return k->share;
+    return !strcmp(o->kind, k->name);
 }
 
 int main(int argc, char **argv)
@@ -202,7 +205,7 @@ int main(int argc, char **argv)
     struct options o = read_options(argc, argv);
     unsigned shares = 0, nr_bad = 0;
     for (const struct kind *const *k = stress_kinds; *k; k++)
-        shares += is_chosen(&o, *k) ? (*k)->share : 0;
+        shares += share_of(&o, *k);
     if (!shares)
         usage(64);
     need_userfaultfd();
@@ -213,12 +216,12 @@ int main(int argc, char **argv)
     struct result all = { .seconds = 0 };
     print_head();
     for (const struct kind *const *k = stress_kinds; *k; k++) {
-        if (!is_chosen(&o, *k))
+        if (!share_of(&o, *k))
             continue;
         struct run *r = test_shared(sizeof *r);
         r->kind = *k;
         r->seed = o.seed;
-        r->seconds = o.seconds * (*k)->share / shares;
+        r->seconds = o.seconds * share_of(&o, *k) / shares;
         r->is_until_failure = o.is_until_failure;
         r->wants_stats = o.wants_stats;
         run_in_child(r);
