@@ -16,7 +16,7 @@
 
 #define NR 512u
 #define THREADS 8u
-#define MS 400u
+#define MS 250u
 
 static struct arena a;
 static _Atomic bool is_over;
