@@ -194,6 +194,10 @@ int pager_restore(struct pager *pg, page_number page)
     if (!p)
         return install_zeros(pg, page, &was_there);
 
+    if (pager_is_returned(pg, leaf, page)) { /* its own thread was quicker */
+        pager_learn_returned_in(pg, leaf);
+        return 0;
+    }
     int r;
     enum fault_answer how = page_on_missing_fault(p);
     switch (how) {

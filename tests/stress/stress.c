@@ -28,8 +28,8 @@
 const struct kind *const stress_kinds[] = {
     &kind_threads,      &kind_direct_io,    &kind_thp,         &kind_discard,     &kind_remap,
     &kind_protect,      &kind_churn,        &kind_syscalls,    &kind_two_clients, &kind_many_clients,
-    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_soak,
-    &kind_moments,      NULL,
+    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_direct,
+    &kind_direct_daemon, &kind_soak,        &kind_moments,     NULL,
 };
 
 struct options {
