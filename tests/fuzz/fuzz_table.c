@@ -1,6 +1,6 @@
-/* fuzz_table - the page table under pages that leave, come back, are barred and paged out in any order: what says
- * something is found where it is, with what was written there, and is met once by a walk; a leaf is used again
- * only if it says nothing; no leaf is refused while there is one. Method: the same 48 leaves in plain arrays; a
+/* fuzz_table - the page table under pages that leave, come back, are barred and paged out in any order: what
+ * says something is found where it is, with what was written there, and is met once by a walk; a leaf is used
+ * again only if it says nothing; no leaf is refused while there is one. Method: the same 48 leaves in plain arrays; a
  * table of up to 32, so that it is full most of the time, in memory of its exact size.
  *
  *   input: byte 0  how many leaves
@@ -156,10 +156,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input in = { data, data + size };
     uint32_t nr_leaves = 1 + input_u8(&in) % LEAVES_MAX;
     size_t bytes = nr_leaves * (sizeof(struct page_leaf) + 2 * sizeof(uint32_t));
-    void *memory = aligned_alloc(64, (bytes + 8 * sizeof(uint32_t) + 63) / 64 * 64); /* eight buckets at least */
+    size_t with_buckets = bytes + 8 * sizeof(uint32_t); /* eight at least */
+    void *memory = aligned_alloc(64, (with_buckets + 63) / 64 * 64);
     struct page_table t;
     CHECK(memory);
-    memset(memory, 0, bytes + 8 * sizeof(uint32_t));
+    memset(memory, 0, with_buckets);
     memset(places, 0, sizeof places);
     bars_set = last_where = 0;
     page_table_init(&t, memory, bytes);
@@ -167,7 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (!input_is_empty(&in)) {
         uint8_t what = input_u8(&in), place = input_u8(&in), argument = input_u8(&in);
         happen(&t, what, place % PLACES, argument);
-        CHECK(page_table_used_bytes(&t) <= bytes + 8 * sizeof(uint32_t));
+        CHECK(page_table_used_bytes(&t) <= with_buckets);
         CHECK(!page_table_grow(&t, ((page_number)1 << 35) + place));
     }
     for (unsigned i = 0; i < PLACES; i++)

@@ -88,7 +88,8 @@ void free(void *memory)
 
 /* ---- what they are to do meanwhile */
 
-static const char *const options[] = { "--cold-age", "20ms", "--squeeze-age", "20ms", "--reclaim-rate", "4G", NULL };
+static const char *const options[] = { "--cold-age", "20ms", "--squeeze-age", "20ms", "--reclaim-rate", "4G",
+                                       NULL };
 static struct daemon d;
 static struct pages p;
 static struct pp_pager *pager;
