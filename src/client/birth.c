@@ -147,9 +147,9 @@ static void lock_from_to(const void *from, const void *to)
     (void)memory_lock(from, (size_t)((const unsigned char *)to - (const unsigned char *)from));
 }
 
-/* What a fault needs of ours does not wait for swap: stacks, table, lists, scratch. Not landing and staging, out
- * of which a locked page could not be moved back, nor buffers, which are given back. Only where all of it may be
- * locked (root): an ordinary user's limit is left to the application. */
+/* What a fault needs of ours does not wait for swap: stacks, table, lists, scratch. Not landing and staging,
+ * out of which a locked page could not be moved back, nor buffers, which are given back. Only where all of it
+ * may be locked (root): an ordinary user's limit is left to the application. */
 static void lock_region(const struct pp_pager *pp)
 {
     const struct pager *pg = &pp->agent->pg;

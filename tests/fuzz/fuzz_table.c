@@ -1,7 +1,7 @@
 /* fuzz_table - the page table under pages that leave, come back, are barred and paged out in any order: what
  * says something is found where it is, with what was written there, and is met once by a walk; a leaf is used
- * again only if it says nothing; no leaf is refused while there is one. Method: the same 48 leaves in plain arrays; a
- * table of up to 32, so that it is full most of the time, in memory of its exact size.
+ * again only if it says nothing; no leaf is refused while there is one. Method: the same 48 leaves in plain
+ * arrays; a table of up to 32, so that it is full most of the time, in memory of its exact size.
  *
  *   input: byte 0  how many leaves
  *          rest    three bytes each: what happens, to which leaf, to which page of it */

@@ -1,7 +1,7 @@
 /* other_user - what an ordinary user finds of another user's session at a root daemon: nothing. Not the
- * daemon's memory, maps and descriptors below /proc, nor the client's; no signal, no trace, no descriptor borrowed from
- * either; in the store that the daemon hands over nothing to write to, and no byte of anybody's, also not
- * when the other session has just ended.
+ * daemon's memory, maps and descriptors below /proc, nor the client's; no signal, no trace, no descriptor
+ * borrowed from either; in the store that the daemon hands over nothing to write to, and no byte of
+ * anybody's, also not when the other session has just ended.
  *
  * Method: a client of one user has its pages stored; a helper of another user tries each of these, and so does
  * root, who shows that there was something to be found. */

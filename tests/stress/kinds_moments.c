@@ -1,6 +1,6 @@
-/* kinds_moments.c - the daemon is killed 2,000 times in ten minutes, with everything from nothing to all of the
- * clients' pages out: `make kills`. What a touching thread has waited at most, and, at every tenth kill, when all
- * clients had joined the next daemon and the last map of an old store had gone, is noted.
+/* kinds_moments.c - the daemon is killed 2,000 times in ten minutes, with everything from nothing to all of
+ * the clients' pages out: `make kills`. What a touching thread has waited at most, and, at every tenth kill,
+ * when all clients had joined the next daemon and the last map of an old store had gone, is noted.
  *
  * How much is out is steered by how many blocks the threads use, drawn anew after each kill; the kill comes
  * when so much is out, or after 0.8 s, and up to 20 ms late; or at once, whether the daemon before it had been
@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "integ/spread.h"
 #include "stress/field.h"
 #include "stress/restart.h"
-#include "stress/spread.h"
 
 #define CLIENTS 3u
 #define WATCHED_EVERY 10u
