@@ -24,7 +24,6 @@
 #define CALM_MS 10000u
 #define LIFE_MS 400u           /* of a daemon in a storm, at most */
 #define OBSERVED_EVERY 10u
-#define MEMORY_KIB_MORE 4096u  /* between two looks: heaps do not give everything back */
 #define LONG_RUN_S 600         /* has one stop of a minute */
 #define PRESSED_MS 300u        /* at most */
 #define PRESS_PAUSE_MS 900u
@@ -147,10 +146,11 @@ static struct sight look(const struct run *r)
                            .memory_kib = anonymous_kib(r->daemon) };
 }
 
-static bool is_back(const struct sight *now, const struct sight *before)
+/* Heaps do not give everything back, least of all those of a sanitizer: r->growth_kib. */
+static bool is_back(const struct run *r, const struct sight *now, const struct sight *before)
 {
     return now->nr_descriptors <= before->nr_descriptors && now->nr_threads <= before->nr_threads &&
-           now->memory_kib <= before->memory_kib + MEMORY_KIB_MORE;
+           now->memory_kib <= before->memory_kib + r->growth_kib;
 }
 
 /* What belongs to a client that has just gone takes its moment. */
@@ -159,7 +159,7 @@ static void must_be_back(struct run *r, const struct sight *before, const char *
     struct sight now = { 0 };
     for (int tries = 0; tries < 500; tries++, test_nap_us(20000)) {
         now = look(r);
-        if (is_back(&now, before))
+        if (is_back(r, &now, before))
             return;
     }
     stress_complain(r, "%s the daemon had %u descriptors, %u threads, %u KiB, and has %u, %u, %u", when,

@@ -55,6 +55,7 @@ struct run {
     uint64_t seed, begun_ms;
     double seconds;
     bool is_until_failure, wants_stats;
+    uint64_t growth_kib; /* what the daemon's own memory may grow by */
     char directory[64], socket_path[108];
     pid_t daemon; /* conductor only */
     uint64_t daemon_since_ms;
