@@ -23,6 +23,7 @@
 #include "client/fork.h"
 #include "client/sigbus.h"
 #include "client/sleep.h"
+#include "sys/lock.h"
 #include "sys/sched.h"
 #include "sys/tasks.h"
 
@@ -177,6 +178,25 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     a->prefetch.rhythms.zones = take(&b, ZONES_NR * sizeof(struct zone));
     if (pp->is_direct)
         lay_out_touchers(pp, &b);
+}
+
+static void lock_from_to(const void *from, const void *to)
+{
+    (void)memory_lock(from, (size_t)((const unsigned char *)to - (const unsigned char *)from));
+}
+
+/* What a fault needs of ours does not wait for swap: stacks, table, lists, scratch. Not landing and staging,
+ * out of which a locked page could not be moved back, nor buffers, which are given back. Only where all of it
+ * may be locked (root): an ordinary user's limit is left to the application. */
+static void lock_region(const struct pp_pager *pp)
+{
+    const struct pager *pg = &pp->agent->pg;
+    const unsigned char *buffers_end = pg->ahead.buffers + pages_to_bytes(AHEAD_SLOTS);
+    const unsigned char *end = (const unsigned char *)pp->region + pp->region_bytes;
+    if (memory_lock(buffers_end, (size_t)(end - buffers_end)))
+        return; /* the table is nearly all of it */
+    lock_from_to(pp->region, pg->landing);
+    lock_from_to(pg->staging_memory + pages_to_bytes(STAGING_SLOTS_MAX), pg->ahead.buffers);
 }
 
 /* ---- descriptors: a table of the agent's own, in which nothing of the application's stays open */
@@ -493,6 +513,7 @@ static int make_region(struct pp_pager *pp, void **ret_agent_stack)
         return r;
     }
     lay_out(pp, table_bytes, ret_agent_stack, &porter_stack);
+    lock_region(pp);
     return 0;
 }
 
