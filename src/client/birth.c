@@ -180,23 +180,25 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
         lay_out_touchers(pp, &b);
 }
 
-static void lock_from_to(const void *from, const void *to)
+static int lock_from_to(const void *from, const void *to)
 {
-    (void)memory_lock(from, (size_t)((const unsigned char *)to - (const unsigned char *)from));
+    return memory_lock(from, (size_t)((const unsigned char *)to - (const unsigned char *)from));
 }
 
-/* What a fault needs of ours does not wait for swap: stacks, table, lists, scratch. Not landing and staging,
- * out of which a locked page could not be moved back, nor buffers, which are given back. Only where all of it
- * may be locked (root): an ordinary user's limit is left to the application. */
+/* What a fault needs of ours does not wait for swap: stacks, table, lists, scratch. Not landing, staging and
+ * the touchers' hole, out of which nothing is moved that is locked, nor buffers, which are given back. Only where
+ * all of it may be locked (root): an ordinary user's limit is left to the application. */
 static void lock_region(const struct pp_pager *pp)
 {
     const struct pager *pg = &pp->agent->pg;
-    const unsigned char *buffers_end = pg->ahead.buffers + pages_to_bytes(AHEAD_SLOTS);
     const unsigned char *end = (const unsigned char *)pp->region + pp->region_bytes;
-    if (memory_lock(buffers_end, (size_t)(end - buffers_end)))
+    const unsigned char *table_end = pp->is_direct ? (const unsigned char *)pp->direct->hole : end;
+    if (lock_from_to(pg->ahead.buffers + pages_to_bytes(AHEAD_SLOTS), table_end))
         return; /* the table is nearly all of it */
-    lock_from_to(pp->region, pg->landing);
-    lock_from_to(pg->staging_memory + pages_to_bytes(STAGING_SLOTS_MAX), pg->ahead.buffers);
+    if (pp->is_direct)
+        (void)lock_from_to(table_end + PAGE_BYTES, end);
+    (void)lock_from_to(pp->region, pg->landing);
+    (void)lock_from_to(pg->staging_memory + pages_to_bytes(STAGING_SLOTS_MAX), pg->ahead.buffers);
 }
 
 /* ---- descriptors: a table of the agent's own, in which nothing of the application's stays open */
