@@ -56,7 +56,7 @@ int main(void)
         burst();
         CHECK(pages_nr_present(&a.pages, 0, NR) == 0);
     }
-    CHECK(nr > 3); /* not before there can have been three periods */
+    CHECK(nr > 1); /* not before there can have been a period */
     CHECK(nr < BURSTS_MAX);
     CHECK(pager_stat(a.pager, "prefetch_bursts") >= NR / 512 * 3 / 4);
 
