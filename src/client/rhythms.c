@@ -213,7 +213,8 @@ static bool look_at(struct agent *a, struct zone *z, uint32_t now_ms)
     struct rhythms *r = &a->prefetch.rhythms;
     if (z->is_expected) {
         r->nr_expected++;
-        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms - z->rhythm.lag_ms) > (int32_t)PAUSE_MIN_MS)
+        uint32_t until_ms = z->expected_ms + z->margin_ms + z->rhythm.lag_ms + rhythm_patience_ms(&z->rhythm);
+        if ((int32_t)(now_ms - until_ms) > 0)
             give_up_waiting(a, z);
         return false;
     }

@@ -159,6 +159,12 @@ bool rhythm_predict(const struct rhythm *r, const struct activity *a, uint32_t *
     return true;
 }
 
+uint32_t rhythm_patience_ms(const struct rhythm *r)
+{
+    uint32_t ms = mean_ms(&r->beats[RHYTHM_OF_BEGINS]) / RHYTHM_SPREAD;
+    return ms > RHYTHM_PATIENCE_MIN_MS ? ms : RHYTHM_PATIENCE_MIN_MS;
+}
+
 void rhythm_on_hit(struct rhythm *r)
 {
     if (r->nr_misses)

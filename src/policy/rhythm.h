@@ -30,6 +30,7 @@
 #define RHYTHM_PERIODS 3u
 #define RHYTHM_MISSES_MAX 4u /* 24 periods in a row, then */
 #define RHYTHM_MARGIN_MIN_MS 10u
+#define RHYTHM_PATIENCE_MIN_MS 20u
 
 /* Touches of any piece, with no pause between them. */
 struct activity {
@@ -62,9 +63,11 @@ void activity_on_touch(struct activity *a, uint32_t now_ms, uint32_t idle_ms);
 /* And it is this one. True: a time of use begins. */
 bool rhythm_on_touch(struct rhythm *r, const struct activity *a, uint32_t idle_ms);
 /* True: the next begin is expected at *ret_begin_ms, at the earliest *ret_margin_ms before it; and no later
- * than that and lag_ms after it. */
+ * than that, lag_ms and patience_ms after it. */
 bool rhythm_predict(const struct rhythm *r, const struct activity *a, uint32_t *ret_begin_ms,
                     uint32_t *ret_margin_ms);
+/* What is late by less than periods may differ has come in time. */
+uint32_t rhythm_patience_ms(const struct rhythm *r);
 void rhythm_on_hit(struct rhythm *r);
 void rhythm_on_miss(struct rhythm *r);
 

@@ -245,6 +245,17 @@ static void beside_what_never_rests(void **state)
     assert_int_equal(begin_ms, now_ms);
 }
 
+/* To give up costs more than to wait for as long as two periods may differ. */
+static void what_is_a_little_late_is_waited_for(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(rhythm_patience_ms(&r), RHYTHM_PATIENCE_MIN_MS);
+    for (int i = 0; i < 4; i++)
+        use(16000);
+    assert_int_equal(rhythm_patience_ms(&r), 1000);
+}
+
 /* It rests for 5 s after each use, which takes longer and longer, and there is always something else. */
 static void pauses_beside_what_never_rests(void **state)
 {
@@ -303,6 +314,7 @@ int main(void)
         cmocka_unit_test(what_begins_in_a_rhythm_may_take_its_time),
         cmocka_unit_test(one_that_comes_later_than_others_is_waited_for),
         cmocka_unit_test(beside_what_never_rests),
+        cmocka_unit_test(what_is_a_little_late_is_waited_for),
         cmocka_unit_test(pauses_beside_what_never_rests),
         cmocka_unit_test(a_pause_of_just_the_least_is_one),
         cmocka_unit_test(time_may_wrap),
