@@ -7,7 +7,8 @@
 #   make vm-smoke    a short pass in a VM        make vm          all that runs in a VM
 #   make clean       removes the build directories
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
-#   make fuzz        SECONDS=60 of each fuzz target
+#   make fuzz        SECONDS=60 of each fuzz target   make faults  all failures, SECONDS=60 of deaths
+#   make soak        MINUTES=60 of everything, the daemon killed all the time
 #   make programs    real programs under `process-pager run`
 
 PREFIX ?= /usr/local
@@ -15,11 +16,11 @@ DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants programs fuzz fuzz-coverage vm vm-smoke demo figures \
-	policy-curve asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants soak faults programs fuzz fuzz-coverage vm vm-smoke demo \
+	figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	ninja -C $(BUILD) product
 
 # Only says what is missing; nothing is installed unless asked for.
 $(BUILD)/build.ninja:
@@ -46,6 +47,17 @@ stress:
 stress-mutants: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) process-pagerd tests/stress/stress
 	@tests/stress/mutants
+
+# MINUTES=60, SAN=address or thread, SEED=1.
+soak:
+	@KIND=soak MINUTES=$(or $(MINUTES),60) tests/stress/run
+
+# Everything that can fail fails; then the daemon dies at random passes of each point for SECONDS.
+faults: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) process-pagerd tests/integ/fault_points tests/integ/kill_points \
+		tests/integ/process-pagerd-points
+	@export PP_DAEMON=$(BUILD)/process-pagerd PP_POINT_DAEMON=$(BUILD)/tests/integ/process-pagerd-points && \
+		$(BUILD)/tests/integ/fault_points --all && $(BUILD)/tests/integ/kill_points $(SECONDS)
 
 # Each beside itself without a pager; a minute and a half.
 programs:
@@ -99,9 +111,11 @@ asan:
 set-prefix = meson introspect $(BUILD) --buildoptions | \
 	grep -qF '"name": "prefix", "value": "$(PREFIX)"' || meson configure $(BUILD) -Dprefix=$(PREFIX)
 
-install: all
+# The prefix stands in the programs, too: it is set before they are built.
+install: $(BUILD)/build.ninja
 	@$(set-prefix)
-	DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --quiet
+	ninja -C $(BUILD) product
+	DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild --quiet
 	@test -n '$(DESTDIR)' || ! command -v ldconfig >/dev/null || ldconfig
 	@echo 'As a service: systemd-sysusers && systemctl enable --now process-pagerd.socket'
 

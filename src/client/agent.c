@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/limits.h"
@@ -93,6 +94,7 @@ static void tell_given_up(struct agent *a)
         struct given_up_entry e = { .place = a->pg.give_up[a->pg.nr_give_up - 1] };
         if (ring_put(&s->given_up, &e))
             break;
+        point_kills(POINT_GIVEN_UP_TOLD);
         a->pg.nr_give_up--;
     }
     if (a->pg.nr_give_up || ring_room(&s->given_up) < RING_GIVEN_UP_NR - GIVEN_UP_BELL)
@@ -361,6 +363,7 @@ static int command_slice(struct agent *a, struct pp_pager *pp, const struct comm
         return 1;
     }
     int r = pager_drain_all(&a->pg, &a->drain_cursor, DRAIN_SLICE);
+    point_kills(POINT_DRAINING);
     return r == 1 && pager_nr_out(&a->pg) ? 0 : r; /* mremap may have moved some behind the cursor */
 }
 
@@ -526,6 +529,13 @@ static uint64_t returns_pause_ns(const struct agent *a)
                                 : pause_ns < RETURNS_PAUSE_MAX_NS ? pause_ns : RETURNS_PAUSE_MAX_NS;
 }
 
+/* Without a daemon what is out stays out, unless so many have gone in a row that there would be no place for
+ * the next one's store. */
+static bool must_empty_stores(const struct agent *a)
+{
+    return (a->is_joined || !session_has_place(a)) && a->next_old_store_ns != UINT64_MAX;
+}
+
 static void tick(struct agent *a, struct pp_pager *pp)
 {
     uint64_t now = now_ns();
@@ -543,7 +553,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
     uint64_t pause_ns = prefetch_pause_ns(a);
     if (pause_ns < alarm_ns)
         alarm_ns = pause_ns;
-    if (a->is_joined && a->next_old_store_ns != UINT64_MAX)
+    if (must_empty_stores(a))
         alarm_ns = NS_PER_MS;
     if (alarm_ns != a->alarm_ns)
         set_alarm(a, alarm_ns);
@@ -568,7 +578,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
  * the next daemon can have them. */
 static bool old_store_piece(struct agent *a)
 {
-    if (!a->is_joined || now_ns() < a->next_old_store_ns)
+    if (!must_empty_stores(a) || now_ns() < a->next_old_store_ns)
         return false;
     for (int i = 0; i < PAGE_STORES_NR; i++)
         if (i != a->pg.store_now && a->pg.store_pages[i]) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/fork.h"
 
@@ -90,7 +91,9 @@ static struct pp_pager *map_pager(void)
 {
     void *m = mmap(NULL, PAGER_BYTES, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    void *bell = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *bell = point_fails(POINT_PAGER_MEMORY)
+                     ? MAP_FAILED
+                     : mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED || bell == MAP_FAILED) {
         if (m != MAP_FAILED)
             munmap(m, PAGER_BYTES);

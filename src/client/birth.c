@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/sched.h"
@@ -62,8 +63,9 @@ static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
 {
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
         size_t bytes = page_round_up(region_bytes_without_table() + table);
-        void *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *m = point_fails(POINT_REGION) ? MAP_FAILED
+                                            : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (m == MAP_FAILED)
             continue;
         (void)madvise(m, bytes, MADV_NOHUGEPAGE);
@@ -143,7 +145,8 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
 
 static int own_descriptors(struct agent *a, struct porter *porter)
 {
-    if (syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE))
+    if (point_fails(POINT_OWN_TABLE) ||
+        syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE))
         return -errno;
     while (FIRST_CLOSED_FD == 0) { /* nothing of ours may become 0, 1 or 2 */
         int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -153,13 +156,15 @@ static int own_descriptors(struct agent *a, struct porter *porter)
             break;
     }
     /* Of this thread: a first thread that has called pthread_exit() has no memory any more. */
-    a->pg.pagemap_fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+    a->pg.pagemap_fd = point_fails(POINT_OWN_PAGEMAP) ? -1
+                                                      : open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     if (a->pg.pagemap_fd < 0)
         return -errno;
-    a->porter_bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    a->porter_bell_fd = point_fails(POINT_OWN_BELL) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     porter->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    a->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    a->others_fd = epoll_create1(EPOLL_CLOEXEC);
+    a->timer_fd = point_fails(POINT_OWN_TIMER) ? -1
+                                               : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    a->others_fd = point_fails(POINT_OWN_EPOLL) ? -1 : epoll_create1(EPOLL_CLOEXEC);
     if (a->porter_bell_fd < 0 || porter->bell_fd < 0 || a->timer_fd < 0 || a->others_fd < 0)
         return -errno;
     a->porter = porter;
@@ -223,6 +228,8 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
     else if (r == -EOPNOTSUPP)
         (void)snprintf(pp->error, sizeof pp->error, "this kernel lacks UFFDIO_MOVE or async "
                        "write-protection: Linux 6.8 or later is needed");
+    else if (r)
+        (void)snprintf(pp->error, sizeof pp->error, "cannot open a userfaultfd (%s)", error_text(r));
     if (r)
         return r;
     /* Write-protect mode: MOVE accepts it as a destination, and its holes never fault. */
@@ -232,6 +239,8 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
                           pages_to_bytes(STAGING_SLOTS_MAX), UFFD_WATCH);
     if (r == 0)
         r = uffd_register(pg->uffd, (uintptr_t)pp->bell_page, PAGE_BYTES, UFFD_WATCH);
+    if (r)
+        (void)snprintf(pp->error, sizeof pp->error, "cannot watch the agent's own memory (%s)", error_text(r));
     return r;
 }
 
@@ -245,9 +254,14 @@ static int start_thread(pthread_t *ret_thread, void *stack, void *(*main)(void *
         return -r;
     r = pthread_attr_setstack(&attributes, stack, STACK_BYTES);
     if (r == 0)
-        r = pthread_create(ret_thread, &attributes, main, argument);
+        r = point_fails(POINT_OWN_THREAD) ? errno : pthread_create(ret_thread, &attributes, main, argument);
     pthread_attr_destroy(&attributes);
     return -r;
+}
+
+static void say_no_thread(struct pp_pager *pp, int error)
+{
+    (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", error_text(error));
 }
 
 static void boot_done(struct pp_pager *pp, int result)
@@ -284,7 +298,10 @@ static int boot(struct pp_pager *pp)
     if (r)
         return r;
     void *stack = (unsigned char *)pp->region + STACK_BYTES;
-    return start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
+    r = start_thread(&pp->porter->thread, stack, porter_main, pp->porter);
+    if (r)
+        say_no_thread(pp, r);
+    return r;
 }
 
 /* It may be ringing for us just now, and that ends when we read it. Who stops us may be about to make a call that
@@ -395,7 +412,7 @@ int agent_start(struct pp_pager *pp)
     r = start_thread(&pp->agent_thread, agent_stack, agent_main, pp);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r) {
-        (void)snprintf(pp->error, sizeof pp->error, "cannot start a thread (%s)", error_text(r));
+        say_no_thread(pp, r);
         free_region(pp);
         return r;
     }

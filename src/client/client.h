@@ -223,6 +223,8 @@ int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *r
 void session_poll(struct agent *a, struct pp_pager *pp);
 void session_lost(struct agent *a, struct pp_pager *pp, const char *why);
 void session_try_leave(struct agent *a, struct pp_pager *pp);
+/* Is there a place for one more daemon's store? */
+bool session_has_place(const struct agent *a);
 void session_announce(struct agent *a, enum msg_type type, page_number first, page_number end);
 void session_resync(struct agent *a);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "codec/codec.h"
 #include "client/bars.h"
@@ -71,8 +72,9 @@ static void flush_frees(struct porter *p, struct free_run *run)
 {
     if (!run->nr)
         return;
-    (void)madvise(p->staging_memory + pages_to_bytes(run->first), pages_to_bytes(run->nr),
-                  MADV_DONTNEED);
+    if (!point_fails(POINT_PORTER_FREE))
+        (void)madvise(p->staging_memory + pages_to_bytes(run->first), pages_to_bytes(run->nr),
+                      MADV_DONTNEED);
     for (uint32_t i = 0; i < run->nr; i++) {
         uint32_t slot = run->first + i;
         if (ring_put(&p->freed, &slot))
@@ -96,6 +98,7 @@ static void order_copy(struct porter *p, struct porter_session *s, const struct 
     const unsigned char *staged = p->staging_memory + pages_to_bytes(o->slot);
     uint32_t raw_slot = p->raw_free_stack[--p->nr_raw_free];
     memcpy(session_raw_page(s->memory, raw_slot), staged, PAGE_BYTES);
+    point_kills(POINT_COPIED);
     /* Of the staged page, not of the copy, which the daemon's side could change. */
     uint64_t note = (uint64_t)o->generation << 32 | page_checksum(staged);
     atomic_store_explicit(&p->notes[o->slot].word, note, memory_order_release);
@@ -108,6 +111,7 @@ static void order_copy(struct porter *p, struct porter_session *s, const struct 
         return;
     }
     p->nr_raw_lent++;
+    point_kills(POINT_SENT);
 }
 
 /* The agent has no use for fewer freed slots than a run, and while it waits for them more than that are

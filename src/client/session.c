@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 
@@ -40,6 +41,11 @@ void session_clear(struct session *s)
 static void say(char *ret_error, size_t capacity, const char *text)
 {
     (void)snprintf(ret_error, capacity, "%s", text);
+}
+
+static void say_why(char *ret_error, size_t capacity, const char *text, int error)
+{
+    (void)snprintf(ret_error, capacity, "%s (%s)", text, error_text(error));
 }
 
 /* Connects to the first place that answers and says hello. The socket, or negative errno: that of the
@@ -77,7 +83,10 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
     struct msg_fds fds = { .fd = { pagemap_fd }, .nr = 1 };
     int r = msg_send(fd, MSG_HELLO, &hello, &fds);
     if (r) {
-        say(ret_error, capacity, "the daemon closed the connection at once");
+        if (r == -ECONNRESET)
+            say(ret_error, capacity, "the daemon closed the connection at once");
+        else
+            say_why(ret_error, capacity, "cannot send to the daemon", r);
         close(fd);
         return r;
     }
@@ -102,9 +111,15 @@ static int free_store(const struct pager *pg)
     return -1;
 }
 
+bool session_has_place(const struct agent *a)
+{
+    return free_store(&a->pg) >= 0;
+}
+
 static void *map_private_to_us(int fd, size_t bytes, int protection)
 {
-    void *m = mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *m = point_fails(POINT_MAP_SHARED) ? MAP_FAILED
+                                            : mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (m == MAP_FAILED)
         return NULL;
     (void)madvise(m, bytes, MADV_DONTFORK);
@@ -186,14 +201,15 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     close(memory_fd);
     close_fd(&s->store_fd); /* the map is enough */
     if (r) {
-        (void)snprintf(ret_error, capacity, "cannot map the daemon's memory (%s)", error_text(r));
+        say_why(ret_error, capacity, "cannot map the daemon's memory", r);
         return r;
     }
     r = agent_listen(a, s->agent_bell, OTHER_AGENT_BELL);
     if (r) {
-        (void)snprintf(ret_error, capacity, "cannot listen to the daemon (%s)", error_text(r));
+        say_why(ret_error, capacity, "cannot listen to the daemon", r);
         return r;
     }
+    point_kills(POINT_WELCOME_TAKEN);
     bind_rings(a, pp->porter);
     a->is_joined = true;
     a->leaving_round = 0;
@@ -241,8 +257,10 @@ int session_accept(struct agent *a, struct pp_pager *pp, int timeout_ms, char *r
     if (r == -EMFILE) {
         say(ret_error, capacity, "no descriptor is free for what the daemon sends: raise the limit "
                                  "(ulimit -n)");
-    } else if (r) {
+    } else if (r == -ECONNRESET) {
         say(ret_error, capacity, "the daemon closed the connection: its log says why");
+    } else if (r) {
+        say_why(ret_error, capacity, "cannot read what the daemon answers", r);
     } else if (m.header.type == MSG_REFUSE) {
         (void)snprintf(ret_error, capacity, "refused by the daemon: %s", m.payload.refuse.text);
         r = m.payload.refuse.error < 0 ? m.payload.refuse.error : -EPROTO;
@@ -270,6 +288,7 @@ int session_begin(struct agent *a, struct pp_pager *pp, char *ret_error, size_t 
     a->session.socket = fd;
     int r = agent_listen(a, fd, OTHER_SOCKET);
     if (r) {
+        say_why(ret_error, capacity, "cannot listen to the daemon", r);
         drop_connection(a);
         return r;
     }
@@ -385,7 +404,7 @@ static void try_join(struct agent *a, struct pp_pager *pp)
 {
     char error[sizeof a->error];
     if (a->session.socket < 0) {
-        if (now_ns() < a->next_join_ns || free_store(&a->pg) < 0)
+        if (now_ns() < a->next_join_ns || !session_has_place(a))
             return;
         a->join_pause_ns *= 2;
         if (a->join_pause_ns > JOIN_PAUSE_MAX_NS)

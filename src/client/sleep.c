@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 
@@ -24,7 +25,7 @@
 int agent_listen(struct agent *a, int fd, enum agent_other which)
 {
     struct epoll_event e = { .events = EPOLLIN, .data.u32 = which };
-    return epoll_ctl(a->others_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+    return point_fails(POINT_OWN_LISTEN) || epoll_ctl(a->others_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
 }
 
 void agent_unlisten(struct agent *a, int fd)

@@ -28,6 +28,8 @@
 #include <xxh_x86dispatch.h> /* XXH3 with what this CPU has: AVX2 takes 80 ns a page, SSE2 200 */
 #endif
 
+#include "base/point.h"
+
 struct codec_encoder {
     LZ4_stream_t state;
     unsigned char page[PAGE_BYTES];         /* what is compressed: nobody else writes it */
@@ -36,7 +38,8 @@ struct codec_encoder {
 
 int codec_encoder_new(struct codec_encoder **ret)
 {
-    struct codec_encoder *e = aligned_alloc(64, (sizeof(*e) + 63) & ~(size_t)63);
+    struct codec_encoder *e = point_fails(POINT_ENCODER) ? NULL
+                                                         : aligned_alloc(64, (sizeof(*e) + 63) & ~(size_t)63);
     if (!e)
         return -ENOMEM;
     *ret = e;

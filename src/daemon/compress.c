@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/locator.h"
+#include "base/point.h"
 #include "codec/codec.h"
 #include "daemon/limits.h"
 #include "daemon/tier.h"
@@ -82,8 +83,10 @@ static unsigned take_given_up(struct session *s)
     unsigned nr = 0;
     int r = 0;
     while (nr < RING_GIVEN_UP_NR && (r = ring_take(&s->given_up, &e)) == 1) {
+        point_kills(POINT_GIVEN_UP_TAKEN);
         if (drop(s->store, e.place))
             atomic_fetch_add_explicit(&s->nr_bad_drops, 1, memory_order_relaxed);
+        point_kills(POINT_DROPPED);
         nr++;
     }
     if (r < 0)
@@ -105,6 +108,7 @@ static struct stored_entry store_page(struct session *s, const struct raw_entry 
         answer.result = STORED_INCOMPRESSIBLE;
         break;
     case CODEC_BLOB:
+        point_kills(POINT_ENCODED);
         if (!user_may_put(s->user, cp.user_cap_bytes) ||
             store_put(s->store, encoded.bytes, encoded.size, &offset))
             answer.result = STORED_FULL;
@@ -138,6 +142,7 @@ static void ring_client(struct session *s)
 {
     s->nr_unrung = 0;
     ring_bell(s, &s->memory->porter_bell, s->porter_bell);
+    point_kills(POINT_HALF_RUNG);
     ring_agent(s);
 }
 
@@ -154,12 +159,16 @@ static unsigned do_turn(struct session *s)
             fail(s, "raw ring: no such slot");
             break;
         }
+        point_kills(POINT_RAW_TAKEN);
         struct stored_entry answer = store_page(s, &e);
         struct raw_free_entry slot = { .raw_slot = e.raw_slot };
-        if (ring_put(&s->raw_free, &slot) || ring_put(&s->stored, &answer)) {
+        bool has_room = ring_put(&s->raw_free, &slot) == 0;
+        point_kills(POINT_RAW_FREED);
+        if (!has_room || ring_put(&s->stored, &answer)) {
             fail(s, "an answer does not fit: more pages sent than there are slots");
             break;
         }
+        point_kills(POINT_ANSWERED);
         done++;
         if (++s->nr_unrung >= BELL_EVERY)
             ring_client(s);
@@ -362,7 +371,7 @@ static void take_in(struct session *s)
     s->next_attached = cp.all;
     cp.all = s;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
-    if (epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, s->daemon_bell, &event))
+    if (point_fails(POINT_COMPRESS_LISTEN) || epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, s->daemon_bell, &event))
         fail(s, "no memory to listen to its bell");
     activate(s); /* it may have begun before we listened */
 }
@@ -377,6 +386,7 @@ static void let_go(struct session *s)
         }
     (void)epoll_ctl(cp.epoll_fd, EPOLL_CTL_DEL, s->daemon_bell, NULL);
     publish_usage(s);
+    point_kills(POINT_LETTING_GO);
     pthread_mutex_lock(&cp.lock);
     s->next = cp.detached;
     cp.detached = s;
@@ -449,7 +459,7 @@ int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_byte
         r = squeezer_new(&cp.squeezer);
     if (r)
         return r;
-    cp.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    cp.epoll_fd = point_fails(POINT_COMPRESS_EPOLL) ? -1 : epoll_create1(EPOLL_CLOEXEC);
     cp.call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event call = { .events = EPOLLIN, .data.ptr = NULL };
     if (cp.epoll_fd < 0 || cp.call_fd < 0 ||
@@ -458,7 +468,8 @@ int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_byte
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 256 << 10);
-    r = -pthread_create(&cp.thread, &attributes, compress_main, NULL);
+    r = point_fails(POINT_COMPRESS_THREAD) ? -errno
+                                           : -pthread_create(&cp.thread, &attributes, compress_main, NULL);
     pthread_attr_destroy(&attributes);
     return r;
 }

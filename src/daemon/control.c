@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "daemon/compress.h"
 #include "daemon/limits.h"
 #include "daemon/report.h"
@@ -58,6 +59,7 @@ struct control {
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
     bool must_end;
+    uint64_t next_no_room_ms; /* when the next line of those may be written that anybody can cause */
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
@@ -103,6 +105,7 @@ static void bury(struct control *c, struct session *s)
              (unsigned long long)(monotonic_ms() - s->born_ms),
              (unsigned long long)atomic_load(&s->held_bytes), (unsigned long long)s->nr_offered,
              (unsigned long long)s->nr_returned);
+    point_kills(POINT_BURYING);
     session_free(s);
 }
 
@@ -179,11 +182,15 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
     }
     if (config_first_age_ms(c->config) < GOVERNED_FROM_MS)
         choose_set_free(&s->choose);
+    point_kills(POINT_JOINING);
     r = msg_send(s->socket, MSG_WELCOME, &welcome, &given);
+    point_kills(POINT_WELCOMED);
     close_given(&given);
     if (r) {
         s->is_joined = false; /* the compress thread does not have it */
-        return end_session(c, s, "the welcome could not be sent");
+        if (r == -ECONNRESET)
+            return end_session(c, s, "the client has gone");
+        return refuse(c, s, r, "the welcome could not be sent");
     }
     compress_attach(s);
     log_info("event=session_begin session=%u pid=%d uid=%u name=%s", s->id, (int)s->pid, s->uid,
@@ -211,8 +218,10 @@ static void on_status_get(struct control *c, struct session *s)
                                   .viewer = s };
     char *text = report_json(c->sessions, &about);
     size_t bytes = text ? strlen(text) : 0;
-    int fd = text ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
-    if (fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes) {
+    bool may_make = text && !point_fails(POINT_STATUS_FILE);
+    int fd = may_make ? memfd_create("process-pager-status", MFD_CLOEXEC) : -1;
+    bool is_written = fd >= 0 && write(fd, text, bytes) == (ssize_t)bytes;
+    if (is_written) {
         struct msg_status status = { .bytes = bytes };
         struct msg_fds fds = { .fd = { fd }, .nr = 1 };
         (void)msg_send(s->socket, MSG_STATUS, &status, &fds);
@@ -220,6 +229,8 @@ static void on_status_get(struct control *c, struct session *s)
     if (fd >= 0)
         close(fd);
     free(text);
+    if (!is_written) /* else it would wait */
+        refuse(c, s, -ENOMEM, "the daemon has no memory or descriptors for its status");
 }
 
 /* What it watches now counts for its user. */
@@ -306,6 +317,15 @@ static bool may_speak(struct control *c, struct session *s, uint64_t now)
     return user_has_turn(s->user, c->turn);
 }
 
+static const char *reason_of(int error)
+{
+    switch (error) {
+    case -EPROTO:     return "not a message";
+    case -ECONNRESET: return "the client has gone";
+    default:          return "cannot receive: no memory or descriptors";
+    }
+}
+
 static void read_socket(struct control *c, struct session *s)
 {
     uint64_t begin_ns = now_ns(), until_ns = begin_ns + TURN_NS;
@@ -319,7 +339,7 @@ static void read_socket(struct control *c, struct session *s)
         if (r == -EAGAIN)
             return;
         if (r)
-            return end_session(c, s, r == -EPROTO ? "not a message" : "the client has gone");
+            return end_session(c, s, reason_of(r));
         uint32_t id = s->id;
         on_message(c, s, &m, &fds);
         msg_fds_close(&fds);
@@ -345,18 +365,31 @@ static void set_deaf(struct control *c, bool is_deaf)
     c->is_deaf = is_deaf;
 }
 
+/* Who is let in and at once out again is told that the log says why. */
+static void say_no_room(struct control *c, const char *why)
+{
+    uint64_t now_ms = monotonic_ms();
+    if (now_ms < c->next_no_room_ms)
+        return;
+    c->next_no_room_ms = now_ms + 1000;
+    log_warning("event=accept error=\"%s\"; continuing with the sessions there are", why);
+}
+
 /* False: nobody waits. */
 static bool accept_client(struct control *c)
 {
-    int fd = accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = point_fails(POINT_ACCEPT) ? -1
+                                       : accept4(c->listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             set_deaf(c, true);
         return false;
     }
-    struct session *s = c->nr_sessions <= SESSIONS_MAX + 16 ? session_new(fd, ++c->next_id) : NULL;
+    bool has_room = c->nr_sessions <= SESSIONS_MAX + 16;
+    struct session *s = has_room ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
-    if (!s || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+    if (!s || point_fails(POINT_ACCEPT_WATCH) || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+        say_no_room(c, has_room ? "no memory for another connection" : "too many connections (272)");
         if (!s)
             close(fd);
         session_free(s);
@@ -508,8 +541,10 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     if (s->order.stage != ORDER_SWEEPING)
         offer_probes(s, now_ms, runs);
     offer_cold(c, s, now_ms, runs);
-    if (s->nr_candidates != put_before)
+    if (s->nr_candidates != put_before) {
+        point_kills(POINT_OFFERED);
         compress_ring_agent(s);
+    }
     uint64_t hurry_ms = is_client_busy ? HURRY_BUSY_MS : HURRY_MS;
     bool may_leave = s->choose.advice <= CHOOSE_RISE && governor_room(s);
     bool is_waiting = s->order.stage == ORDER_SWEEPING || (s->heat_ops->nr_ready(s->heat) && may_leave);
@@ -683,7 +718,9 @@ static void serve(struct control *c)
 static int watch(struct control *c, int fd, void *pointer)
 {
     struct epoll_event e = { .events = EPOLLIN, .data.ptr = pointer };
-    return fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+    bool is_watched = fd >= 0 && !point_fails(POINT_CONTROL_WATCH) &&
+                      epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e) == 0;
+    return is_watched ? 0 : -errno;
 }
 
 static void raise_descriptor_limit(void)
@@ -708,10 +745,13 @@ static int open_all(struct control *c)
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    c->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    c->epoll_fd = point_fails(POINT_CONTROL_EPOLL) ? -1 : epoll_create1(EPOLL_CLOEXEC);
+    c->signal_fd = point_fails(POINT_CONTROL_SIGNALS) ? -1
+                                                      : signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    c->wake_fd = point_fails(POINT_CONTROL_WAKE) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    c->timer_fd = point_fails(POINT_CONTROL_TIMER)
+                      ? -1
+                      : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     int r = watch(c, c->listener->fd, &c->listener);
     if (r == 0)
         r = watch(c, c->signal_fd, &c->signal_fd);

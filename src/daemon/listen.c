@@ -14,6 +14,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/point.h"
 #include "wire/msg.h"
 
 #define SYSTEM_FOLDER "/run/process-pager"
@@ -131,20 +132,24 @@ static int bind_socket(struct listener *l, char *ret_error, size_t capacity)
     bool is_moved = n < (int)sizeof address.sun_path;
     if (!is_moved) /* no room for that: directly, then */
         (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", l->path);
-    l->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    l->fd = point_fails(POINT_LISTEN_SOCKET)
+                ? -1
+                : socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return cannot_listen(l, errno, ret_error, capacity);
     struct stat st;
     if (lstat(address.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
         (void)unlink(address.sun_path);
     mode_t mask = umask(0117);
-    int error = bind(l->fd, (struct sockaddr *)&address, sizeof address) ? errno : 0;
+    bool is_bound = !point_fails(POINT_LISTEN_BIND) &&
+                    bind(l->fd, (struct sockaddr *)&address, sizeof address) == 0;
+    int error = is_bound ? 0 : errno;
     umask(mask);
     if (error)
         return cannot_listen(l, error, ret_error, capacity);
     give_to_group(address.sun_path);
-    if (listen(l->fd, BACKLOG) || (is_moved && rename(address.sun_path, l->path)) ||
-        lstat(l->path, &st)) {
+    if (point_fails(POINT_LISTEN) || listen(l->fd, BACKLOG) ||
+        (is_moved && rename(address.sun_path, l->path)) || lstat(l->path, &st)) {
         error = errno;
         (void)unlink(address.sun_path);
         return cannot_listen(l, error, ret_error, capacity);

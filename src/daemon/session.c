@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "sys/memfd.h"
 
 /* What a client maps of its store. The cap counts populated blocks; places lie anywhere in the file, so
@@ -24,7 +25,7 @@ uint64_t monotonic_ms(void)
 
 struct session *session_new(int socket, uint32_t id)
 {
-    struct session *s = calloc(1, sizeof *s);
+    struct session *s = point_fails(POINT_SESSION) ? NULL : calloc(1, sizeof *s);
     if (!s)
         return NULL;
     s->id = id;
@@ -48,7 +49,7 @@ struct session *session_new(int socket, uint32_t id)
 
 static int new_bell(void)
 {
-    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return point_fails(POINT_SESSION_BELL) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 static void bind_rings(struct session *s)
@@ -147,7 +148,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
     *ret_fds = (struct msg_fds){
         .fd = { store_fd, memory_fd, s->daemon_bell, s->agent_bell, s->porter_bell }, .nr = 5
     };
-    int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    int device = point_fails(POINT_DEVICE) ? -1 : open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
     if (device >= 0)
         ret_fds->fd[ret_fds->nr++] = device;
     *ret_welcome = (struct msg_welcome){

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/point.h"
 #include "codec/codec.h"
 #include "codec/group.h"
 #include "store/slab.h"
@@ -24,7 +25,7 @@ struct squeezer {
 
 int squeezer_new(struct squeezer **ret)
 {
-    struct squeezer *q = aligned_alloc(64, (sizeof *q + 63) & ~(size_t)63);
+    struct squeezer *q = point_fails(POINT_SQUEEZER) ? NULL : aligned_alloc(64, (sizeof *q + 63) & ~(size_t)63);
     if (!q)
         return -ENOMEM;
     int r = group_encoder_new(&q->encoder);

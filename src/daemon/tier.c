@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 
 /* So much of what is held must be room in slots and blocks that nothing uses. */
 #define HOLES_SHARE 16u
@@ -33,9 +34,12 @@ bool tier_do_one(struct session *s, struct squeezer *q)
     if (r != 1)
         return false;
     uint64_t begin_ns = thread_cpu_ns();
+    point_kills(POINT_ASK_TAKEN);
     squeeze_do(q, s->store, &ask, &answer);
+    point_kills(POINT_SQUEEZED);
     if (ring_put(&s->squeezed, &answer))
         fail(s, "an answer does not fit: more asked for than there is room for");
+    point_kills(POINT_SQUEEZE_ANSWERED);
     s->nr_squeezed_unrung++;
     atomic_fetch_add_explicit(&s->compress_cpu_ns, thread_cpu_ns() - begin_ns, memory_order_relaxed);
     return true;
@@ -45,6 +49,7 @@ static void publish(struct session *s, const uint32_t slabs[STORE_LEAVING_NR])
 {
     for (unsigned i = 0; i < STORE_LEAVING_NR; i++)
         atomic_store_explicit(&s->memory->leaving[i], slabs[i], memory_order_relaxed);
+    point_kills(POINT_LEAVING_HALF_TOLD);
     atomic_fetch_add_explicit(&s->memory->leaving_round, 1, memory_order_release);
 }
 

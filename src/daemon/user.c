@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "daemon/limits.h"
 
 static struct user *users; /* few: those with a connection */
@@ -15,7 +16,7 @@ struct user *user_enter(uid_t uid)
     while (u && u->uid != uid)
         u = u->next;
     if (!u) {
-        u = calloc(1, sizeof *u);
+        u = point_fails(POINT_USER) ? NULL : calloc(1, sizeof *u);
         if (!u)
             return NULL;
         u->uid = uid;

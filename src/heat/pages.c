@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/point.h"
+
 /* Two bytes a page. */
 #define PAGE_AGE 0x03ffu            /* how long idle, in eighths of the cold age */
 #define PAGE_LEVEL_SHIFT 10         /* three bits: wanted back too soon, so often */
@@ -85,7 +87,8 @@ static int open_gap(struct heat *h, size_t at, size_t nr_more)
         return -ENOSPC;
     if (h->nr + nr_more > h->capacity) {
         size_t capacity = h->nr + nr_more + h->capacity / 2;
-        struct chunk *chunks = realloc(h->chunks, capacity * sizeof *chunks);
+        struct chunk *chunks = point_fails(POINT_HEAT_CHUNKS) ? NULL
+                                                              : realloc(h->chunks, capacity * sizeof *chunks);
         if (!chunks)
             return -ENOMEM;
         h->chunks = chunks;
@@ -151,8 +154,8 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
         memmove(c->pages, c->pages + (first - c->first), (end - first) * sizeof *c->pages);
     c->first = first;
     c->nr = (uint16_t)(end - first);
-    c->nr_ready = c->nr_written = 0;
-    c->looked_ms = 0;
+    c->nr_ready = c->nr_written = c->nr_put_back = 0;
+    c->looked_ms = c->protected_ms = 0; /* else all that is written would count as written again */
     free_probe(h, c); /* cells count from the first page */
     for (uint32_t i = 0; c->pages && i < c->nr; i++)
         c->pages[i] &= (uint16_t)~PAGE_THERE;
@@ -166,7 +169,7 @@ static void chunk_split(struct heat *h, size_t i, page_number first, page_number
     behind.probe = NULL;
     behind.closed = 0;
     if (h->chunks[i].pages) {
-        behind.pages = calloc(CHUNK_WORDS, sizeof *behind.pages);
+        behind.pages = point_fails(POINT_HEAT_SPLIT) ? NULL : calloc(CHUNK_WORDS, sizeof *behind.pages);
         if (behind.pages) {
             memcpy(behind.pages, h->chunks[i].pages, behind.nr * sizeof *behind.pages);
             h->page_bytes += CHUNK_WORDS * sizeof *behind.pages;
@@ -366,6 +369,21 @@ static void bar_if_soon(struct heat *h, struct chunk *c)
     c->bar_level = (uint8_t)(level < BAR_LEVEL_MAX ? level : BAR_LEVEL_MAX);
     c->nr_offered = c->nr_soon = 0;
     c->is_barred = true;
+    c->is_bar_over = false;
+}
+
+/* With something to spare nothing is too soon, nor was it: bars are up, but not forgotten. */
+static bool is_barred_now(const struct heat *h, struct chunk *c, uint64_t now_ms)
+{
+    c->is_bar_over |= now_ms / 1000 >= barred_until_s(h, c);
+    return h->is_governed && !h->has_spare && !c->is_bar_over;
+}
+
+/* A page can't be told to be older than 255 s, so that is the most that is asked for: a cold age of 128 s has
+ * levels, too. */
+static uint64_t level_units(const struct chunk *c, unsigned level)
+{
+    return clamp((uint64_t)c->cold_units << level, 1, PAGE_AGE);
 }
 
 /* Governed: it had been offered at the age that it needed, or late. */
@@ -373,7 +391,7 @@ static uint16_t after_governed_return(struct heat *h, struct chunk *c, uint16_t 
 {
     unsigned level = level_of(page);
     bool is_late = (page & PAGE_OFFERED_LATE) == PAGE_OFFERED_LATE;
-    bool is_soon = !h->has_spare && !is_late && (page & PAGE_AGE) < (uint64_t)c->cold_units << level;
+    bool is_soon = !h->has_spare && !is_late && (page & PAGE_AGE) < level_units(c, level);
     c->nr_soon = (uint16_t)(c->nr_soon + (is_soon && !c->is_barred));
     level = is_soon ? level + 1 : level ? level - 1 : 0;
     bar_if_soon(h, c);
@@ -417,7 +435,7 @@ void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms)
     c->looked_ms = h->now_ms = now_ms;
     c->cold_units = (uint16_t)clamp(h->cold_age_ms / h->unit_ms, 1, PAGE_AGE);
     untally(h, c);
-    c->is_barred = h->is_governed && now_ms / 1000 < barred_until_s(h, c);
+    c->is_barred = is_barred_now(h, c, now_ms);
     grow_old(h, c, now_ms);
     h->nr_ready -= c->nr_ready;
     c->nr_ready = 0;
@@ -432,7 +450,7 @@ void pages_look_end(struct heat *h, struct chunk *c)
 bool pages_has_room(struct heat *h, struct chunk *c)
 {
     if (!c->pages) {
-        c->pages = calloc(CHUNK_WORDS, sizeof *c->pages);
+        c->pages = point_fails(POINT_HEAT_PAGES) ? NULL : calloc(CHUNK_WORDS, sizeof *c->pages);
         h->page_bytes += c->pages ? CHUNK_WORDS * sizeof *c->pages : 0;
     }
     return c->pages;
@@ -453,7 +471,7 @@ static void note_touched(struct heat *h, struct chunk *c, uint16_t *p)
     if (*p & PAGE_OFFERED || was_idle)
         note_reuse(h, c, *p);
     if (h->is_governed && was_idle && !c->is_barred && !(*p & PAGE_OFFERED) && level_of(*p) &&
-        (*p & PAGE_AGE) >> level_of(*p) >= c->cold_units)
+        (*p & PAGE_AGE) >= level_units(c, level_of(*p)))
         *p = with_level(*p, level_of(*p) - 1); /* twice what a level less asks for */
 }
 
@@ -481,6 +499,7 @@ void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, 
 
 /* ---- probes */
 
+/* A chunk that is barred is not asked: whatever the answer, none of it leaves. */
 void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *ret_sight)
 {
     *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
@@ -491,8 +510,8 @@ void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *
             page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
         else
             units /= 2;
-        if (page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
-            (page & PAGE_AGE) >= units)
+        bool is_idle = page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE;
+        if (is_idle && !c->is_barred && (page & PAGE_AGE) >= units)
             page_set_add(&ret_sight->idle, i);
     }
 }

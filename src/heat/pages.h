@@ -37,8 +37,10 @@ struct chunk {
     uint16_t cold_units;     /* the cold age at the last look */
     uint16_t nr_offered;     /* since it was last barred, ... */
     uint16_t nr_soon;        /* ... and of them back too soon */
+    uint16_t nr_put_back;    /* scan: told of since the last look; not protected when they came, so no fault */
     uint8_t bar_level;   /* of the last bar, counted from 1; 0: none yet */
     bool is_barred;      /* at the last look, or since */
+    bool is_bar_over;    /* the last one; a longer cold age does not bring it back */
     bool is_tally_barred;
 };
 

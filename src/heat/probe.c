@@ -84,9 +84,7 @@ static int64_t purse_ns_max(const struct probe_purse *p)
 
 void probe_purse_set_income(struct probe_purse *p, uint64_t ns_per_ms)
 {
-    p->earn_ns_per_ms = ns_per_ms < EARN_NS_PER_MS       ? EARN_NS_PER_MS
-                        : ns_per_ms < EARN_NS_PER_MS_MAX ? (int64_t)ns_per_ms
-                                                         : EARN_NS_PER_MS_MAX;
+    p->earn_ns_per_ms = ns_per_ms < EARN_NS_PER_MS_MAX ? (int64_t)ns_per_ms : EARN_NS_PER_MS_MAX;
 }
 
 void probe_purse_earn(struct probe_purse *p, uint64_t now_ms)
@@ -112,7 +110,7 @@ static bool prepay(struct probe_region *r, struct probe_purse *p, uint32_t nr, e
     if (wave == WAVE_SAMPLE || share > p->share[wave])
         share = p->share[wave];
     int64_t ns = (int64_t)(nr * p->return_ns * share / 1000);
-    if (p->ns < ns)
+    if (p->ns < (ns < purse_ns_max(p) ? ns : purse_ns_max(p))) /* else what a purse can't hold is never asked */
         return false;
     p->ns -= ns;
     r->prepaid_ns += ns;

@@ -30,9 +30,11 @@
  * for as long as the rest: a cold age in all, and what comes back of it means "all of it is read".
  *
  * The purse bounds the price: 0.4 % of the time goes in, two seconds of that at most, so that in any ten
- * seconds 0.5 % can't be exceeded (more goes in for a client that may lose more); each return of a probe takes out what it costs the client. Questions are paid in advance for the share that came back
- * lately, and refunded. Where a mixed chunk is opened the returns that the third wave foretells are paid,
- * too. So a large memory is asked slowly, and one that is hot more and more rarely.
+ * seconds 0.5 % can't be exceeded (more goes in for a client that may lose more, less for one that may lose
+ * less); each return of a probe takes out what it costs the client. Questions are paid in advance for the
+ * share that came back lately, and refunded; a full purse pays for any, and then owes. Where a mixed chunk is
+ * opened the returns that the third wave foretells are paid, too. So a large memory is asked slowly, and one
+ * that is hot more and more rarely.
  *
  * Contract: one thread. One region per chunk, one purse per client. */
 #ifndef HEAT_PROBE_H
@@ -115,7 +117,7 @@ struct probe_region {
 
 void probe_purse_init(struct probe_purse *p, uint64_t cold_age_ms);
 void probe_purse_earn(struct probe_purse *p, uint64_t now_ms);
-/* So much of each millisecond may be lost to probes; no less than 0.4 %. */
+/* So much of each millisecond may be lost to probes: 0.4 % until told otherwise, 10 % at most. */
 void probe_purse_set_income(struct probe_purse *p, uint64_t ns_per_ms);
 /* As measured; within 5 to 500 us it is believed. */
 void probe_purse_set_return_ns(struct probe_purse *p, uint64_t ns);

@@ -389,7 +389,7 @@ static void a_larger_budget_asks_sooner(void **state)
     uint64_t took_ms[2];
     for (unsigned i = 0; i < 2; i++) {
         sim_begin(CHUNKS_MAX);
-        probe_purse_set_income(&sim.purse, i ? 32000 : 0);
+        probe_purse_set_income(&sim.purse, i ? 32000 : 4000);
         for (size_t c = 0; c < CHUNKS_MAX; c++)
             set_read(c, 0, PAGES, 50, false);
         for (took_ms[i] = 0; nr_chunks_hot() < CHUNKS_MAX && took_ms[i] < 100000; took_ms[i] += 500)
@@ -398,6 +398,21 @@ static void a_larger_budget_asks_sooner(void **state)
     }
     print_message("1 GiB, hot, known after %lu and %lu ms\n", (unsigned long)took_ms[0], (unsigned long)took_ms[1]);
     assert_true(took_ms[1] < took_ms[0] / 2);
+}
+
+/* 0.004 % of a thread: the purse holds less than a question costs. */
+static void a_small_budget_asks_slowly_and_does_ask(void **state)
+{
+    (void)state;
+    sim_begin(4);
+    probe_purse_set_income(&sim.purse, 40);
+    sim.purse.ns = 0;
+    set_read(0, 0, PAGES, 50, false);
+    pass(600000);
+    say("8 MiB, a quarter hot, 0.004 %");
+    assert_int_equal(offered(false), 1000);
+    assert_int_equal(sim.nr_ordinary_returns, 0);
+    assert_true(sim.purse.spent_ns <= sim.now_ms * 40 + PROBE_CELLS * sim.purse.return_ns);
 }
 
 static void what_does_not_leave_says_nothing(void **state)
@@ -459,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_sweep_is_learnt),
         cmocka_unit_test(a_large_memory_is_asked_slowly),
         cmocka_unit_test(a_larger_budget_asks_sooner),
+        cmocka_unit_test(a_small_budget_asks_slowly_and_does_ask),
         cmocka_unit_test(what_does_not_leave_says_nothing),
         cmocka_unit_test(a_return_that_nobody_told_is_seen),
         cmocka_unit_test(a_few_pages_are_not_asked),

@@ -360,6 +360,22 @@ static void ages_are_counted_there_and_out_and_when_touched(void **state)
     area_free(&a);
 }
 
+static void a_chunk_that_is_out_as_a_whole_stays_on_the_list(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, CHUNK);
+    while (heat_scan_ops.nr_ready(a.heat) < CHUNK)
+        pass(&a, 100);
+    assert_int_equal(pick_all(&a, picked), CHUNK);
+    (void)madvise(a.memory, CHUNK * PAGE_BYTES, MADV_DONTNEED);
+    pass(&a, 20000);
+    assert_int_equal(at_least(ages_of(&a).nr_out, 16000), CHUNK);
+    assert_int_equal(ages_of(&a).nr_pages_there, 0);
+    area_free(&a);
+}
+
 /* What is written all the time is not touched again: it has never been idle. */
 static void what_is_busy_is_not_counted(void **state)
 {
@@ -422,6 +438,31 @@ static void comes_back_too_soon(struct area *a, bool *picked)
         comes_back(a, p);
 }
 
+/* There are no ages above 255 s: a step back must be within reach, out or there. */
+static void steps_are_taken_back_at_the_longest_cold_age_too(void **state)
+{
+    (void)state;
+    for (unsigned is_there = 0; is_there < 2; is_there++) {
+        struct area a = area_new_governed(CHUNK, 128000);
+        write_pages(&a, 0, 1);
+        tick_all(&a);
+        assert_in_range(wait_for(&a, 0), 128000, 134000);
+        comes_back(&a, 0);
+        if (is_there) {
+            pass(&a, 260000);
+            write_pages(&a, 0, 1);
+            pass(&a, 2500); /* is seen */
+        } else {
+            assert_in_range(wait_for(&a, 0), 250000, 262000);
+            (void)madvise(a.memory, PAGE_BYTES, MADV_DONTNEED);
+            pass(&a, 600000);
+            comes_back(&a, 0);
+        }
+        assert_in_range(wait_for(&a, 0), 125000, 134000);
+        area_free(&a);
+    }
+}
+
 static void a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time(void **state)
 {
     (void)state;
@@ -475,6 +516,57 @@ static void what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age(void
     area_free(&a);
 }
 
+static void a_small_budget_pays_a_whole_chunk_too(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(2 * CHUNK, 4000);
+    write_pages(&a, 0, a.nr);
+    pass(&a, 5000);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 25 });
+    for (int i = 0; i < 6; i++) { /* what has been saved up is spent */
+        write_pages(&a, 0, a.nr);
+        pass(&a, 1000);
+    }
+    assert_true(nr_protected(&a, 0, a.nr) < a.nr);
+    pass(&a, a.nr * 1000 / 25);
+    assert_int_equal(nr_protected(&a, 0, a.nr), a.nr);
+    area_free(&a);
+}
+
+static void a_bar_that_is_over_stays_so(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 1000);
+    static bool picked[CHUNK];
+    comes_back_too_soon(&a, picked);
+    pass(&a, 300000); /* of 16 s */
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    set_pace(&a, 64000); /* 1024 s, had it been then */
+    pass(&a, 3000);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    area_free(&a);
+}
+
+static void a_bar_is_up_while_there_is_something_to_spare(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 4000);
+    static bool picked[CHUNK];
+    comes_back_too_soon(&a, picked);
+    pass(&a, 10000); /* of 64 s */
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ 4000, 100000, .has_spare = true });
+    pass(&a, 2500);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    set_pace(&a, 4000);
+    pass(&a, 2500);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    assert_int_equal(at_least(ages_of(&a).nr_barred, 4000), CHUNK);
+    pass(&a, 55000);
+    assert_int_equal(heat_scan_ops.nr_ready(a.heat), CHUNK);
+    area_free(&a);
+}
+
 /* A burst, all of it, after ten seconds of rest, again and again: it is idle as soon as it is over. */
 static void what_rests_in_between_is_not_hot(void **state)
 {
@@ -524,6 +616,42 @@ static void what_is_back_ahead_is_not_protected_before_its_use(void **state)
     a = area_back_ahead(picked); /* nobody comes */
     pass(&a, 6000);
     assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
+    area_free(&a);
+}
+
+/* What is told of before a look sees it is no fault either, whoever wanted it. */
+static void what_is_put_back_is_not_counted_as_written_again(void **state)
+{
+    (void)state;
+    static bool picked[CHUNK];
+    for (unsigned i = 0; i < 2; i++) {
+        struct area a = area_back_ahead(picked);
+        for (size_t p = 0; p < CHUNK; p++)
+            heat_scan_ops.feedback(a.heat, a.first + p, i ? FEEDBACK_PREFETCHED : FEEDBACK_REFAULT);
+        pass(&a, 4000); /* protected in between */
+        assert_int_equal(nr_protected(&a, 0, CHUNK), CHUNK);
+        assert_int_equal(ages_of(&a).nr_rewritten, 0);
+        write_pages(&a, 0, 100);
+        pass(&a, 1000);
+        assert_int_equal(ages_of(&a).nr_rewritten, 100);
+        area_free(&a);
+    }
+}
+
+static void a_chunk_that_is_cut_is_not_counted_as_written_again(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(CHUNK, 4000);
+    write_pages(&a, 0, CHUNK);
+    pass(&a, 3000);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000 });
+    pass(&a, 5000);
+    write_pages(&a, 0, CHUNK); /* and not protected any more */
+    pass(&a, 3000);
+    assert_int_equal(ages_of(&a).nr_rewritten, CHUNK);
+    heat_scan_ops.remove(a.heat, a.first + 500, a.first + 504);
+    pass(&a, 3000);
+    assert_int_equal(ages_of(&a).nr_rewritten, CHUNK);
     area_free(&a);
 }
 
@@ -629,6 +757,54 @@ static void what_is_read_stays(void **state)
     }
     is_probing = false;
     (void)state;
+}
+
+/* All of it is read. 50 pages a second are a budget of 0.4 ms; half of it is for probes, 30 us each. */
+static void probes_stay_within_a_small_budget(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new_governed(32 * CHUNK, 4000);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
+    write_pages(&a, 0, a.nr);
+    size_t nr_probes = 0, seconds = 120;
+    for (size_t i = 0; i < seconds * 10; i++, pass(&a, 100)) {
+        nr_probes += serve_probes(&a, a.nr, true);
+        assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+    }
+    print_message("%zu probes in %zu s\n", nr_probes, seconds);
+    assert_in_range(nr_probes, 100, 200000 * (seconds + 4) / 30000);
+    area_free(&a);
+    is_probing = false;
+}
+
+static void what_is_barred_is_not_asked(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new_governed(CHUNK, 4000);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, CHUNK);
+    while (heat_scan_ops.nr_ready(a.heat) < CHUNK / 2) {
+        (void)serve_probes(&a, 0, true);
+        pass(&a, 100);
+    }
+    (void)pick_all(&a, picked);
+    for (size_t p = 0; p < CHUNK; p++)
+        if (picked[p])
+            comes_back(&a, p);
+    size_t nr_probes = 0;
+    for (int i = 0; i < 500; i++, pass(&a, 100)) { /* of 64 s */
+        assert_int_equal(heat_scan_ops.nr_ready(a.heat), 0);
+        nr_probes += serve_probes(&a, 0, true);
+    }
+    assert_int_equal(nr_probes, 0);
+    assert_true(at_least(ages_of(&a).nr_barred, 8000) > CHUNK / 2);
+    for (int i = 0; i < 400 && heat_scan_ops.nr_ready(a.heat) == 0; i++, pass(&a, 100))
+        nr_probes += serve_probes(&a, 0, true);
+    assert_true(nr_probes > 0 && heat_scan_ops.nr_ready(a.heat) > 0); /* then it is, and leaves */
+    area_free(&a);
+    is_probing = false;
 }
 
 static void a_chunk_may_change_while_it_is_asked(void **state)
@@ -814,18 +990,27 @@ int main(void)
         cmocka_unit_test(a_short_cold_age_is_not_rationed),
         cmocka_unit_test(who_is_wanted_back_soon_waits_twice_as_long_each_time),
         cmocka_unit_test(ages_are_counted_there_and_out_and_when_touched),
+        cmocka_unit_test(a_chunk_that_is_out_as_a_whole_stays_on_the_list),
         cmocka_unit_test(what_is_busy_is_not_counted),
         cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
         cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
+        cmocka_unit_test(steps_are_taken_back_at_the_longest_cold_age_too),
         cmocka_unit_test(a_chunk_that_comes_back_too_soon_is_barred_for_longer_each_time),
         cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
+        cmocka_unit_test(a_small_budget_pays_a_whole_chunk_too),
+        cmocka_unit_test(a_bar_that_is_over_stays_so),
+        cmocka_unit_test(a_bar_is_up_while_there_is_something_to_spare),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
         cmocka_unit_test(what_is_back_ahead_is_not_protected_before_its_use),
+        cmocka_unit_test(what_is_put_back_is_not_counted_as_written_again),
+        cmocka_unit_test(a_chunk_that_is_cut_is_not_counted_as_written_again),
         cmocka_unit_test(what_does_not_shrink_is_left_alone_until_written),
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
         cmocka_unit_test(what_is_read_stays),
+        cmocka_unit_test(probes_stay_within_a_small_budget),
+        cmocka_unit_test(what_is_barred_is_not_asked),
         cmocka_unit_test(a_chunk_may_change_while_it_is_asked),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(memory_that_is_gone_is_passed_over),

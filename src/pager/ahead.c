@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 /* ---- decoding */
@@ -199,9 +200,11 @@ static void note_back(struct pager *pg, unsigned nr)
 static int install_run(struct pager *pg, unsigned nr)
 {
     struct ahead *h = &pg->ahead;
-    uint64_t copied_bytes;
-    int r = uffd_copy_run(pg->uffd, page_address(h->slots[h->head % AHEAD_SLOTS].page),
-                          ahead_buffer(h, h->head), pages_to_bytes(nr), &copied_bytes);
+    uint64_t copied_bytes = 0;
+    int r = point_fails(POINT_COPY_RUN)
+                ? -errno
+                : uffd_copy_run(pg->uffd, page_address(h->slots[h->head % AHEAD_SLOTS].page),
+                                ahead_buffer(h, h->head), pages_to_bytes(nr), &copied_bytes);
     unsigned copied = (unsigned)bytes_to_pages(copied_bytes);
     if (mutant_is(MUTANT_PREFETCH_GIVES_UP_EARLY))
         copied = nr;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 /* What kind of memory may be paged at all. MOVE refuses the rest by itself; here it is told apart
@@ -309,6 +310,7 @@ static void note_staged(struct pager *pg, struct page_leaf *leaf, page_number fi
                                       .session = pg->session };
         if (ring_put(&pg->to_porter, &order))
             invariant_broken("the porter's orders can't be more than the slots");
+        point_kills(POINT_STAGED);
         if (mutant_is(MUTANT_FREE_STAGED_EARLY)) {
             order.op = PORTER_FREE;
             (void)ring_put(&pg->to_porter, &order);
@@ -348,8 +350,10 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
                                     : (uintptr_t)pg->staging_memory + pages_to_bytes(slot);
     unsigned moved = move_run(uffd, pg->pagemap_fd, to, page_address(first), room, &error, &unreported);
     stats_add(pg->stats, STAT_evict_moved_with_error, unreported);
+    point_kills(POINT_LANDED);
     if (moved && uffd == pg->uffd)
         second_hop(pg, slot, moved);
+    point_kills(POINT_HOPPED);
     if (leaf->bar_epoch || pg->table.has_forgotten_bars)
         make_dirty(pg, slot, moved);
     note_staged(pg, leaf, first, slot, moved);

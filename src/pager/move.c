@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "sys/pagemap.h"
 #include "sys/uffd.h"
 
@@ -11,8 +12,10 @@ unsigned move_run(int uffd, int pagemap_fd, uint64_t to, uint64_t from, unsigned
                   unsigned *ret_unreported)
 {
     *ret_unreported = 0;
-    uint64_t moved_bytes;
-    int r = uffd_move(uffd, to, from, pages_to_bytes(nr), &moved_bytes);
+    uint64_t moved_bytes = 0;
+    int r = point_fails(POINT_MOVE_OUT) || point_fails(POINT_MOVE_OUT_CHANGING)
+                ? -errno
+                : uffd_move(uffd, to, from, pages_to_bytes(nr), &moved_bytes);
     unsigned moved = (unsigned)bytes_to_pages(moved_bytes);
     *ret_error = moved == nr ? 0 : r;
     if (moved == nr || mutant_is(MUTANT_BELIEVE_MOVE_ERROR))

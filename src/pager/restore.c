@@ -4,15 +4,18 @@
 #include <string.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 /* Zeros, only ever read: what a touch of nothing gets where the zero page can't be mapped. */
 static const unsigned char zeros[PAGE_BYTES] __attribute__((aligned(4096)));
 
-static bool is_there(struct pager *pg, page_number page)
+/* 1, 0, or a negative errno: it can't be told just now. */
+static int is_there(struct pager *pg, page_number page)
 {
     pagemap_entry e;
-    return pagemap_read(pg->pagemap_fd, page, 1, &e) == 0 && pagemap_is_there(e);
+    int r = point_fails(POINT_LOOK_BACK) ? -errno : pagemap_read(pg->pagemap_fd, page, 1, &e);
+    return r ? r : pagemap_is_there(e);
 }
 
 static int changing(struct pager *pg)
@@ -24,23 +27,41 @@ static int changing(struct pager *pg)
     return -EAGAIN;
 }
 
-/* COPY's answer, given its meaning. -EEXIST becomes 0: it is there, and who waits is woken. */
+static int copy(struct pager *pg, page_number page, const void *bytes)
+{
+    bool must_fail = point_fails(POINT_COPY_NO_MEMORY) || point_fails(POINT_COPY_CHANGING) ||
+                     point_fails(POINT_COPY_REFUSED);
+    return must_fail ? -errno : uffd_copy(pg->uffd, page_address(page), bytes);
+}
+
+/* COPY's answer, given its meaning. -EEXIST becomes 0: it is there, and who waits is woken. An error that has
+ * no meaning here is believed when it comes twice: these bytes can't be given back. */
 static int install_copy(struct pager *pg, page_number page, const void *bytes)
 {
-    int r = uffd_copy(pg->uffd, page_address(page), bytes);
-    if (r == -EAGAIN)
-        return changing(pg);
-    if (r == -EEXIST) {
-        uffd_wake(pg->uffd, page_address(page), PAGE_BYTES);
-        return 0;
+    for (int try = 0; try < 2; try++) {
+        int r = copy(pg, page, bytes);
+        switch (r) {
+        case 0:
+        case -ENOENT: /* no mapping, or not ours any more */
+        case -ENOMEM:
+        case -ESRCH: /* the process ends */
+            return r;
+        case -EAGAIN:
+            return changing(pg);
+        case -EEXIST:
+            uffd_wake(pg->uffd, page_address(page), PAGE_BYTES);
+            return 0;
+        default:
+            break;
+        }
     }
-    return r;
+    return -EILSEQ;
 }
 
 /* *ret_was_there: somebody was quicker; nothing was installed. */
 static int install_zeros(struct pager *pg, page_number page, bool *ret_was_there)
 {
-    int r = uffd_zeropage(pg->uffd, page_address(page));
+    int r = point_fails(POINT_ZEROPAGE) ? -errno : uffd_zeropage(pg->uffd, page_address(page));
     if (r == -EAGAIN)
         return changing(pg);
     if (r != -EEXIST) {
@@ -63,22 +84,24 @@ static int move_back(struct pager *pg, page_number page, uint32_t slot)
 {
     const unsigned char *staged = pg->staging_memory + pages_to_bytes(slot);
     uint64_t moved;
-    int r = uffd_move(pg->uffd, page_address(page), (uintptr_t)staged, PAGE_BYTES, &moved);
+    int r = point_fails(POINT_MOVE_BACK)
+                ? -errno
+                : uffd_move(pg->uffd, page_address(page), (uintptr_t)staged, PAGE_BYTES, &moved);
     if (r == 0)
         return 0;
-    if (r == -EAGAIN && is_there(pg, page) && !is_there(pg, page_of((uintptr_t)staged))) {
+    int has_arrived = is_there(pg, page), is_left = is_there(pg, page_of((uintptr_t)staged));
+    bool is_known = has_arrived >= 0 && is_left >= 0;
+    if (is_known && has_arrived && !is_left) { /* moved and said otherwise */
         stats_add(pg->stats, STAT_evict_moved_with_error, 1);
         uffd_wake(pg->uffd, page_address(page), PAGE_BYTES);
         return 0;
     }
     if (r == -EAGAIN)
         return changing(pg);
-    if (!is_there(pg, page_of((uintptr_t)staged))) { /* moved and said otherwise, or gone */
-        if (!is_there(pg, page))
-            return -EILSEQ;
-        uffd_wake(pg->uffd, page_address(page), PAGE_BYTES);
-        return 0;
-    }
+    if (!is_known)
+        return -EAGAIN; /* one of the two has it: looked at again, nothing is given up yet */
+    if (!is_left)
+        return -EILSEQ;
     /* Locked, made executable, differently protected, or a marker in the hole: copy instead. */
     if (mutant_is(MUTANT_ZEROS_IF_MOVE_REFUSED))
         staged = zeros;
@@ -135,7 +158,7 @@ void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p,
 /* The page is lost and its next touch must say so. -EIO, or -EAGAIN from the kernel. */
 static int poison(struct pager *pg, struct page_leaf *leaf, struct page *p, page_number page)
 {
-    int r = uffd_poison(pg->uffd, page_address(page));
+    int r = point_fails(POINT_POISON) ? -errno : uffd_poison(pg->uffd, page_address(page));
     if (r == -EAGAIN)
         return changing(pg);
     if (r == -ENOENT)
@@ -190,6 +213,7 @@ int pager_restore(struct pager *pg, page_number page)
         if (pg->is_serving_fault)
             note_answered(pg, page);
     }
+    point_kills(POINT_INSTALLED);
     pager_count(pg, leaf, p, -1);
     pager_release(pg, page_on_installed(p));
     return 0;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 #define READ_BATCH 32
@@ -64,18 +65,21 @@ int pager_read(struct pager *pg)
 static bool answer(struct pager *pg, const struct pending_fault *f)
 {
     uint64_t begin_ns = now_ns();
+    point_kills(POINT_FAULT_READ);
     pg->is_serving_fault = true;
     pg->serving_thread = f->thread;
     int r = pager_restore(pg, f->page);
     pg->is_serving_fault = false;
     switch (r) {
-    case -EAGAIN:
     case -ENOMEM:
+        stats_add(pg->stats, STAT_restore_no_memory, 1);
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
-    case -ENOENT: /* its mapping has gone: whoever waits looks again and meets what is there now */
-        uffd_wake(pg->uffd, page_address(f->page), PAGE_BYTES);
+    case -EAGAIN:
+        return mutant_is(MUTANT_DROP_FAILED_FAULT);
+    case 0:
         break;
-    default:
+    default: /* its mapping has gone, or who knows: whoever waits looks again and meets what is there now */
+        uffd_wake(pg->uffd, page_address(f->page), PAGE_BYTES);
         break;
     }
     uint64_t end_ns = now_ns();

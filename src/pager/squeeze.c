@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "pager/pager.h"
 
 #define LEAVES_PER_PIECE 16u
@@ -73,6 +74,7 @@ static bool ask(struct pager *pg, struct page_leaf *leaf, const struct group *g,
     if (!pg->on_squeeze || !pg->on_squeeze(pg->context, &entry))
         return false;
     --*nr_asks;
+    point_kills(POINT_ASKED);
     pg->asked[cookie] = asked;
     pg->nr_asked++;
     for (unsigned i = 0; i < g->nr; i++) {
@@ -269,6 +271,7 @@ static void take(struct pager *pg, page_number page, locator old, locator place,
     pager_count(pg, leaf, p, -1);
     bool is_taken = page_on_squeezed(p, (unsigned)pg->store_now, old, place);
     pager_count(pg, leaf, p, +1);
+    point_kills(POINT_DENSER_TAKEN);
     give_up(pg, is_taken ? old : place);
     if (!is_taken) {
         stats_add(pg->stats, STAT_squeeze_late, 1);

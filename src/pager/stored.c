@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "codec/codec.h"
 #include "pager/pager.h"
 
@@ -112,6 +113,7 @@ static void take_place(struct pager *pg, uint32_t slot, struct page_leaf *leaf, 
         invariant_broken("a staging slot and its page disagree");
     pager_count(pg, leaf, p, +1);
     leaf->checksums[page % LEAF_PAGES] = checksum;
+    point_kills(POINT_PLACE_TAKEN);
     store_touch(&pg->stores[pg->store_now], place);
     pager_release(pg, (struct page_release){ .kind = RELEASE_SLOT, .slot = slot });
     stats_add(pg->stats, STAT_compress_success, 1);

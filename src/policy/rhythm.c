@@ -100,12 +100,13 @@ bool rhythm_on_touch(struct rhythm *r, const struct activity *a, uint32_t idle_m
     r->touch_ms = now_ms;
     if (before_ms && now_ms - before_ms < idle_ms)
         return false;
-    bool is_of_it = now_ms - a->begin_ms <= idle_ms; /* else it goes on for long, and has nothing to do with it */
+    bool was_of_it = r->is_of_it, is_of_it = now_ms - a->begin_ms < idle_ms;
     uint32_t begin_ms = is_of_it ? a->begin_ms : now_ms;
     if (r->begin_ms) {
         note(&r->beats[RHYTHM_OF_BEGINS], begin_ms - r->begin_ms);
-        note(&r->beats[RHYTHM_OF_PAUSES], begin_ms - (is_of_it ? end_of_use(a, before_ms) : before_ms));
+        note(&r->beats[RHYTHM_OF_PAUSES], begin_ms - (was_of_it && is_of_it ? end_of_use(a, before_ms) : before_ms));
     }
+    r->is_of_it = is_of_it;
     uint32_t lag_ms = now_ms - begin_ms;
     r->lag_ms = lag_ms > r->lag_ms ? lag_ms : r->lag_ms - (r->lag_ms - lag_ms) / 4;
     r->begin_ms = begin_ms;
@@ -125,7 +126,8 @@ bool rhythm_predict(const struct rhythm *r, const struct activity *a, uint32_t *
         return false;
     uint32_t mean = mean_ms(best), margin = 2 * spread_ms(best) + RHYTHM_MARGIN_MIN_MS;
     bool is_of_begins = best == &r->beats[RHYTHM_OF_BEGINS];
-    *ret_begin_ms = mean + (is_of_begins ? r->begin_ms : end_of_use(a, r->touch_ms));
+    uint32_t end_ms = r->is_of_it ? end_of_use(a, r->touch_ms) : r->touch_ms;
+    *ret_begin_ms = mean + (is_of_begins ? r->begin_ms : end_ms);
     *ret_margin_ms = margin < mean / 4 ? margin : mean / 4;
     return true;
 }

@@ -49,6 +49,7 @@ struct rhythm {
     uint32_t begin_ms; /* the last one; 0: none yet */
     uint32_t touch_ms; /* the last touch */
     uint32_t lag_ms;   /* behind the begin of its activity, lately */
+    bool is_of_it;     /* its last begin was the activity's; else that goes on without regard to this piece */
     struct beat beats[RHYTHM_KIND_NR];
     uint8_t nr_misses;
 };

@@ -211,6 +211,37 @@ static void beside_what_never_rests(void **state)
     assert_int_equal(begin_ms, now_ms);
 }
 
+/* It rests for 5 s after each use, which takes longer and longer, and there is always something else. */
+static void pauses_beside_what_never_rests(void **state)
+{
+    (void)state;
+    begin();
+    uint32_t begin_ms, margin_ms;
+    for (uint32_t i = 0; i < 6; i++) {
+        uint32_t end_ms = now_ms + 400 * i;
+        (void)touch(now_ms);
+        while (now_ms < end_ms)
+            (void)touch(now_ms += 100);
+        for (int j = 0; j < 50; j++)
+            activity_on_touch(&all, now_ms += 100, IDLE_MS);
+    }
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms);
+}
+
+/* The activity goes on; a pause of just so long is one of this piece, not a second begin at the same time. */
+static void a_pause_of_just_the_least_is_one(void **state)
+{
+    (void)state;
+    begin();
+    assert_true(touch(now_ms));
+    activity_on_touch(&all, now_ms + IDLE_MS / 2, IDLE_MS);
+    assert_true(touch(now_ms + IDLE_MS));
+    assert_int_equal(r.begin_ms, now_ms + IDLE_MS);
+    assert_int_equal(r.beats[RHYTHM_OF_BEGINS].times_ms[0], IDLE_MS);
+    assert_int_equal(r.beats[RHYTHM_OF_PAUSES].times_ms[0], IDLE_MS);
+}
+
 static void time_may_wrap(void **state)
 {
     (void)state;
@@ -236,6 +267,8 @@ int main(void)
         cmocka_unit_test(what_begins_in_a_rhythm_may_take_its_time),
         cmocka_unit_test(one_that_comes_later_than_others_is_waited_for),
         cmocka_unit_test(beside_what_never_rests),
+        cmocka_unit_test(pauses_beside_what_never_rests),
+        cmocka_unit_test(a_pause_of_just_the_least_is_one),
         cmocka_unit_test(time_may_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mutant.h"
+#include "base/point.h"
 #include "codec/codec.h"
 
 static bool is_inside(const struct store_map *map, uint64_t offset, size_t size)
@@ -85,6 +86,8 @@ int store_read(const struct store_map *map, locator place, uint32_t checksum,
         r = -EILSEQ;
     if (r == 0 && page_checksum(ret_page) != checksum && !mutant_is(MUTANT_BELIEVE_STORE))
         r = -EILSEQ;
+    if (point_fails(POINT_STORE_READ))
+        r = -errno;
     if (r < 0)
         store_scratch_forget(scratch); /* what is read again is read from the store */
     return r;

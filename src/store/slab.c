@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/point.h"
+
 #define FREE_SLOTS_LOOKED_AT 8u /* enough to find one in a populated block nearly always */
 
 static uint32_t nr_words(const struct slab *s)
@@ -58,7 +60,7 @@ int slab_open(struct slab *s, uint32_t slot_units)
     assert(s->slot_units == 0 && s->nr_used == 0);
     size_t extra = slab_extra_bytes(slot_units);
     if (extra) {
-        uint64_t *words = calloc(1, extra);
+        uint64_t *words = point_fails(POINT_SLAB_BITMAP) ? NULL : calloc(1, extra);
         if (!words)
             return -ENOMEM;
         s->used.words = words;

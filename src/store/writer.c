@@ -28,6 +28,7 @@
 #include "base/locator.h"
 #include "base/mutant.h"
 #include "base/pagesize.h"
+#include "base/point.h"
 #include "store/slab.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -73,13 +74,14 @@ struct store_writer {
 static int make_file(uint64_t bytes)
 {
     /* Not executable, and says so: else some systems refuse memfds altogether. */
-    int fd = memfd_create("process-pager-store",
-                          MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    int fd = point_fails(POINT_STORE_FILE) ? -1
+                                           : memfd_create("process-pager-store",
+                                                          MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
     if (fd < 0 && errno == EINVAL)
         fd = memfd_create("process-pager-store", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)bytes) < 0) {
+    if (point_fails(POINT_STORE_SIZE) || ftruncate(fd, (off_t)bytes) < 0) {
         int r = -errno;
         (void)close(fd);
         return r;
@@ -93,16 +95,17 @@ static int open_for_reading(int fd)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    int readonly = open(path, O_RDONLY | O_CLOEXEC);
+    int readonly = point_fails(POINT_STORE_READONLY) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     return readonly < 0 ? -errno : readonly;
 }
 
 static int shut_file(int fd)
 {
-    if (fchmod(fd, 0) < 0)
+    if (point_fails(POINT_STORE_MODE) || fchmod(fd, 0) < 0)
         return -errno;
     /* Not F_SEAL_FUTURE_WRITE: no hole could be punched any more. */
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    if (point_fails(POINT_STORE_SEAL) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
     return 0;
 }
@@ -114,16 +117,20 @@ static size_t table_bytes(const struct store_writer *st)
 
 static int map_all(struct store_writer *st)
 {
-    void *bytes = mmap(NULL, (size_t)st->nr_slabs_max * SLAB_BYTES, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_NORESERVE, st->fd, 0);
+    void *bytes = point_fails(POINT_STORE_MAP)
+                      ? MAP_FAILED
+                      : mmap(NULL, (size_t)st->nr_slabs_max * SLAB_BYTES, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_NORESERVE, st->fd, 0);
     if (bytes == MAP_FAILED)
         return -errno;
     st->bytes = bytes;
     /* A huge page would populate more than we count. Fails only where there are none. */
     (void)madvise(bytes, (size_t)st->nr_slabs_max * SLAB_BYTES, MADV_NOHUGEPAGE);
     (void)madvise(bytes, (size_t)st->nr_slabs_max * SLAB_BYTES, MADV_DONTDUMP); /* others' pages */
-    void *slabs = mmap(NULL, table_bytes(st), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *slabs = point_fails(POINT_STORE_TABLE)
+                      ? MAP_FAILED
+                      : mmap(NULL, table_bytes(st), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (slabs == MAP_FAILED)
         return -errno;
     st->slabs = slabs;
@@ -135,7 +142,7 @@ int store_writer_new(uint64_t cap_bytes, uint64_t file_bytes, struct store_write
 {
     if (cap_bytes < SLAB_BYTES || file_bytes < SLAB_BYTES || file_bytes > LOCATOR_STORE_BYTES_MAX)
         return -EINVAL;
-    struct store_writer *st = malloc(sizeof(*st));
+    struct store_writer *st = point_fails(POINT_STORE) ? NULL : malloc(sizeof(*st));
     if (!st)
         return -ENOMEM;
     *st = (struct store_writer){
@@ -193,7 +200,7 @@ void store_set_budget(struct store_writer *st, struct store_budget *budget)
 
 int store_writer_open_readonly(struct store_writer *st)
 {
-    int fd = fcntl(st->readonly_fd, F_DUPFD_CLOEXEC, 0);
+    int fd = point_fails(POINT_STORE_DUP) ? -1 : fcntl(st->readonly_fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
 }
 
@@ -353,7 +360,8 @@ static bool find_place(const struct store_writer *st, uint32_t slot_units, struc
 
 static bool punch(const struct store_writer *st, uint64_t offset, uint64_t nr_bytes)
 {
-    return fallocate(st->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+    return !point_fails(POINT_STORE_PUNCH) &&
+           fallocate(st->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
                      (off_t)nr_bytes) == 0;
 }
 
@@ -387,7 +395,7 @@ static int populate_run(struct store_writer *st, uint32_t index, uint32_t first,
     struct slab *s = &st->slabs[index];
     block_mask wanted = (block_mask)(((1u << nr) - 1) << first);
     unsigned char *at = st->bytes + (size_t)index * SLAB_BYTES + pages_to_bytes(first);
-    if (madvise(at, pages_to_bytes(nr), MADV_POPULATE_WRITE) < 0) {
+    if (point_fails(POINT_STORE_POPULATE) || madvise(at, pages_to_bytes(nr), MADV_POPULATE_WRITE) < 0) {
         /* The first may have its memory, the second not: nothing is held that is not counted. */
         (void)punch(st, (uint64_t)(at - st->bytes), pages_to_bytes(nr));
         return -ENOSPC;
@@ -489,6 +497,7 @@ int store_put(struct store_writer *st, const void *bytes, size_t size, uint64_t 
     int r = take_slot(st, slot_units, &offset, &end);
     if (r < 0)
         return r;
+    point_kills(POINT_SLOT_TAKEN);
     memcpy(st->bytes + offset, bytes, size);
     end[-1] = (unsigned char)(slot_units * STORE_UNIT_BYTES - size);
     count_blob(st, size, slot_units, 1);
@@ -736,6 +745,7 @@ static size_t blocks_given(struct store_writer *st, uint32_t index, block_mask r
 {
     struct slab *s = &st->slabs[index];
     uint32_t *before = list_of(st, s);
+    point_kills(POINT_PUNCHED);
     s->populated &= (block_mask)~run;
     s->dead &= (block_mask)~run;
     relist(st, before, index);

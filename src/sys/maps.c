@@ -6,12 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/point.h"
 #include "sys/uapi.h"
 
 int maps_open(struct maps *m)
 {
     /* Of this thread: /proc/self is empty when the first one has called pthread_exit(). */
-    int fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
+    int fd = point_fails(POINT_OWN_MAPS) ? -1 : open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     *m = (struct maps){ .fd = fd };
@@ -32,7 +33,7 @@ static int find_by_query(struct maps *m, uint64_t address, struct maps_vma *ret_
         .query_addr = address,
         .query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
     };
-    if (ioctl(m->fd, PROCMAP_QUERY, &q))
+    if (point_fails(POINT_MAPS_FIND) || ioctl(m->fd, PROCMAP_QUERY, &q))
         return -errno;
     uint64_t rwx = q.vma_flags & (PROCMAP_QUERY_VMA_READABLE | PROCMAP_QUERY_VMA_WRITABLE |
                                   PROCMAP_QUERY_VMA_EXECUTABLE);

@@ -7,16 +7,18 @@
 #include <unistd.h>
 
 #include "base/pagesize.h"
+#include "base/point.h"
 
 int memfd_share(const char *name, size_t bytes, int *ret_fd, void **ret_map)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = point_fails(POINT_SHARED_FILE) ? -1 : memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
     void *map = MAP_FAILED;
-    if (ftruncate(fd, (off_t)bytes) == 0)
+    if (!point_fails(POINT_SHARED_SIZE) && ftruncate(fd, (off_t)bytes) == 0 && !point_fails(POINT_SHARED_MAP))
         map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+    if (map == MAP_FAILED || point_fails(POINT_SHARED_SEAL) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
         int r = -errno;
         if (map != MAP_FAILED)
             munmap(map, bytes);

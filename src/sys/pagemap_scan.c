@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 
+#include "base/point.h"
 #include "sys/uapi.h"
 
 _Static_assert(sizeof(struct pm_scan_arg) == 96, "the kernel's");
@@ -29,7 +30,7 @@ int pagemap_scan(int pagemap_fd, page_number first, page_number end, enum pagema
         .category_mask = PAGE_IS_PRESENT | not_ours,
         .return_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
     };
-    int n = ioctl(pagemap_fd, PAGEMAP_SCAN, &a);
+    int n = point_fails(POINT_SCAN) ? -1 : ioctl(pagemap_fd, PAGEMAP_SCAN, &a);
     return n < 0 ? -errno : n;
 }
 

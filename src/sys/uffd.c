@@ -8,6 +8,7 @@
 
 #include "base/mutant.h"
 #include "base/pagesize.h"
+#include "base/point.h"
 
 static int call(int fd, unsigned long request, void *argument)
 {
@@ -19,9 +20,11 @@ int uffd_open(int device_fd)
     int flags = O_CLOEXEC | O_NONBLOCK;
     if (mutant_is(MUTANT_USER_FAULTS_ONLY))
         flags |= UFFD_USER_MODE_ONLY;
-    int fd = (int)syscall(SYS_userfaultfd, flags);
+    int fd = point_fails(POINT_UFFD_OPEN) ? -1 : (int)syscall(SYS_userfaultfd, flags);
     if (fd >= 0)
         return fd;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+        return -errno; /* no matter of rights, and no other door would help */
 
     int own_device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
     if (own_device >= 0) {
@@ -41,7 +44,7 @@ int uffd_open(int device_fd)
 int uffd_handshake(int fd, uint64_t features, uint64_t *ret_offered)
 {
     struct uffdio_api api = { .api = UFFD_API, .features = features };
-    int r = call(fd, UFFDIO_API, &api);
+    int r = point_fails(POINT_UFFD_API) ? -errno : call(fd, UFFDIO_API, &api);
     *ret_offered = api.features;
     return r;
 }
@@ -52,13 +55,15 @@ int uffd_register(int fd, uint64_t start, uint64_t bytes, enum uffd_mode mode)
                                         .mode = UFFDIO_REGISTER_MODE_WP };
     if (mode == UFFD_ARM)
         argument.mode |= UFFDIO_REGISTER_MODE_MISSING;
+    if (point_fails(mode == UFFD_ARM ? POINT_UFFD_ARM : POINT_UFFD_WATCH))
+        return -errno;
     return call(fd, UFFDIO_REGISTER, &argument);
 }
 
 int uffd_unregister(int fd, uint64_t start, uint64_t bytes)
 {
     struct uffdio_range range = { start, bytes };
-    return call(fd, UFFDIO_UNREGISTER, &range);
+    return point_fails(POINT_UFFD_UNREGISTER) ? -errno : call(fd, UFFDIO_UNREGISTER, &range);
 }
 
 int uffd_move(int fd, uint64_t to, uint64_t from, uint64_t bytes, uint64_t *ret_moved)
@@ -107,7 +112,7 @@ int uffd_writeprotect(int fd, uint64_t start, uint64_t bytes, bool is_protected)
         .range = { start, bytes },
         .mode = is_protected ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
     };
-    return call(fd, UFFDIO_WRITEPROTECT, &argument);
+    return point_fails(POINT_UFFD_PROTECT) ? -errno : call(fd, UFFDIO_WRITEPROTECT, &argument);
 }
 
 int uffd_read(int fd, struct uffd_msg *ret_messages, size_t nr)

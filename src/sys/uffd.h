@@ -27,7 +27,7 @@
 
 /* A fresh descriptor of this process's address space, nonblocking and close-on-exec: by system call,
  * by /dev/userfaultfd, or by device_fd (an open /dev/userfaultfd that the daemon handed over; -1:
- * none), whichever works. -EPERM: none did. */
+ * none), whichever works. -EPERM: none did; else what this process is short of. */
 int uffd_open(int device_fd);
 /* The API handshake. -EINVAL: the kernel does not offer these; *ret_offered then says what it does
  * (only ever on a descriptor that is of no use afterwards). */

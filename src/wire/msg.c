@@ -11,6 +11,7 @@
 
 #include "base/mutant.h"
 #include "base/pagesize.h"
+#include "base/point.h"
 
 #define ERRNO_MAX 4095 /* the kernel's own bound on error numbers */
 
@@ -141,7 +142,7 @@ int msg_send(int socket, enum msg_type type, const void *payload, const struct m
         memcpy(CMSG_DATA(c), fds->fd, sizeof(int) * nr_fds);
     }
     for (;;) {
-        if (sendmsg(socket, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        if (!point_fails(POINT_SEND) && sendmsg(socket, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
             return 0;
         if (errno == EPIPE)
             return -ECONNRESET;
@@ -191,7 +192,7 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds)
     do {
         h = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                             .msg_controllen = sizeof(control.bytes)};
-        size = recvmsg(socket, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        size = point_fails(POINT_RECV) ? -1 : recvmsg(socket, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (size < 0 && errno == EINTR);
     if (size < 0)
         return -errno;

@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/point.h"
+
 #define SYSTEM_SOCKET "/run/process-pager/pager.sock"
 #define SESSION_SOCKET "/process-pager/pager.sock" /* below $XDG_RUNTIME_DIR */
 
@@ -51,7 +53,8 @@ int socket_connect(const char *path)
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, path_bytes + 1);
 
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = point_fails(POINT_CONNECT) ? -1
+                                        : socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {

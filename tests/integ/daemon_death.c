@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/point.h"
+
 #define NR 2048u
 
 static struct arena a;
@@ -142,6 +144,26 @@ static void stop_without_daemon(void)
     WAIT_UNTIL(a.rogue->nr_ranges > 0);
 }
 
+/* None of their pages can come back meanwhile, so that there are four stores with pages in them. */
+static void four_in_a_row(void)
+{
+    test_case("four die in a row with pages stored, and the fifth is joined");
+    WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == NR);
+    point_arm(POINT_COPY_NO_MEMORY, 1, POINT_FOR_GOOD);
+    uint64_t joins = pager_stat(a.pager, "daemon_joins");
+    for (uint32_t k = 0; k < 4; k++) {
+        arena_out(&a, k * NR / 4, NR / 4);
+        rogue_kill(a.rogue);
+        rogue_start(a.rogue);
+        if (k < 3)
+            joins_again(joins++);
+    }
+    CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0);
+    point_disarm_all();
+    joins_again(joins);
+    pages_check_all(&a.pages);
+}
+
 int main(void)
 {
     struct rogue *r = rogue_new("rogue");
@@ -154,6 +176,7 @@ int main(void)
     stopped();
     never_answers();
     stop_without_daemon();
+    four_in_a_row();
     arena_end(&a);
     return test_end();
 }

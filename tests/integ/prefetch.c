@@ -151,12 +151,17 @@ static void change(uint32_t first, unsigned char *aside, uint64_t *random)
     }
 }
 
+struct changer {
+    uint64_t who;
+    unsigned char *aside;
+};
+
 /* Its own blocks, at random. */
 static void *changer(void *argument)
 {
-    uint64_t who = (uintptr_t)argument, random = 4711 + who;
-    unsigned char *aside = mmap(NULL, pages_to_bytes(BLOCK), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(aside != MAP_FAILED);
+    struct changer *c = argument;
+    uint64_t who = c->who, random = 4711 + who;
+    unsigned char *aside = c->aside;
     while (!atomic_load(&is_over)) {
         uint32_t nth = (uint32_t)(test_random(&random) % (NR / BLOCK / 2));
         if (nth % CHANGERS != who)
@@ -166,7 +171,6 @@ static void *changer(void *argument)
             pages_check(&a.pages, first + i);
         change(first, aside, &random);
     }
-    munmap(aside, pages_to_bytes(BLOCK));
     return NULL;
 }
 
@@ -175,17 +179,26 @@ static void under_change(void)
     test_case("passes over memory that others write, discard, replace and move");
     uint64_t before = stat_of("prefetch_pages");
     pthread_t threads[2 + CHANGERS];
+    struct changer changers[CHANGERS];
+    /* Before any of them runs: a block that has gone back leaves a hole, which would be the next one's place. */
+    for (unsigned i = 0; i < CHANGERS; i++) {
+        changers[i] = (struct changer){i, mmap(NULL, pages_to_bytes(BLOCK), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+                                               -1, 0)};
+        CHECK(changers[i].aside != MAP_FAILED);
+    }
     atomic_store(&is_over, false);
     rogue_offer_all(a.rogue);
     for (uintptr_t i = 0; i < 2; i++)
         CHECK_EQ(pthread_create(&threads[i], NULL, passer, (void *)i), 0);
     for (uintptr_t i = 0; i < CHANGERS; i++)
-        CHECK_EQ(pthread_create(&threads[2 + i], NULL, changer, (void *)i), 0);
+        CHECK_EQ(pthread_create(&threads[2 + i], NULL, changer, &changers[i]), 0);
     test_nap_us(MS * 1000);
     WAIT_UNTIL(stat_of("prefetch_pages") > before + NR); /* else nothing was shown */
     atomic_store(&is_over, true);
     for (unsigned i = 0; i < 2 + CHANGERS; i++)
         pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < CHANGERS; i++)
+        munmap(changers[i].aside, pages_to_bytes(BLOCK));
     rogue_pause(a.rogue);
     pages_check_all(&a.pages);
 }

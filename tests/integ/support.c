@@ -24,7 +24,7 @@
 #include "sys/uffd.h"
 #include "wire/msg.h"
 
-#define HELPERS_MAX 64
+#define HELPERS_MAX 4096 /* ended ones, too */
 #define SKIPPED 77
 
 static struct {
@@ -340,14 +340,21 @@ pid_t helper_exec(char *const argv[])
     return r.pid;
 }
 
+bool helper_has_ended(pid_t pid, int *ret_status)
+{
+    struct reply r = ask(&(struct request){ .op = REQUEST_STATUS, .pid = pid });
+    if (r.has_ended)
+        *ret_status = r.status;
+    return r.has_ended;
+}
+
 int helper_wait(pid_t pid)
 {
     uint64_t deadline_ms = test_now_ms() + test_limit_ms(10000);
-    for (; test_now_ms() < deadline_ms; test_nap_us(1000)) {
-        struct reply r = ask(&(struct request){ .op = REQUEST_STATUS, .pid = pid });
-        if (r.has_ended)
-            return r.status;
-    }
+    int status;
+    for (; test_now_ms() < deadline_ms; test_nap_us(1000))
+        if (helper_has_ended(pid, &status))
+            return status;
     test_fail(__FILE__, __LINE__, "helper %d has not ended after 10 s", (int)pid);
 }
 

@@ -71,6 +71,7 @@ pid_t helper_exec(char *const argv[]);
 /* SIGKILL and SIGTERM: returns its wait status when it is gone; else 0 at once. */
 int helper_kill(pid_t pid, int signal);
 int helper_wait(pid_t pid);              /* its wait status; at most ten seconds */
+bool helper_has_ended(pid_t pid, int *ret_status);
 
 /* ---- pages: all 4096 bytes depend on the page's number and its version; version 0 reads as zeros.
  * They shrink to about an eighth. */

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "stress/field.h"
 
 #define PUBLISH_US 1000u /* times the number of clients */
@@ -88,6 +89,14 @@ static void tell_stats(const struct client *c)
 
 /* ---- threads */
 
+/* A read is what a touch of the application's is: four pages that may be out. */
+static void note_read(struct run *r, uint64_t ns)
+{
+    uint64_t before = atomic_load_explicit(&r->slowest_read_ns, memory_order_relaxed);
+    while (ns > before && !atomic_compare_exchange_weak(&r->slowest_read_ns, &before, ns))
+        ;
+}
+
 static unsigned weight_of_all(const struct weighted *operations)
 {
     unsigned sum = 0;
@@ -107,17 +116,22 @@ static void *worker_main(void *argument)
     progress_begin(w->progress);
     if (k->worker_begin)
         k->worker_begin(w);
-    unsigned all = weight_of_all(k->operations);
+    const struct weighted *operations = k->operations_for ? k->operations_for(w->client->index) : k->operations;
+    unsigned all = weight_of_all(operations);
     while (!atomic_load(&r->may_begin)) { /* else the first clients would starve the start of the last */
         progress_beat(w->progress, "wait for the others");
         test_nap_us(5000);
     }
     while (!atomic_load_explicit(&r->is_over, memory_order_relaxed)) {
-        const struct weighted *o = k->operations;
+        const struct weighted *o = operations;
         for (unsigned at = random_below(&w->random, all); at >= o->weight; o++)
             at -= o->weight;
         progress_beat(w->progress, o->name);
-        if (o->what(w))
+        uint64_t begin_ns = now_ns();
+        bool is_done = o->what(w);
+        if (o->what == op_read)
+            note_read(r, now_ns() - begin_ns);
+        if (is_done)
             atomic_fetch_add_explicit(&w->progress->ops, 1, memory_order_relaxed);
     }
     progress_beat(w->progress, "end");

@@ -212,7 +212,7 @@ static void tell(struct field *f, const struct block *b, uint32_t i, const char 
                  when, page, version, nr, first, is[first]);
 }
 
-static bool is_right(struct field *f, const struct block *b, uint32_t i)
+bool field_is_right(struct field *f, const struct block *b, uint32_t i)
 {
     _Alignas(8) unsigned char expected[PAGE_BYTES];
     static const unsigned char zeros[PAGE_BYTES];
@@ -224,7 +224,7 @@ static bool is_right(struct field *f, const struct block *b, uint32_t i)
 
 bool field_check(struct field *f, struct block *b, uint32_t i, const char *when)
 {
-    if (is_right(f, b, i))
+    if (field_is_right(f, b, i))
         return true;
     tell(f, b, i, when);
     return false;
@@ -336,7 +336,7 @@ bool op_read(struct worker *w)
         uint32_t i = random_below(&w->random, f->shape->block_pages);
         uint32_t before = atomic_load(&b->discards);
         uint32_t version = __atomic_load_n(field_version(f, b, i), __ATOMIC_ACQUIRE);
-        if (!(before & 1) && is_right(f, b, i))
+        if (!(before & 1) && field_is_right(f, b, i))
             continue;
         if (before & 1 || atomic_load(&b->discards) != before)
             check_in_discard(f, b, i, version);

@@ -69,7 +69,8 @@ void field_check_all(struct client *c, const char *when);
  * of the kernel, not of the pager. Negative: it can't be told. */
 double field_share_out(const struct client_slot *s);
 
-/* Page i of the block, under a lock. Counts and tells when it is wrong. */
+/* Page i of the block, under a lock: silently; and counts and tells when it is wrong. */
+bool field_is_right(struct field *f, const struct block *b, uint32_t i);
 bool field_check(struct field *f, struct block *b, uint32_t i, const char *when);
 void field_write(struct field *f, struct block *b, uint32_t i); /* the next version */
 void field_expect(struct field *f, struct block *b, uint32_t i, uint32_t version);
@@ -93,5 +94,7 @@ bool field_may_raise(struct field *f, uint32_t range);
 
 /* ---- operations of every kind */
 operation op_read, op_write, op_write_word, op_shared, op_age, op_rest;
+/* ---- and of kinds that change mappings (kinds_change.c) */
+operation op_discard, op_discard_and_write, op_unmap, op_move, op_shrink_and_grow, op_protect;
 
 #endif

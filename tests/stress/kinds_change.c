@@ -30,7 +30,7 @@ static uint32_t any_part(struct worker *w, uint32_t *ret_first)
 /* ---- discard */
 
 /* Readers go on meanwhile: only another discard of the block is kept out. */
-static bool op_discard(struct worker *w)
+bool op_discard(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = field_lock_any(w, false);
@@ -56,7 +56,7 @@ static bool op_discard(struct worker *w)
 }
 
 /* Discarded and written at once: the zap of the one must not meet the eviction of the other. */
-static bool op_discard_and_write(struct worker *w)
+bool op_discard_and_write(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = field_lock_any(w, true);
@@ -184,7 +184,7 @@ static struct block *lock_to_change(struct worker *w)
 }
 
 /* With a hole for a moment, or without: what is there afterwards is new. */
-static bool op_unmap(struct worker *w)
+bool op_unmap(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = lock_to_change(w);
@@ -249,7 +249,7 @@ static void move_page_by_page(struct field *f, unsigned char *from, unsigned cha
 }
 
 /* The old place is filled at once: a hole there might become somebody else's mapping. */
-static bool op_move(struct worker *w)
+bool op_move(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = lock_whole(w);
@@ -273,7 +273,7 @@ static bool op_move(struct worker *w)
 }
 
 /* Shrinks in place and grows again: the tail is new. */
-static bool op_shrink_and_grow(struct worker *w)
+bool op_shrink_and_grow(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = lock_whole(w);
@@ -325,7 +325,7 @@ const struct kind kind_remap = {
 /* ---- protect */
 
 /* Where reading stays allowed, other threads read, protect and lock meanwhile. */
-static bool op_protect(struct worker *w)
+bool op_protect(struct worker *w)
 {
     struct field *f = w->client->field;
     static const int protections[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE | PROT_EXEC };

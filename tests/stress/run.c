@@ -188,12 +188,29 @@ void run_kill_daemon(struct run *r)
     r->daemon = 0;
 }
 
-static void end_daemon(struct run *r)
+/* Before that it is simply ended by the signal, as any program is. */
+static bool takes_the_end(pid_t daemon)
+{
+    char path[64], line[256];
+    unsigned long long blocked = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)daemon);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "SigBlk: %llx", &blocked) == 1)
+            break;
+    if (f)
+        (void)fclose(f);
+    return blocked >> (SIGTERM - 1) & 1;
+}
+
+void run_end_daemon(struct run *r)
 {
     int status = 0;
     if (!r->daemon)
         return;
     (void)kill(r->daemon, SIGCONT);
+    for (uint64_t until = test_now_ms() + DAEMON_END_MS; !takes_the_end(r->daemon) && test_now_ms() < until;)
+        test_nap_us(1000);
     (void)kill(r->daemon, SIGTERM);
     for (uint64_t until = test_now_ms() + DAEMON_END_MS; test_now_ms() < until; test_nap_us(2000))
         if (waitpid(r->daemon, &status, WNOHANG) == r->daemon) {
@@ -352,6 +369,8 @@ void run_kind(struct run *r)
     r->random = (r->seed + 1) * 0x9e3779b97f4a7c15;
     run_start_daemon(r);
     wait_for_socket(r);
+    if (r->kind->begin)
+        r->kind->begin(r);
     for (unsigned i = 0; i < r->kind->nr_clients; i++)
         run_start_client(r, i);
     uint64_t begun_ms = 0; /* the time counts from when all are at work */
@@ -371,7 +390,9 @@ void run_kind(struct run *r)
     atomic_store(&r->is_over, true);
     while (nr_alive(r))
         turn(r);
-    end_daemon(r);
+    if (r->kind->empty && r->daemon)
+        r->kind->empty(r);
+    run_end_daemon(r);
     conclude(r);
     remove_directory(r->directory);
 }

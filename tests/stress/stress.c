@@ -1,10 +1,12 @@
 /* stress - the worst that can be thought of, and every byte checked.
  *
- *   stress [--kind NAME|all] [--seconds S] [--seed N] [--until-failure] [--evictions-min N] [--stats]
+ *   stress [--kind NAME|all] [--seconds S] [--seed N] [--until-failure] [--evictions-min N]
+ *          [--growth KIB] [--stats]
  *
  * Runs one kind, or all of them in turn, the seconds shared out; prints a line each. Exit code: 0 when
  * no byte was wrong, no thread stood still, no process ended that was not killed, every kind evicted,
  * and all together --evictions-min pages; 1 when not; 64 usage; 77 where it can't run.
+ * --growth: by how much the daemon's own memory may grow, in the kind that looks (4096).
  *
  * PP_DAEMON names the daemon; by default it is the one of the same build directory. PP_MUTANT breaks the
  * clients on purpose. */
@@ -26,13 +28,14 @@
 const struct kind *const stress_kinds[] = {
     &kind_threads,      &kind_direct_io,    &kind_thp,         &kind_discard,     &kind_remap,
     &kind_protect,      &kind_churn,        &kind_syscalls,    &kind_two_clients, &kind_many_clients,
-    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      NULL,
+    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_soak,
+    NULL,
 };
 
 struct options {
     const char *kind;
     double seconds;
-    uint64_t seed, evictions_min;
+    uint64_t seed, evictions_min, growth_kib;
     bool is_until_failure, wants_stats;
 };
 
@@ -40,7 +43,7 @@ static _Noreturn void usage(int code)
 {
     FILE *to = code ? stderr : stdout;
     fprintf(to, "usage: stress [--kind NAME|all] [--seconds S] [--seed N] [--until-failure] "
-                "[--evictions-min N] [--stats]\nkinds:");
+                "[--evictions-min N] [--growth KIB] [--stats]\nkinds:");
     for (const struct kind *const *k = stress_kinds; *k; k++)
         fprintf(to, " %s", (*k)->name);
     fprintf(to, "\n");
@@ -62,10 +65,10 @@ static struct options read_options(int argc, char **argv)
         { "kind", required_argument, NULL, 'k' },       { "seconds", required_argument, NULL, 's' },
         { "seed", required_argument, NULL, 'r' },       { "until-failure", no_argument, NULL, 'u' },
         { "evictions-min", required_argument, NULL, 'e' }, { "stats", no_argument, NULL, 't' },
-        { "help", no_argument, NULL, 'h' },
+        { "growth", required_argument, NULL, 'g' },     { "help", no_argument, NULL, 'h' },
         { 0 },
     };
-    struct options o = { .kind = "all", .seconds = 140, .seed = 1 };
+    struct options o = { .kind = "all", .seconds = 140, .seed = 1, .growth_kib = 4096 };
     for (int c; (c = getopt_long(argc, argv, "", words, NULL)) != -1;)
         switch (c) {
         case 'k': o.kind = optarg; break;
@@ -73,6 +76,7 @@ static struct options read_options(int argc, char **argv)
         case 'r': o.seed = (uint64_t)number(optarg); break;
         case 'u': o.is_until_failure = true; break;
         case 'e': o.evictions_min = (uint64_t)number(optarg); break;
+        case 'g': o.growth_kib = (uint64_t)number(optarg); break;
         case 't': o.wants_stats = true; break;
         case 'h': usage(0);
         default:  usage(64);
@@ -191,9 +195,12 @@ static void print_row(const char *name, const struct result *t)
     printf("\n");
 }
 
-static bool is_chosen(const struct options *o, const struct kind *k)
+/* Of the time; 0: not at all. */
+static unsigned share_of(const struct options *o, const struct kind *k)
 {
-    return !strcmp(o->kind, "all") || !strcmp(o->kind, k->name);
+    if (!strcmp(o->kind, "all"))
+        return k->share;
+    return !strcmp(o->kind, k->name);
 }
 
 int main(int argc, char **argv)
@@ -201,7 +208,7 @@ int main(int argc, char **argv)
     struct options o = read_options(argc, argv);
     unsigned shares = 0, nr_bad = 0;
     for (const struct kind *const *k = stress_kinds; *k; k++)
-        shares += is_chosen(&o, *k) ? (*k)->share : 0;
+        shares += share_of(&o, *k);
     if (!shares)
         usage(64);
     need_userfaultfd();
@@ -212,13 +219,14 @@ int main(int argc, char **argv)
     struct result all = { .seconds = 0 };
     print_head();
     for (const struct kind *const *k = stress_kinds; *k; k++) {
-        if (!is_chosen(&o, *k))
+        if (!share_of(&o, *k))
             continue;
         struct run *r = test_shared(sizeof *r);
         r->kind = *k;
         r->seed = o.seed;
-        r->seconds = o.seconds * (*k)->share / shares;
+        r->seconds = o.seconds * share_of(&o, *k) / shares;
         r->is_until_failure = o.is_until_failure;
+        r->growth_kib = o.growth_kib;
         r->wants_stats = o.wants_stats;
         run_in_child(r);
         const struct result *t = &r->result;

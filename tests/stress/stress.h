@@ -46,7 +46,7 @@ struct result {
     uint64_t ops, evictions, restores, wrong, hangs;
     uint64_t complaints;    /* a process that ended, a call that failed, and nobody meant it */
     double first_failure_s; /* 0: none */
-    char note[160];
+    char note[400];
 };
 
 struct run {
@@ -54,6 +54,7 @@ struct run {
     uint64_t seed, begun_ms;
     double seconds;
     bool is_until_failure, wants_stats;
+    uint64_t growth_kib; /* what the daemon's own memory may grow by */
     char directory[64], socket_path[108];
     pid_t daemon; /* conductor only */
     uint64_t daemon_since_ms;
@@ -63,6 +64,7 @@ struct run {
     uint64_t counts[8]; /* conductor only: kinds keep what they like */
     _Atomic bool may_begin, is_over;
     _Atomic uint64_t wrong, complaints, failed_ms;
+    _Atomic uint64_t slowest_read_ns; /* of any thread of any client, waiting for its CPU included */
     _Atomic unsigned nr_slow_starts; /* the daemon was too busy to answer within pp_start's time */
     _Atomic unsigned nr_told; /* failures are told a few times, not a million */
     struct result result; /* conductor only, as the next */
@@ -102,11 +104,12 @@ struct weighted {
 
 struct kind {
     const char *name;
-    unsigned share; /* of the time of a run of all kinds */
+    unsigned share; /* of the time of a run of all kinds; 0: only by its name */
     unsigned nr_clients, nr_threads;
     double kills_per_s; /* fewer are a failure; 0: it kills nobody */
     const struct field_shape *shape;
     const struct weighted *operations; /* ends with what = NULL */
+    const struct weighted *(*operations_for)(unsigned client); /* NULL: all have the same */
     const char *const *daemon_options; /* beyond the cold age and the rate; NULL: none */
     const char *cold_age; /* NULL: 1ms */
     bool is_thp_always;   /* for the whole machine, as long as it runs */
@@ -119,9 +122,11 @@ struct kind {
     void (*main_turn)(struct client *c);
     /* ... and, all threads gone, before the pager is stopped. */
     void (*check)(struct client *c);
-    /* In the conductor: every 2 ms; at the end; and for the note. */
+    /* In the conductor: with no client yet; every 2 ms; at the end; and for the note. */
+    void (*begin)(struct run *r);
     void (*conduct)(struct run *r);
-    void (*calm)(struct run *r); /* before the clients are to end */
+    void (*calm)(struct run *r);  /* before the clients are to end */
+    void (*empty)(struct run *r); /* when they have ended, before the daemon is to */
     void (*conclude)(struct run *r, struct result *ret);
 };
 
@@ -156,11 +161,12 @@ void run_start_client(struct run *r, unsigned index);
 void run_kill_client(struct run *r, unsigned index);
 void run_start_daemon(struct run *r);
 void run_kill_daemon(struct run *r); /* and waits for its end */
+void run_end_daemon(struct run *r);  /* in order; complains when it does not, or not well */
 double run_kills_wanted(const struct run *r); /* in its share of the time */
 
 extern const struct kind *const stress_kinds[]; /* ends with NULL */
 extern const struct kind kind_threads, kind_direct_io, kind_thp, kind_discard, kind_remap,
     kind_protect, kind_churn, kind_syscalls, kind_two_clients, kind_many_clients, kind_kill_client,
-    kind_kill_daemon, kind_cap, kind_faults;
+    kind_kill_daemon, kind_cap, kind_faults, kind_soak;
 
 #endif
