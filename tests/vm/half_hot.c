@@ -3,12 +3,13 @@
  *   half_hot SOURCE STRIPE [check]   SOURCE: damon, scan, scan+probe
  *                                    STRIPE: pages, hot and cold ones by turns; or: scattered
  *
- * A child touches all of 64 MiB for four seconds, then every second stripe only: half of that by
- * writing, half by reading. Scattered: then every tenth page only, picked at random, by reading. Cold is what
- * is offered within ten seconds from then on, with the default cold age; probes count as offered. With
+ * A child touches all of 64 MiB for four seconds, and for as long as DAMON needs for 20 of its intervals: once in
+ * each it cuts its regions in two, and it begins with one. Then it touches every second stripe only: half of that
+ * by writing, half by reading. Scattered: then every tenth page only, picked at random, by reading. Cold is
+ * what is offered within ten seconds from then on, with the default cold age; probes count as offered. With
  * `check`: 90 % of the cold pages and at most 5 % of the hot ones, else exit code 1; and of what was offered,
  * probes apart, at most 5 % may have come back, or the governor would slow down. Exit code 75 in place of 1: the
- * machine was away for a tenth of the time, and so this says nothing.
+ * machine was away for a tenth of those ten seconds, and so this says nothing.
  *
  * TIMES=N: all these seconds, the cold age with them, N times as long. On an emulated machine a fault takes
  * ten times what it takes elsewhere, and what is asked by faults is asked as much more slowly.
@@ -41,6 +42,8 @@
 
 #define NR_PAGES 16384u
 #define WARM_MS 4000u
+#define WARM_MS_MAX 12000u
+#define WARM_INTERVALS 20u
 #define COLD_MS 10000u
 #define COLD_AGE_MS 5000u
 #define TICK_MS 50u
@@ -289,6 +292,14 @@ static void begin_source(const char *name, struct heat_client *client)
         die(name, r);
 }
 
+/* 4 s are 40 of DAMON's intervals as they should be; where they take longer DAMON has seen less. */
+static uint64_t longer_warm_ms(const struct heat_client *client)
+{
+    uint64_t us = client->watcher ? damon_watcher_aggregation_us(client->watcher) : 0;
+    uint64_t ms = us / 1000 * WARM_INTERVALS;
+    return ms <= WARM_MS ? 0 : (ms < WARM_MS_MAX ? ms : WARM_MS_MAX) - WARM_MS;
+}
+
 static void end_source(const struct heat_client *client)
 {
     if (client->watcher)
@@ -339,8 +350,10 @@ int main(int argc, char **argv)
         begin_source(argv[1], &client);
 
     (void)run(WARM_MS);
+    (void)run(longer_warm_ms(&client));
     unsigned too_early = nr_pages(false, true) + nr_pages(true, true);
     memset(was_offered, 0, sizeof was_offered);
+    away_ms = 0;
     atomic_store(&shared->phase, PHASE_HALF);
     cost_begin(ops ? 0 : daemon_pid());
     uint64_t found_ms = run(COLD_MS);
