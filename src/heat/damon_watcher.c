@@ -153,8 +153,8 @@ static int look(struct damon_watcher *w)
     size_t nr_max = 2 * (size_t)w->attrs.nr_regions_max + 2 * w->plan.nr_ranges;
     struct damon_region *regions = malloc(nr_max * sizeof *regions);
     uint32_t *target = malloc(nr_max * sizeof *target);
-    ssize_t n = regions && target ? damon_snapshot(w->damon, regions, nr_max) : -ENOMEM;
-    uint64_t taken_ms = now_ms();
+    uint64_t at_ns = 0;
+    ssize_t n = regions && target ? damon_snapshot(w->damon, regions, nr_max, &at_ns) : -ENOMEM;
     w->is_view_lost = n == 0;
     int r = n > 0 ? measure_pace(w) : (int)n;
     if (n > 0)
@@ -163,7 +163,7 @@ static int look(struct damon_watcher *w)
         for (to = from + 1; to < n && target[to] == target[from];)
             to++;
         if (target[from] < w->plan.nr)
-            deliver(w, w->plan.ids[target[from]], regions + from, (size_t)(to - from), taken_ms);
+            deliver(w, w->plan.ids[target[from]], regions + from, (size_t)(to - from), at_ns / NS_PER_MS);
     }
     free(regions);
     free(target);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define KDAMOND "kdamonds/0/"
 #define CONTEXT KDAMOND "contexts/0/"
 #define SCHEME CONTEXT "schemes/0/"
@@ -312,13 +314,14 @@ static int read_region(int root_fd, size_t i, struct damon_region *ret)
     return r;
 }
 
-ssize_t damon_snapshot(struct damon *d, struct damon_region *ret_regions, size_t nr_max)
+ssize_t damon_snapshot(struct damon *d, struct damon_region *ret_regions, size_t nr_max, uint64_t *ret_at_ns)
 {
     if (find_owner(d->root_fd) != OWNER_US)
         return -ESTALE;
     int r = write_text(d->root_fd, KDAMOND "state", "update_schemes_tried_regions\n");
     if (r)
         return r == -EINVAL ? -ESRCH : r; /* it does not run */
+    *ret_at_ns = now_ns();
     size_t nr = 0;
     while (nr < nr_max && r == 0) {
         r = read_region(d->root_fd, nr, &ret_regions[nr]);
