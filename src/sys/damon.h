@@ -47,7 +47,7 @@ struct damon_target {
 struct damon_region {
     page_number first, end;
     uint32_t nr_accesses; /* samples of the last aggregation interval that found it touched */
-    uint32_t age;         /* aggregation intervals for which that has hardly changed */
+    uint32_t age; /* aggregation intervals for which that has hardly changed; 0 where it was touched */
 };
 
 /* Takes a kdamond that nobody has, after putting away one of ours whose daemon is gone. -ENOENT: no

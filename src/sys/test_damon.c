@@ -283,7 +283,7 @@ static void clients_become_targets_and_regions_are_read(void **state)
     assert_int_equal(damon_snapshot(d, regions, 4, &at_ns), 2);
     assert_true(regions[0].first == 16 && regions[0].end == 32);
     assert_true(regions[0].nr_accesses == 0 && regions[0].age == 52);
-    assert_true(regions[1].first == 64 && regions[1].nr_accesses == 20);
+    assert_true(regions[1].first == 64 && regions[1].nr_accesses == 20 && regions[1].age == 0);
     damon_rest(d);
     assert_string_equal(get("kdamonds/0/state"), "off\n");
     assert_string_equal(get("kdamonds/nr_kdamonds"), "1\n"); /* ours it stays */
