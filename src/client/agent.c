@@ -22,6 +22,8 @@
 #define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
 #define GIVEN_UP_BELL 512u    /* places that wait to be taken: 2 MiB that the daemon could give back */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
+#define NAP_NS 50000l
+#define STARVED_NAP_SHIFT_MAX 7u /* without memory: naps of up to 6 ms */
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
 #define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
@@ -245,10 +247,15 @@ bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
     return adopt_between(a, pp, 0, (page_number)-1);
 }
 
-void agent_nap(const struct agent *a)
+static void nap(const struct agent *a, long ns)
 {
     (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+                &(struct timespec){ .tv_nsec = ns }, NULL);
+}
+
+void agent_nap(const struct agent *a)
+{
+    nap(a, NAP_NS);
 }
 
 /* ---- commands of application threads */
@@ -615,6 +622,12 @@ static bool find_piece(struct agent *a, struct pp_pager *pp)
 
 /* ---- the loop */
 
+/* What faults are left could be answered, if there were memory for their pages. */
+static bool is_starved(const struct agent *a)
+{
+    return a->pg.nr_faults && a->pg.nr_starved == a->pg.nr_faults;
+}
+
 /* Faults first. */
 static void serve(struct agent *a)
 {
@@ -646,11 +659,13 @@ static void serve(struct agent *a)
         a->nr_faults_in_a_row++;
         return;
     }
-    /* EAGAIN: who raised the event must run first. */
-    if (++a->nr_spins < SPINS_BEFORE_NAP)
+    /* EAGAIN: who raised the event must run first. ENOMEM: somebody has to give some back. */
+    if (++a->nr_spins < SPINS_BEFORE_NAP) {
         sched_yield();
-    else
-        agent_nap(a);
+        return;
+    }
+    unsigned shift = is_starved(a) ? a->nr_spins - SPINS_BEFORE_NAP : 0;
+    nap(a, NAP_NS << (shift < STARVED_NAP_SHIFT_MAX ? shift : STARVED_NAP_SHIFT_MAX));
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)
@@ -658,7 +673,8 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
     while (!a->must_end) {
         serve(a);
         publish_pulse(a);
-        if (a->pg.nr_faults)
+        bool must_starve = is_starved(a);
+        if (a->pg.nr_faults && !must_starve)
             continue;
         if (a->pg.unmapped.nr)
             pager_settle_unmapped(&a->pg);
@@ -671,15 +687,18 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         }
         if (a->is_leaving)
             session_try_leave(a, pp);
-        is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
+        /* Nothing comes back that nobody waits for; what leaves makes room. */
+        if (!must_starve)
+            is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= returns_piece(a);
         is_busy |= find_piece(a, pp);
-        is_busy |= prefetch_piece(a, pp);
+        if (!must_starve)
+            is_busy |= prefetch_piece(a, pp);
         is_busy |= evict_piece(a, pp);
         if (!is_busy)
             is_busy = squeeze_piece(a);
         tell_given_up(a);
-        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
+        is_busy |= must_starve || a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
                    !a->next_tick_ns /* the clock is to be set first */;
         sleep_ring_porter(a, pp, is_busy);
         if (!is_busy)

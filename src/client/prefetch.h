@@ -66,8 +66,9 @@ struct prefetcher {
     bool is_waited_for;    /* a fault has overtaken us: what is decoded is installed at once */
     uint64_t next_sweep_ns; /* for streams that have ended */
     struct headroom headroom; /* opened at birth */
-    unsigned room_pages;      /* that may come back before it is asked again */
-    uint64_t next_room_ns;    /* too little: not asked before */
+    bool had_room;            /* when it was asked */
+    unsigned room_pages;      /* that may come back before it is asked again, ... */
+    uint64_t next_room_ns;    /* ... which it is then in any case */
     struct rhythms rhythms;
 };
 

@@ -585,6 +585,8 @@ bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
     case FEEDBACK_PREFETCHED: /* nobody wanted it: no reason to wait for longer, and none to leave at once */
         *p = not_offered(*p) & (uint16_t)~PAGE_AGE;
         break;
+    case FEEDBACK_LOST:
+    case FEEDBACK_LOST_REFUSED:
     case FEEDBACK_KIND_NR:
         break;
     }

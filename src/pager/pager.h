@@ -131,6 +131,8 @@ struct pager {
 
     struct pending_fault *faults;
     uint32_t nr_faults;
+    bool is_copy_refused; /* by the kernel, for no reason that means anything else: of the page last restored */
+    uint32_t nr_starved; /* of them, when they were last asked: no memory for their page */
     uint32_t give_back[STAGING_SLOTS_MAX]; /* rejected by the daemon: to be moved back */
     uint32_t give_back_generation[STAGING_SLOTS_MAX];
     uint32_t nr_give_back;

@@ -3,6 +3,7 @@
  * Per fault, in order: one read (about 1 us), the events of the same read, the table lookup (3 loads),
  * the restore (1-2 us to move back, 2-4 us to decompress and copy), which wakes the thread. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mutant.h"
@@ -66,6 +67,10 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
 {
     uint64_t begin_ns = now_ns();
     point_kills(POINT_FAULT_READ);
+    if (mutant_is(MUTANT_AGENT_ALLOCATES)) {
+        void *volatile memory = malloc(1);
+        free(memory);
+    }
     pg->is_serving_fault = true;
     pg->serving_thread = f->thread;
     int r = pager_restore(pg, f->page);
@@ -73,6 +78,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
     switch (r) {
     case -ENOMEM:
         stats_add(pg->stats, STAT_restore_no_memory, 1);
+        pg->nr_starved++;
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
     case -EAGAIN:
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
@@ -95,6 +101,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
 unsigned pager_answer(struct pager *pg)
 {
     uint32_t nr_left = 0;
+    pg->nr_starved = 0;
     for (uint32_t i = 0; i < pg->nr_faults; i++)
         if (pg->needs_events || !answer(pg, &pg->faults[i]))
             pg->faults[nr_left++] = pg->faults[i];

@@ -29,6 +29,7 @@
 
 static struct {
     const char *what, *test_case;
+    void (*clean)(void);
     char directory[64];
     int socket; /* to the other side: test or supervisor */
     uint64_t begun_ms;
@@ -164,6 +165,8 @@ static void clean_up(struct supervisor *s)
     if (d)
         closedir(d);
     (void)rmdir(test.directory);
+    if (test.clean)
+        test.clean();
 }
 
 static int verdict(const struct supervisor *s, bool is_late)
@@ -251,6 +254,11 @@ void test_begin(const char *what_is_shown, unsigned seconds_max)
     die_with(supervisor);
     setvbuf(stdout, NULL, _IOLBF, 0);
     need_userfaultfd();
+}
+
+void test_cleans_up(void (*clean)(void))
+{
+    test.clean = clean;
 }
 
 int test_socket(void)

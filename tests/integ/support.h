@@ -23,6 +23,8 @@
 
 void test_begin(const char *what_is_shown, unsigned seconds_max);
 int test_end(void);
+/* Before test_begin(): the supervisor calls it when all helpers have gone, however the test ended. */
+void test_cleans_up(void (*clean)(void));
 void test_case(const char *name); /* said when the test fails or takes its time */
 _Noreturn void test_skip(const char *reason);
 _Noreturn void test_fail(const char *file, int line, const char *format, ...)

@@ -291,7 +291,9 @@ void field_check_all(struct client *c, const char *when)
 struct block *field_any_block(struct worker *w)
 {
     struct field *f = w->client->field;
-    return &f->blocks[random_below(&w->random, f->nr_blocks)];
+    uint32_t permille = atomic_load_explicit(&f->run->hot_permille, memory_order_relaxed);
+    uint32_t nr = permille ? f->nr_blocks * permille / 1000 + 1 : f->nr_blocks;
+    return &f->blocks[random_below(&w->random, nr < f->nr_blocks ? nr : f->nr_blocks)];
 }
 
 struct block *field_lock_any(struct worker *w, bool is_to_write)
