@@ -1,10 +1,10 @@
 /* damon.c - idle time from DAMON: what was touched, read or written, region by region.
  *
  * A page is idle for as long as no view has shown its region touched, and never for longer than we have
- * watched it: then DAMON's guesses of a region that has just been cut, merged or taken from another process cost
- * nothing. What happened between two views is what the region's age is for. It says nothing of the time before:
- * merged regions have the mean of two ages, and an age is counted in intervals that take now this long, now
- * that. A page without a region is taken for touched.
+ * watched it: then DAMON's guesses of a region that has just been cut, merged or taken from another process
+ * cost nothing. What happened between two views is what the region's age is for. It says nothing of the time
+ * before: merged regions have the mean of two ages, and an age is counted in intervals that take now this
+ * long, now that. A page without a region is taken for touched.
  *
  * DAMON looks at one page of a region at a time, and cuts regions where that pays: a hot page among
  * many cold ones is not seen. The page's return tells (feedback), and it waits longer the next time. */

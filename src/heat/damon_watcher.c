@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "heat/damon.h"
 
-/* After a view that was lost, parts of an aggregation interval: enough not to spin where DAMON says so at once. */
+/* After a view that was lost: such a part of an interval is enough not to spin where that is said at once. */
 #define PAUSE_PARTS_IF_LOST 10u
 /* Of an aggregation interval at least: two seconds, as it is by default. */
 #define BUSY_ROUNDS_MAX 20u

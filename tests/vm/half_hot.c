@@ -3,14 +3,15 @@
  *   half_hot SOURCE STRIPE [check]   SOURCE: damon, scan, scan+probe
  *                                    STRIPE: pages, hot and cold ones by turns; or: scattered
  *
- * A child touches all of 64 MiB for four seconds, and for as long as DAMON needs for 20 of its intervals: once in
- * each it cuts its regions in two, and it begins with one. Then it touches every second stripe only: half of that
- * by writing, half by reading. Scattered: then every tenth page only, picked at random, by reading. Cold is
- * what is offered within ten seconds from then on, with the default cold age; probes count as offered. With
- * `check`: 90 % of the cold pages and at most 5 % of the hot ones, else exit code 1; and of what was offered,
- * probes apart, at most 5 % may have come back, or the governor would slow down. Exit code 75 in place of 1:
- * this says nothing, for the machine was away for a tenth of those ten seconds, or so slow that the cold age was
- * less than five of DAMON's intervals, with which the daemon would not have taken DAMON (daemon/source.c).
+ * A child touches all of 64 MiB for four seconds, and for as long as DAMON needs for 20 of its intervals: once
+ * in each it cuts its regions in two, and it begins with one. Then it touches every second stripe only: half
+ * of that by writing, half by reading. Scattered: then every tenth page only, picked at random, by reading.
+ * Cold is what is offered within ten seconds from then on, with the default cold age; probes count as offered.
+ * With `check`: 90 % of the cold pages and at most 5 % of the hot ones, else exit code 1; and of what was
+ * offered, probes apart, at most 5 % may have come back, or the governor would slow down. Exit code 75 in place
+ * of 1: this says nothing, for the machine was away for a tenth of those ten seconds, or so slow that the cold
+ * age was less than five of DAMON's intervals, with which the daemon would not have taken DAMON
+ * (daemon/source.c).
  *
  * TIMES=N: all these seconds, the cold age with them, N times as long. On an emulated machine a fault takes
  * ten times what it takes elsewhere, and what is asked by faults is asked as much more slowly.
