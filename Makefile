@@ -9,16 +9,17 @@
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
 #   make fuzz        SECONDS=60 of each fuzz target   make faults  all failures, SECONDS=60 of deaths
 #   make soak        MINUTES=60 of everything, the daemon killed all the time
-#   make kills       2,000 deaths of the daemon in MINUTES=15, from nothing to everything out
+#   make kills       2,000 deaths of the daemon in MINUTES=10, from nothing to everything out
 #   make programs    real programs under `process-pager run`
+#   make unmodified  Redis, Python and a build under it, measured beside themselves and zram
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants soak kills faults programs fuzz fuzz-coverage vm vm-smoke demo \
-	figures policy-curve asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants soak kills faults programs unmodified fuzz fuzz-coverage \
+	vm vm-smoke demo figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD) product
@@ -53,9 +54,9 @@ stress-mutants: $(BUILD)/build.ninja
 soak:
 	@KIND=soak MINUTES=$(or $(MINUTES),60) tests/stress/run
 
-# MINUTES=15, SAN, SEED as above.
+# MINUTES=10, SAN, SEED as above.
 kills:
-	@KIND=moments MINUTES=$(or $(MINUTES),15) tests/stress/run
+	@KIND=moments MINUTES=$(or $(MINUTES),10) tests/stress/run
 
 # Everything that can fail fails; then the daemon dies at random passes of each point for SECONDS.
 faults: $(BUILD)/build.ninja
@@ -68,6 +69,16 @@ faults: $(BUILD)/build.ninja
 programs:
 	@tools/deps programs || echo 'programs: going on; what is missing is a skip that says so'
 	@tests/run programs
+
+# Half an hour of a quiet machine, as root; REPEATS=3 ARGS='--bytes 100M': see there.
+REPEATS ?= 3
+unmodified:
+	@tools/deps programs
+	@$(MAKE) --no-print-directory all
+	@set -e; for program in redis python build spawn; do \
+		echo "$$program:"; \
+		$(BUILD)/bench/unmodified --program $$program --repeats $(REPEATS) --results-dir $(BUILD)/unmodified $(ARGS); \
+	done
 
 # Hostile bytes at the doors for longer than in `make check`; then which lines they have reached.
 fuzz:

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "client/client.h"
+#include "client/sigbus.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* rank 5: before every pager's */
 static struct pp_pager *list[PAGERS_MAX];
@@ -70,10 +71,14 @@ static int knock(struct pp_pager *pp)
     return r;
 }
 
+/* But for those of the thread's own faults: blocked they would end the process, and a touch of a range with a
+ * companion is one. */
 static void block_signals(void)
 {
     sigset_t all;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
     pthread_sigmask(SIG_SETMASK, &all, &signals_before);
 }
 
@@ -109,6 +114,7 @@ done:
 /* In the order of the ranks; released in reverse by parent and child. */
 static void before_fork(void)
 {
+    companions_lock();
     pthread_mutex_lock(&list_lock);
     for (int i = 0; i < PAGERS_MAX; i++) {
         if (!list[i])
@@ -140,6 +146,7 @@ static void in_parent(void)
     }
     unblock_signals();
     pthread_mutex_unlock(&list_lock);
+    companions_unlock();
 }
 
 /* Before anything else: what is out in this process nobody else brings back. */
@@ -162,6 +169,7 @@ static void refill_child(void)
 
 static void in_child(void)
 {
+    sigbus_forget_all_in_child();
     refill_child();
     for (int i = PAGERS_MAX; i-- > 0;) {
         struct pp_pager *pp = list[i];
@@ -174,12 +182,14 @@ static void in_child(void)
         pthread_mutex_unlock(&pp->ranges_lock);
         if (atomic_load(&pp->is_started)) {
             agent_forget_in_child(pp);
+            pp->direct = NULL;
             atomic_store(&pp->is_started, 0);
         }
         pthread_mutex_unlock(&pp->command_lock);
     }
     unblock_signals();
     pthread_mutex_unlock(&list_lock);
+    companions_unlock();
     if (tell_child)
         tell_child();
 }

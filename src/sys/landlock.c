@@ -74,8 +74,9 @@ static int add_path(int ruleset, const struct landlock_path *p, uint64_t handled
 int landlock_confine(const struct landlock_path *paths, size_t nr)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
+    /* -EPERM: a filter of system calls around us does not know it, as a container's may not. */
     if (version < 1)
-        return version < 0 && errno != ENOSYS && errno != EOPNOTSUPP ? -errno : -EOPNOTSUPP;
+        return version < 0 && errno != ENOSYS && errno != EOPNOTSUPP && errno != EPERM ? -errno : -EOPNOTSUPP;
     const struct ruleset_attr attr = { .handled_access_fs = handled_by(version) };
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (ruleset < 0)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 
-NR = 40000
+NR = int(os.environ.get("RECORDS", 40000))
 records = {i: {"name": "customer %d" % (i * 7919 % NR), "orders": [i, i * 2, str(i) * 3]} for i in range(NR)}
 
 
