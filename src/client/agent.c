@@ -103,9 +103,11 @@ static void tell_given_up(struct agent *a)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 
+/* Direct: nothing before touching threads can bring it back. */
 bool agent_may_evict(const struct agent *a)
 {
-    return a->is_joined && !a->is_frozen && !a->is_held && !a->is_staging_full &&
+    bool is_ready = !a->pg.direct || atomic_load(&a->pg.direct->uffd) >= 0;
+    return a->is_joined && is_ready && !a->is_frozen && !a->is_held && !a->is_staging_full &&
            !a->session.is_dry_run;
 }
 
@@ -438,6 +440,20 @@ static void rewatch(struct agent *a, uint64_t now)
     (void)rewatch_between(a, 0, (page_number)-1); /* what could not be is a gap still */
 }
 
+/* What touching threads have counted since the last time; their waits are in the budget, too. */
+static void publish_touchers(struct agent *a, struct stats_block *st)
+{
+    if (!a->pg.direct)
+        return;
+    struct direct_sums now = direct_sums(a->pg.direct), *told = &a->told_of_touchers;
+    stats_add(st, STAT_direct_restores, now.restored + now.staged - told->restored - told->staged);
+    stats_add(st, STAT_direct_zeros, now.zeros - told->zeros);
+    stats_add(st, STAT_direct_raced, now.raced - told->raced);
+    stats_add(st, STAT_direct_waits, now.waits - told->waits);
+    stats_add(st, STAT_fault_wait_ns, now.waited_ns - told->waited_ns);
+    *told = now;
+}
+
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
 {
     struct stats_block *st = &pp->agent_stats;
@@ -450,6 +466,7 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
     stats_set(st, STAT_pages_tracked, nr_tracked);
     if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
         stats_set(st, STAT_pages_tracked_peak, nr_tracked);
+    publish_touchers(a, st);
     stats_set(st, STAT_pages_staged, a->pg.nr_staged);
     stats_set(st, STAT_pages_stored, a->pg.nr_stored);
     stats_set(st, STAT_pages_same, a->pg.nr_same);
@@ -572,6 +589,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
     }
     tick_churn(a, now);
     tick_bars(a, pp, now);
+    pager_learn_returned(&a->pg);
     session_try_leave(a, pp);
     agent_publish_stats(a, pp);
     tick_limits(a, pp);
@@ -671,6 +689,7 @@ static void serve(struct agent *a)
 void agent_loop(struct agent *a, struct pp_pager *pp)
 {
     while (!a->must_end) {
+        pager_serve_touchers(&a->pg);
         serve(a);
         publish_pulse(a);
         bool must_starve = is_starved(a);

@@ -3,6 +3,7 @@
  * Per fault, in order: one read (about 1 us), the events of the same read, the table lookup (3 loads),
  * the restore (1-2 us to move back, 2-4 us to decompress and copy), which wakes the thread. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -31,7 +32,7 @@ static bool is_of_watched(const struct pager *pg, const struct uffd_msg *m)
 
 /* Faults come out of read() before events, whatever order they happened in: all events of a read are
  * applied before any fault is answered (rule 2). */
-int pager_read(struct pager *pg)
+static int read_messages(struct pager *pg)
 {
     struct uffd_msg messages[READ_BATCH];
     int total = 0;
@@ -56,6 +57,26 @@ int pager_read(struct pager *pg)
         if (n < READ_BATCH || pg->is_read_blocking)
             break;
     }
+    return total;
+}
+
+/* Whoever raised an event goes on as soon as it is read, so from then until it is applied no touching
+ * thread may install from the table as it was. */
+static int read_alone(struct pager *pg)
+{
+    if (poll(&(struct pollfd){ .fd = pg->uffd, .events = POLLIN }, 1, 0) != 1)
+        return 0;
+    pager_shut_out_touchers(pg);
+    int n = read_messages(pg);
+    pager_let_in_touchers(pg);
+    return n;
+}
+
+int pager_read(struct pager *pg)
+{
+    int total = pg->direct ? read_alone(pg) : read_messages(pg);
+    if (total < 0)
+        return total;
     pg->needs_events = false;
     if (pg->late_unmaps.nr && !mutant_is(MUTANT_LATE_UNMAP_STAYS) && !pager_is_changing(pg))
         pg->late_unmaps.nr = 0; /* nobody has anything left to say */
@@ -73,7 +94,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
     }
     pg->is_serving_fault = true;
     pg->serving_thread = f->thread;
-    int r = pager_restore(pg, f->page);
+    int r = f->is_asked ? pager_restore_asked(pg, f->page) : pager_restore(pg, f->page);
     pg->is_serving_fault = false;
     switch (r) {
     case -ENOMEM:

@@ -534,7 +534,8 @@ static void lost_page_is_in_the_log(void)
     point_arm(POINT_STORE_READ, 1, 2);
     CHECK(arena_is_lost(&a, 17));
     point_disarm_all();
-    (void)snprintf(address, sizeof address, "address=%p pages=1 cause=\"the bytes fail", (void *)pages_at(&a.pages, 17));
+    (void)snprintf(address, sizeof address, "address=%p pages=1 cause=\"the bytes fail",
+                   (void *)pages_at(&a.pages, 17));
     WAIT_LONG_UNTIL(point_daemon_has_said(point_daemon, "event=page_lost") &&
                     point_daemon_has_said(point_daemon, address));
     int r = pp_unregister(a.pager, a.pages.memory, pages_to_bytes(NR));

@@ -156,7 +156,8 @@ static void by_hand(void)
     static struct command c;
     char pid[16];
     (void)snprintf(pid, sizeof pid, "%d", (int)inside->pid);
-    const char *const words[] = { program_path("process-pager"), "drain", "--socket", d.socket_path, pid, NULL };
+    const char *const words[] = { program_path("process-pager"), "drain", "--socket", d.socket_path, pid,
+                                  NULL };
     test_case("drain: a limit 6 MiB away");
     CHECK(group_limit(group, group_usage(group) + 6 * MIB));
     command_run(&c, 0, words);

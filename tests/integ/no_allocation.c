@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,7 +88,8 @@ void free(void *memory)
 
 /* ---- what they are to do meanwhile */
 
-static const char *const options[] = { "--cold-age", "20ms", "--squeeze-age", "20ms", "--reclaim-rate", "4G", NULL };
+static const char *const options[] = { "--cold-age", "20ms", "--squeeze-age", "20ms", "--reclaim-rate", "4G",
+                                       NULL };
 static struct daemon d;
 static struct pages p;
 static struct pp_pager *pager;
@@ -158,6 +160,24 @@ static void the_next_daemon(void)
     pages_check_all(&p);
 }
 
+/* Where the kernel would let us lock so much, what they work in is locked. */
+static void is_locked(void)
+{
+    char line[128];
+    unsigned long kib = 0;
+    size_t bytes = (size_t)1 << 30;
+    void *try = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(try != MAP_FAILED);
+    bool may_lock = mlock2(try, bytes, MLOCK_ONFAULT) == 0;
+    munmap(try, bytes);
+    FILE *f = fopen("/proc/self/status", "re");
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "VmLck: %lu", &kib) != 1)
+        ;
+    if (f)
+        fclose(f);
+    CHECK(!may_lock || kib > 16 * 1024);
+}
+
 int main(void)
 {
     test_begin("agent and porter never allocate", 60);
@@ -167,6 +187,7 @@ int main(void)
     pager = pager_open(d.socket_path);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
+    is_locked();
     atomic_store(&is_counting, true);
     void *volatile own = malloc(1); /* is seen */
     free(own);

@@ -1,7 +1,7 @@
-/* other_user - what an ordinary user finds of another user's session at a root daemon: nothing. Not the daemon's
- * memory, maps and descriptors below /proc, nor the client's; no signal, no trace, no descriptor borrowed from
- * either; in the store that the daemon hands over nothing to write to, and no byte of anybody's, also not
- * when the other session has just ended.
+/* other_user - what an ordinary user finds of another user's session at a root daemon: nothing. Not the
+ * daemon's memory, maps and descriptors below /proc, nor the client's; no signal, no trace, no descriptor
+ * borrowed from either; in the store that the daemon hands over nothing to write to, and no byte of
+ * anybody's, also not when the other session has just ended.
  *
  * Method: a client of one user has its pages stored; a helper of another user tries each of these, and so does
  * root, who shows that there was something to be found. */
@@ -133,8 +133,8 @@ static void found(bool is_found, const char *what, pid_t pid)
 
 static void try_process(pid_t pid)
 {
-    static const char *const files[] = { "mem", "maps", "smaps", "map_files", "fd", "fdinfo", "pagemap", "environ",
-                                         "auxv", "stack", "syscall" };
+    static const char *const files[] = { "mem", "maps", "smaps", "map_files", "fd", "fdinfo", "pagemap",
+                                         "environ", "auxv", "stack", "syscall" };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         found(opens(pid, files[i]), files[i], pid);
     if (pid == shared->client)
@@ -191,9 +191,10 @@ static int try_session(void *unused)
     struct msg_fds fds = { .nr = 0 };
     int socket = join(&fds);
     store_is_empty_and_closed(fds.fd[0]);
-    const unsigned char *m = mmap(NULL, (size_t)lseek(fds.fd[1], 0, SEEK_END), PROT_READ, MAP_SHARED, fds.fd[1], 0);
+    off_t end = lseek(fds.fd[1], 0, SEEK_END);
+    const unsigned char *m = mmap(NULL, (size_t)end, PROT_READ, MAP_SHARED, fds.fd[1], 0);
     CHECK(m != MAP_FAILED);
-    for (off_t at = 0, end = lseek(fds.fd[1], 0, SEEK_END); at < end; at += PAGE_BYTES) {
+    for (off_t at = 0; at < end; at += PAGE_BYTES) {
         unsigned nr = 0; /* counters and positions; a page of anybody's would be full of bytes */
         for (unsigned i = 0; i < PAGE_BYTES; i++)
             nr += m[at + i] != 0;

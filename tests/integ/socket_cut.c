@@ -1,5 +1,5 @@
-/* socket_cut - the connection between a client and its daemon is cut while both live: no byte is lost, no thread
- * hangs, the session ends on both sides and the same daemon is joined anew. Method: two threads read and
+/* socket_cut - the connection between a client and its daemon is cut while both live: no byte is lost, no
+ * thread hangs, the session ends on both sides and the same daemon is joined anew. Method: two threads read and
  * write; at random moments the test borrows the daemon's end of the socket (pidfd_getfd) and shuts it down,
  * for reading, for writing, or both. */
 #include "support.h"
@@ -103,7 +103,8 @@ int main(void)
     static const int ways[] = { SHUT_RDWR, SHUT_RD, SHUT_WR };
     uint64_t random = 71;
     test_begin("the connection is cut, and made anew", 60);
-    daemon_start(&d, (const char *[]){ "--cold-age", "5ms", "--squeeze-age", "20ms", "--reclaim-rate", "4G", NULL });
+    daemon_start(&d, (const char *[]){ "--cold-age", "5ms", "--squeeze-age", "20ms", "--reclaim-rate", "4G",
+                                       NULL });
     struct pp_pager *pager = pager_open(d.socket_path);
     for (unsigned i = 0; i < WORKERS; i++) {
         pages_map(&workers[i].pages, NR);

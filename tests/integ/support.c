@@ -493,6 +493,17 @@ uint32_t pages_nr_present(const struct pages *p, uint32_t first, uint32_t nr)
 
 /* ---- pagers and daemons */
 
+bool test_is_direct(void)
+{
+    const char *value = getenv("PP_TEST_DIRECT");
+    return value && *value == '1';
+}
+
+int test_register(struct pp_pager *pager, void *address, size_t bytes)
+{
+    return pp_register_flags(pager, address, bytes, test_is_direct() ? PP_DIRECT : 0);
+}
+
 uint64_t pager_stat(const struct pp_pager *pager, const char *name)
 {
     for (size_t i = 0; i < pp_stats_count(); i++)

@@ -106,6 +106,12 @@ uint64_t pager_stat_now(const struct pp_pager *pager, const char *name);
 struct pp_pager *pager_open(const char *socket_path);
 void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
 
+/* With PP_TEST_DIRECT=1 in the environment every range of the test is a direct one: touching threads restore
+ * their own pages (docs/direct.md). The same must hold as else; meson.build lists which tests run so, too. */
+bool test_is_direct(void);
+int test_register(struct pp_pager *pager, void *address, size_t bytes);
+#define pp_register test_register
+
 /* ---- the real daemon: $PP_DAEMON, or it is skipped; options end with NULL */
 struct daemon {
     pid_t pid;

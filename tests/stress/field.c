@@ -113,13 +113,19 @@ struct field *field_new(struct run *run, const struct field_shape *s, uint32_t s
     return f;
 }
 
+static void register_one(struct field *f, struct pp_pager *pager, void *address, size_t bytes)
+{
+    if (f->shape->is_direct ? pp_register_flags(pager, address, bytes, PP_DIRECT)
+                            : pp_register(pager, address, bytes))
+        stress_complain(f->run, "pp_register: %s", pp_error(pager));
+}
+
 void field_register(struct field *f, struct pp_pager *pager)
 {
     for (uint32_t r = 0; r < f->shape->nr_ranges; r++)
-        if (pp_register(pager, range_start(f, r), range_bytes(f)))
-            stress_complain(f->run, "pp_register: %s", pp_error(pager));
-    if (f->shape->nr_shared && pp_register(pager, f->shared, pages_to_bytes(f->shape->nr_shared)))
-        stress_complain(f->run, "pp_register: %s", pp_error(pager));
+        register_one(f, pager, range_start(f, r), range_bytes(f));
+    if (f->shape->nr_shared)
+        register_one(f, pager, f->shared, pages_to_bytes(f->shape->nr_shared));
 }
 
 void field_begin(struct client *c)

@@ -1,16 +1,16 @@
-/* kinds_moments.c - the daemon is killed 2,000 times in a quarter of an hour, with everything from nothing to all of
- * the clients' pages out: `make kills`. What a touching thread has waited at most, and, at every tenth kill, when
- * all clients had joined the next daemon and the last map of an old store had gone, is noted.
+/* kinds_moments.c - the daemon is killed 2,000 times in ten minutes, with everything from nothing to all of
+ * the clients' pages out: `make kills`. What a touching thread has waited at most, and, at every tenth kill,
+ * when all clients had joined the next daemon and the last map of an old store had gone, is noted.
  *
- * How much is out is steered by how many blocks the threads use, drawn anew after each kill; the kill comes when
- * so much is out, or after 0.8 s, and up to 20 ms late; or at once, whether the daemon before it had been
+ * How much is out is steered by how many blocks the threads use, drawn anew after each kill; the kill comes
+ * when so much is out, or after 0.8 s, and up to 20 ms late; or at once, whether the daemon before it had been
  * joined or not. */
 #include <stdio.h>
 #include <string.h>
 
+#include "integ/spread.h"
 #include "stress/field.h"
 #include "stress/restart.h"
-#include "stress/spread.h"
 
 #define CLIENTS 3u
 #define WATCHED_EVERY 10u
@@ -76,7 +76,7 @@ static void draw(struct run *r)
     moments.next_ms = 0;
 }
 
-/* Of what can leave of all clients, asked of the kernel. Negative: it can't be told, one of them moves its memory about. */
+/* Of what can leave of all clients, asked of the kernel. Negative: it can't be told. */
 static double share_out(struct run *r)
 {
     double sum = 0;
@@ -175,8 +175,8 @@ static void conclude(struct run *r, struct result *ret)
         n += snprintf(tenths + n, sizeof tenths - (size_t)n, " %u", moments.nr_by_tenth[i]);
     (void)snprintf(ret->note, sizeof ret->note,
                    "%u daemons killed, by tenths of the pages that were out:%s (%u not told); the slowest read "
-                   "between two kills, ms: %s; ms from a kill until all had joined: %s, until the old stores had "
-                   "gone: %s",
+                   "between two kills, ms: %s; ms from a kill until all had joined: %s, until the old stores "
+                   "had gone: %s",
                    r->nr_kills, tenths, moments.nr_untold, spread_text(&moments.stalls_ms, stall, sizeof stall),
                    spread_text(&moments.joins_ms, join, sizeof join),
                    spread_text(&moments.releases_ms, release, sizeof release));
@@ -188,9 +188,9 @@ static const struct field_shape shape_moments = {
     .nr_pages = 1024, .block_pages = 16, .nr_ranges = 2, .nr_shared = 16, .has_spare_slots = true,
 };
 
-/* No share of `make stress`: it is `make kills`. 2.2 a second are 2,000 in a quarter of an hour. */
+/* No share of `make stress`: it is `make kills`. 3.4 a second are 2,000 in ten minutes. */
 const struct kind kind_moments = {
     .name = "moments", .share = 0, .nr_clients = CLIENTS, .nr_threads = 2, .measures_waits = true,
-    .shape = &shape_moments, .operations_for = operations_for, .kills_per_s = 2.2,
+    .shape = &shape_moments, .operations_for = operations_for, .kills_per_s = 3.4,
     .begin = begin, .conduct = conduct, .calm = calm, .conclude = conclude,
 };

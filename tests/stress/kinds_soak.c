@@ -3,8 +3,9 @@
  *
  * Storm and calm take turns. In a storm the daemon is killed up to 400 ms after it has started; at every tenth
  * restart it is left alone until all clients have joined and the last map of an old store has gone, and
- * both times are noted. The last client is in a memory cgroup whose limit comes near now and then. In a calm it lives, clients are killed, and its descriptors, threads and own memory
- * must be at the end what they were at the beginning; and without any client what they were at its start. */
+ * both times are noted. The last client is in a memory cgroup whose limit comes near now and then. In a calm
+ * the daemon lives, clients are killed, and its descriptors, threads and own memory must be at the end what
+ * they were at the beginning; and without any client what they were at its start. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -14,9 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "integ/spread.h"
 #include "stress/field.h"
 #include "stress/restart.h"
-#include "stress/spread.h"
 
 #define CLIENTS 6u
 #define STORM_MS 20000u

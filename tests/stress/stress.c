@@ -28,8 +28,8 @@
 const struct kind *const stress_kinds[] = {
     &kind_threads,      &kind_direct_io,    &kind_thp,         &kind_discard,     &kind_remap,
     &kind_protect,      &kind_churn,        &kind_syscalls,    &kind_two_clients, &kind_many_clients,
-    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_soak,
-    &kind_moments,      NULL,
+    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_direct,
+    &kind_direct_daemon, &kind_soak,        &kind_moments,     NULL,
 };
 
 struct options {
@@ -124,6 +124,7 @@ static void thp_put_back(void)
 /* ---- a memory cgroup, which can be removed when the last process in it has gone */
 
 static struct memory_group *group;
+static const struct run *running;
 static volatile pid_t conductor;
 
 static void group_begin(struct run *r)
@@ -151,6 +152,8 @@ static void on_end_signal(int number)
     if (conductor > 0) {
         (void)kill(conductor, SIGKILL);
         (void)waitpid(conductor, NULL, 0);
+        (void)unlink(running->socket_path);
+        (void)rmdir(running->directory);
     }
     group_end();
     thp_put_back();
@@ -200,6 +203,7 @@ static void run_in_child(struct run *r)
         _exit(0);
     }
     int status;
+    running = r;
     conductor = pid;
     (void)waitpid(pid, &status, 0);
     conductor = 0;

@@ -1,5 +1,5 @@
 /* spread.c - see spread.h. */
-#include "stress/spread.h"
+#include "spread.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* spread.h - a few thousand figures, and how they are spread. */
-#ifndef STRESS_SPREAD_H
-#define STRESS_SPREAD_H
+#ifndef INTEG_SPREAD_H
+#define INTEG_SPREAD_H
 
 #include <stddef.h>
 
