@@ -9,6 +9,7 @@
 #   make figures     writes docs/figures.md      make policy-curve  writes docs/policy-curve.*
 #   make fuzz        SECONDS=60 of each fuzz target   make faults  all failures, SECONDS=60 of deaths
 #   make soak        MINUTES=60 of everything, the daemon killed all the time
+#   make kills       2,000 deaths of the daemon in MINUTES=10, from nothing to everything out
 #   make programs    real programs under `process-pager run`
 #   make unmodified  Redis, Python and a build under it, measured beside themselves and zram
 
@@ -17,8 +18,8 @@ DESTDIR ?=
 SECONDS ?= 60
 BUILD := build
 
-.PHONY: all deps check check-full stress stress-mutants soak faults programs unmodified fuzz fuzz-coverage vm \
-	vm-smoke demo figures policy-curve asan install uninstall clean
+.PHONY: all deps check check-full stress stress-mutants soak kills faults programs unmodified fuzz fuzz-coverage \
+	vm vm-smoke demo figures policy-curve asan install uninstall clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD) product
@@ -52,6 +53,10 @@ stress-mutants: $(BUILD)/build.ninja
 # MINUTES=60, SAN=address or thread, SEED=1.
 soak:
 	@KIND=soak MINUTES=$(or $(MINUTES),60) tests/stress/run
+
+# MINUTES=10, SAN, SEED as above.
+kills:
+	@KIND=moments MINUTES=$(or $(MINUTES),10) tests/stress/run
 
 # Everything that can fail fails; then the daemon dies at random passes of each point for SECONDS.
 faults: $(BUILD)/build.ninja

@@ -4,27 +4,21 @@
  *
  * Files: peer.csv (a row a run), peer.txt (the table that is printed). */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "child.h"
 #include "common/options.h"
-#include "common/pace.h"
 #include "csv.h"
+#include "duel.h"
 #include "files.h"
 #include "subject.h"
 #include "zram.h"
 
 #define REPEATS_MAX 50u
-#define RUN_PATIENCE_NS (180 * UINT64_C(1000000000))
-#define END_PATIENCE_NS (5 * UINT64_C(1000000000))
 
 struct settings {
     uint64_t bytes, repeats, seed, nr_paced, nr_back_to_back, pause_ns;
@@ -80,126 +74,32 @@ static int run_subject(void)
 
 /* ---- one run */
 
-struct run {
-    unsigned arm;
-    uint64_t seed;
-    struct child daemon, subject;
-    struct zram zram;
-    char folder[64], socket_path[96], out_path[96], log_path[96];
-};
-
-static int start_daemon(struct run *run)
-{
-    char *argv[] = { (char *)settings.daemon_path, "--socket", run->socket_path, "--cold-age",
-                     (char *)settings.cold_age, "--reclaim-rate", "100G", NULL };
-    struct child_spec spec = { .argv = argv,
-                               .stdout_path = run->log_path,
-                               .stderr_path = run->log_path,
-                               .end_signal = SIGTERM };
-    int r = child_start(&spec, &run->daemon);
-    struct stat st;
-    for (int i = 0; r == 0 && stat(run->socket_path, &st); i++) {
-        int code;
-        if (child_wait_until(&run->daemon, pace_now_ns() + 20000000, &code) != CHILD_RUNS || i > 250)
-            r = -ESRCH;
-    }
-    return r;
-}
-
-static int start_subject(struct run *run)
-{
-    char bytes[32], seed[32], paced[32], straight[32], pause[32], daemon_pid[32], zram_id[32];
-    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)settings.bytes);
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)run->seed);
-    snprintf(paced, sizeof paced, "%llu", (unsigned long long)settings.nr_paced);
-    snprintf(straight, sizeof straight, "%llu", (unsigned long long)settings.nr_back_to_back);
-    snprintf(pause, sizeof pause, "%lluns", (unsigned long long)settings.pause_ns);
-    snprintf(daemon_pid, sizeof daemon_pid, "%d", (int)run->daemon.pid);
-    snprintf(zram_id, sizeof zram_id, "%d", run->zram.id < 0 ? 0 : run->zram.id);
-    char *argv[] = { "/proc/self/exe", "--subject", "--arm", (char *)arm_choices[run->arm],
-                     "--mib-bytes", bytes, "--seed", seed, "--paced", paced, "--back-to-back", straight,
-                     "--pause", pause, "--socket", run->socket_path, "--daemon-pid", daemon_pid,
-                     "--zram-id", zram_id, NULL };
-    struct child_spec spec = { .argv = argv,
-                               .stdout_path = run->out_path,
-                               .end_signal = SIGKILL };
-    return child_start(&spec, &run->subject);
-}
-
-static void take_lines(struct csv_table *t, const struct run *run, unsigned repeat)
-{
-    csv_table_add_row(t);
-    csv_table_set(t, "repeat", "%u", repeat);
-    csv_table_set(t, "arm", "%s", arm_choices[run->arm]);
-    csv_table_set(t, "seed", "%llu", (unsigned long long)run->seed);
-    csv_table_set(t, "mib", "%llu", (unsigned long long)(settings.bytes >> 20));
-    char *text = file_read(run->out_path);
-    char *rest = text;
-    for (char *line; text && (line = strtok_r(rest, "\n", &rest));) {
-        char *value = strchr(line, ' ');
-        if (!value)
-            continue;
-        *value++ = '\0';
-        csv_table_set(t, line, "%s", value);
-    }
-    free(text);
-}
-
 /* 0; an exit code after saying why. */
 static int do_run(struct csv_table *t, unsigned arm, unsigned repeat)
 {
-    struct run run = { .arm = arm, .seed = settings.seed + repeat, .zram = { .id = -1 } };
-    snprintf(run.folder, sizeof run.folder, "/tmp/process-pager-peer.XXXXXX");
-    if (!mkdtemp(run.folder)) {
-        fprintf(stderr, "peer: %s: %s\n", run.folder, strerror(errno));
-        return EXIT_SYSTEM;
-    }
-    snprintf(run.socket_path, sizeof run.socket_path, "%s/pager.sock", run.folder);
-    snprintf(run.out_path, sizeof run.out_path, "%s/out", run.folder);
-    snprintf(run.log_path, sizeof run.log_path, "%s/log", run.folder);
-    char reason[160] = "";
-    int r = arm == SUBJECT_PAGER ? start_daemon(&run)
-                                 : zram_begin(&run.zram, settings.bytes * 2, reason, sizeof reason);
-    int code = EXIT_SYSTEM;
-    if (r == 0)
-        r = start_subject(&run);
-    if (r == 0 && child_wait_until(&run.subject, pace_now_ns() + RUN_PATIENCE_NS, &code) != CHILD_ENDED)
-        code = EXIT_SYSTEM;
-    child_end(&run.subject, END_PATIENCE_NS);
-    child_end(&run.daemon, END_PATIENCE_NS);
-    zram_end(&run.zram);
-    if (r)
-        fprintf(stderr, "peer: %s: %s\n", arm_choices[arm], *reason ? reason : strerror(-r));
-    else
-        take_lines(t, &run, repeat);
-    (void)unlink(run.out_path);
-    (void)unlink(run.log_path);
-    (void)unlink(run.socket_path);
-    (void)rmdir(run.folder);
-    return code;
+    uint64_t run_seed = settings.seed + repeat;
+    char bytes[32], seed[32], paced[32], straight[32], pause[32];
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)settings.bytes);
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)run_seed);
+    snprintf(paced, sizeof paced, "%llu", (unsigned long long)settings.nr_paced);
+    snprintf(straight, sizeof straight, "%llu", (unsigned long long)settings.nr_back_to_back);
+    snprintf(pause, sizeof pause, "%lluns", (unsigned long long)settings.pause_ns);
+    char *arguments[] = { "--mib-bytes", bytes, "--seed", seed, "--paced", paced, "--back-to-back",
+                          straight, "--pause", pause, NULL };
+    struct duel_spec spec = { .program = "peer",
+                              .arm = arm,
+                              .daemon_path = settings.daemon_path,
+                              .cold_age = settings.cold_age,
+                              .zram_bytes = settings.bytes * 2 };
+    csv_table_add_row(t);
+    csv_table_set(t, "repeat", "%u", repeat);
+    csv_table_set(t, "arm", "%s", subject_arm_names[arm]);
+    csv_table_set(t, "seed", "%llu", (unsigned long long)run_seed);
+    csv_table_set(t, "mib", "%llu", (unsigned long long)(settings.bytes >> 20));
+    return duel_run(&spec, arguments, t);
 }
 
 /* ---- the table */
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-struct spread {
-    double median, least, most;
-    unsigned nr;
-};
-
-static struct spread spread_of(double *values, unsigned nr)
-{
-    qsort(values, nr, sizeof *values, by_size);
-    if (!nr)
-        return (struct spread){ .nr = 0 };
-    double median = nr % 2 ? values[nr / 2] : (values[nr / 2 - 1] + values[nr / 2]) / 2;
-    return (struct spread){ .median = median, .least = values[0], .most = values[nr - 1], .nr = nr };
-}
 
 static bool cell(const struct csv_table *t, unsigned repeat, unsigned arm, const char *column,
                  double *ret_value)
@@ -207,18 +107,10 @@ static bool cell(const struct csv_table *t, unsigned repeat, unsigned arm, const
     for (size_t row = 0; row < csv_table_rows(t); row++) {
         double r;
         if (csv_table_get_number(t, row, "repeat", &r) && (unsigned)r == repeat &&
-            !strcmp(csv_table_get(t, row, "arm"), arm_choices[arm]))
+            !strcmp(csv_table_get(t, row, "arm"), subject_arm_names[arm]))
             return csv_table_get_number(t, row, column, ret_value);
     }
     return false;
-}
-
-static void print_spread(FILE *f, struct spread s, double scale)
-{
-    if (s.nr)
-        fprintf(f, "  %9.2f [%8.2f, %8.2f]", s.median * scale, s.least * scale, s.most * scale);
-    else
-        fprintf(f, "  %30s", "-");
 }
 
 /* value: of each arm, and pager / zram pair by pair; is_difference: pager - zram instead. */
@@ -238,9 +130,9 @@ static void print_metric(FILE *f, const struct csv_table *t, const char *label, 
             ratio[nr_ratio++] = is_difference ? p - z : p / z;
     }
     fprintf(f, "%-30s", label);
-    print_spread(f, spread_of(pager, nr_pager), scale);
-    print_spread(f, spread_of(zram, nr_zram), scale);
-    print_spread(f, spread_of(ratio, nr_ratio), is_difference ? scale : 1);
+    spread_print(f, spread_of(pager, nr_pager), scale);
+    spread_print(f, spread_of(zram, nr_zram), scale);
+    spread_print(f, spread_of(ratio, nr_ratio), is_difference ? scale : 1);
     fprintf(f, "\n");
 }
 
@@ -299,27 +191,13 @@ static int write_results(const struct csv_table *t)
     return fclose(f) ? EXIT_SYSTEM : 0;
 }
 
-/* build/bench/peer -> build/process-pagerd */
-static const char *find_daemon(void)
-{
-    static char path[PATH_MAX + 32];
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0)
-        return "process-pagerd";
-    self[n] = '\0';
-    *strrchr(self, '/') = '\0';
-    snprintf(path, sizeof path, "%s/../process-pagerd", self);
-    return access(path, X_OK) == 0 ? path : "process-pagerd";
-}
-
 static int run_all(struct csv_table *t)
 {
     int worst = 0;
     for (unsigned repeat = 0; repeat < settings.repeats && !children_stop_signal(); repeat++)
-        for (unsigned i = 0; i < SUBJECT_ARMS_NR && !children_stop_signal(); i++) {
-            unsigned arm = (i + repeat) % SUBJECT_ARMS_NR;
-            fprintf(stderr, "peer: %s %u/%u\n", arm_choices[arm], repeat + 1,
+        for (unsigned i = 0; i < SUBJECT_PEER_ARMS_NR && !children_stop_signal(); i++) {
+            unsigned arm = (i + repeat) % SUBJECT_PEER_ARMS_NR;
+            fprintf(stderr, "peer: %s %u/%u\n", subject_arm_names[arm], repeat + 1,
                     (unsigned)settings.repeats);
             int code = do_run(t, arm, repeat);
             worst = code > worst ? code : worst;
@@ -343,7 +221,7 @@ int main(int argc, char **argv)
     if (settings.is_subject)
         return run_subject();
     if (!settings.daemon_path)
-        settings.daemon_path = find_daemon();
+        settings.daemon_path = duel_find_daemon();
     children_catch_signals();
     char reason[160];
     struct zram probe;

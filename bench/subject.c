@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/content.h"
 #include "common/latency.h"
 #include "common/options.h"
 #include "common/pace.h"
@@ -27,19 +26,9 @@
 
 #define BATCH_BYTES ((size_t)2 << 20)
 
-const char *const subject_arm_names[SUBJECT_ARMS_NR] = { "pager", "zram" };
+const char *const subject_arm_names[SUBJECT_ARMS_NR] = { "pager", "zram", "direct" };
 
-struct subject {
-    const struct subject_spec *spec;
-    struct content content;
-    unsigned char *memory;
-    uint64_t nr_pages;
-    uint32_t *order; /* of the first half, at random */
-    struct pp_pager *pager;
-    uint64_t wrong;
-};
-
-static void say(const char *name, double value)
+void subject_say(const char *name, double value)
 {
     printf("%s %.6g\n", name, value);
 }
@@ -50,22 +39,22 @@ static uint64_t cpu_ns(clockid_t clock)
     return clock_gettime(clock, &t) ? 0 : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t own_cpu_ns(void)
+uint64_t subject_cpu_ns(void)
 {
     return cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-static uint64_t daemon_cpu_ns(const struct subject *s)
+uint64_t subject_daemon_cpu_ns(const struct subject *s)
 {
     clockid_t clock;
-    if (s->spec->arm != SUBJECT_PAGER || clock_getcpuclockid((pid_t)s->spec->daemon_pid, &clock))
+    if (s->spec->arm == SUBJECT_ZRAM || clock_getcpuclockid((pid_t)s->spec->daemon_pid, &clock))
         return 0;
     return cpu_ns(clock);
 }
 
 /* ---- filling and eviction */
 
-static int prepare(struct subject *s)
+int subject_prepare(struct subject *s)
 {
     s->nr_pages = s->spec->bytes / CONTENT_PAGE_BYTES;
     s->content = (struct content){ .kind = CONTENT_HEAP, .seed = s->spec->seed };
@@ -85,21 +74,28 @@ static int prepare(struct subject *s)
     return 0;
 }
 
-static int evict_by_zram(struct subject *s)
+int subject_evict(const struct subject *s, unsigned char *at, size_t bytes)
 {
-    for (size_t at = 0; at < s->spec->bytes; at += BATCH_BYTES)
-        if (madvise(s->memory + at, BATCH_BYTES, MADV_PAGEOUT))
+    if (s->spec->arm != SUBJECT_ZRAM)
+        return pp_reclaim(s->pager, at, bytes);
+    for (size_t done = 0; done < bytes; done += BATCH_BYTES)
+        if (madvise(at + done, bytes - done < BATCH_BYTES ? bytes - done : BATCH_BYTES, MADV_PAGEOUT))
             return -errno;
     return 0;
 }
 
-static int start_pager(struct subject *s)
+int subject_register(struct subject *s, void *at, size_t bytes)
+{
+    return pp_register_flags(s->pager, at, bytes, s->spec->arm == SUBJECT_DIRECT ? PP_DIRECT : 0);
+}
+
+int subject_start_pager(struct subject *s)
 {
     struct pp_config config = PP_CONFIG_INIT;
     config.socket_path = s->spec->socket_path;
     int r = pp_open(&config, &s->pager);
     if (r == 0)
-        r = pp_register(s->pager, s->memory, s->spec->bytes);
+        r = subject_register(s, s->memory, s->spec->bytes);
     if (r == 0)
         r = pp_start(s->pager);
     if (r && s->pager)
@@ -109,23 +105,23 @@ static int start_pager(struct subject *s)
 
 static int evict_all(struct subject *s)
 {
-    uint64_t begin_ns = pace_now_ns(), own_ns = own_cpu_ns(), daemon_ns = daemon_cpu_ns(s);
-    int r = s->spec->arm == SUBJECT_PAGER ? pp_reclaim(s->pager, s->memory, s->spec->bytes)
-                                          : evict_by_zram(s);
+    uint64_t begin_ns = pace_now_ns(), own_ns = subject_cpu_ns(), daemon_ns = subject_daemon_cpu_ns(s);
+    int r = subject_evict(s, s->memory, s->spec->bytes);
     if (r)
         return r;
     double elapsed_ns = (double)(pace_now_ns() - begin_ns);
     double pages = (double)s->nr_pages;
-    say("evict_mib_per_s", (double)s->spec->bytes / 1048576 / (elapsed_ns / 1e9));
-    say("evict_target_cpu_us_per_page", (double)(own_cpu_ns() - own_ns) / 1e3 / pages);
-    say("evict_daemon_cpu_us_per_page", (double)(daemon_cpu_ns(s) - daemon_ns) / 1e3 / pages);
-    say("evict_cpu_us_per_page",
-        (double)(own_cpu_ns() - own_ns + daemon_cpu_ns(s) - daemon_ns) / 1e3 / pages);
+    subject_say("evict_mib_per_s", (double)s->spec->bytes / 1048576 / (elapsed_ns / 1e9));
+    subject_say("evict_target_cpu_us_per_page", (double)(subject_cpu_ns() - own_ns) / 1e3 / pages);
+    subject_say("evict_daemon_cpu_us_per_page",
+                (double)(subject_daemon_cpu_ns(s) - daemon_ns) / 1e3 / pages);
+    subject_say("evict_cpu_us_per_page",
+                (double)(subject_cpu_ns() - own_ns + subject_daemon_cpu_ns(s) - daemon_ns) / 1e3 / pages);
     return 0;
 }
 
 /* Pages that are still present although everything was to leave. */
-static uint64_t count_present(const struct subject *s)
+uint64_t subject_count_present(const struct subject *s)
 {
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     uint64_t entries[512], nr = 0;
@@ -145,7 +141,7 @@ static uint64_t count_present(const struct subject *s)
 static void say_memory(const struct subject *s, uint64_t before_kib)
 {
     struct memory_sample sample;
-    pid_t daemon = s->spec->arm == SUBJECT_PAGER ? (pid_t)s->spec->daemon_pid : 0;
+    pid_t daemon = s->spec->arm != SUBJECT_ZRAM ? (pid_t)s->spec->daemon_pid : 0;
     if (memory_sample(getpid(), daemon, &sample) < 0)
         return;
     uint64_t paid = memory_paid_kib(&sample);
@@ -153,9 +149,9 @@ static void say_memory(const struct subject *s, uint64_t before_kib)
         struct zram z = { .id = (int)s->spec->zram_id };
         paid += zram_used_kib(&z);
     }
-    say("memory_before_mib", (double)before_kib / 1024);
-    say("memory_after_mib", (double)paid / 1024);
-    say("saved_percent", 100.0 * ((double)before_kib - (double)paid) / (double)before_kib);
+    subject_say("memory_before_mib", (double)before_kib / 1024);
+    subject_say("memory_after_mib", (double)paid / 1024);
+    subject_say("saved_percent", 100.0 * ((double)before_kib - (double)paid) / (double)before_kib);
 }
 
 /* ---- touches */
@@ -184,7 +180,7 @@ static void say_named(const char *phase, const char *what, double value)
 {
     char name[64];
     snprintf(name, sizeof name, "%s_%s", phase, what);
-    say(name, value);
+    subject_say(name, value);
 }
 
 static void say_touches(const struct subject *s, const char *phase, const struct touch_result *t)
@@ -199,18 +195,18 @@ static void say_touches(const struct subject *s, const char *phase, const struct
     say_named(phase, "max_ns", (double)l->max_ns);
     say_named(phase, "n", nr);
     say_named(phase, "pages_per_s", nr / seconds);
-    say_named(phase, "target_cpu_us_per_page", (double)(own_cpu_ns() - t->own_cpu_ns) / 1e3 / nr);
+    say_named(phase, "target_cpu_us_per_page", (double)(subject_cpu_ns() - t->own_cpu_ns) / 1e3 / nr);
     say_named(phase, "cpu_us_per_page",
-              (double)(own_cpu_ns() - t->own_cpu_ns + daemon_cpu_ns(s) - t->daemon_cpu_ns) / 1e3 / nr);
+              (double)(subject_cpu_ns() - t->own_cpu_ns + subject_daemon_cpu_ns(s) - t->daemon_cpu_ns) / 1e3 / nr);
     say_named(phase, "daemon_cpu_us_per_page",
-              (double)(daemon_cpu_ns(s) - t->daemon_cpu_ns) / 1e3 / nr);
+              (double)(subject_daemon_cpu_ns(s) - t->daemon_cpu_ns) / 1e3 / nr);
 }
 
 static void begin_touches(const struct subject *s, struct touch_result *t)
 {
     memset(t, 0, sizeof *t);
-    t->own_cpu_ns = own_cpu_ns();
-    t->daemon_cpu_ns = daemon_cpu_ns(s);
+    t->own_cpu_ns = subject_cpu_ns();
+    t->daemon_cpu_ns = subject_daemon_cpu_ns(s);
     t->begin_ns = pace_now_ns();
 }
 
@@ -234,7 +230,7 @@ static void touch_all(struct subject *s)
     say_touches(s, "in_order", &t);
 }
 
-static void check_all(struct subject *s)
+void subject_check_all(struct subject *s)
 {
     unsigned line;
     for (uint64_t i = 0; i < s->nr_pages; i++)
@@ -244,12 +240,12 @@ static void check_all(struct subject *s)
 int subject_run(const struct subject_spec *spec)
 {
     struct subject s = { .spec = spec };
-    int r = prepare(&s);
+    int r = subject_prepare(&s);
     struct memory_maps before = { 0 };
     if (r == 0)
         r = memory_read_maps(getpid(), &before);
     if (r == 0 && spec->arm == SUBJECT_PAGER)
-        r = start_pager(&s);
+        r = subject_start_pager(&s);
     if (r == 0)
         r = evict_all(&s);
     if (r) {
@@ -257,16 +253,16 @@ int subject_run(const struct subject_spec *spec)
         return EXIT_SYSTEM;
     }
     pace_sleep_until_ns(pace_now_ns() + UINT64_C(1500000000)); /* buffers go back when idle */
-    say("present_pages", (double)count_present(&s));
+    subject_say("present_pages", (double)subject_count_present(&s));
     say_memory(&s, before.pss_kib);
     touch_all(&s);
-    check_all(&s);
+    subject_check_all(&s);
     if (s.pager) {
         r = pp_stop(s.pager);
-        check_all(&s);
+        subject_check_all(&s);
         s.pager = pp_close(s.pager);
     }
-    say("wrong", (double)s.wrong);
+    subject_say("wrong", (double)s.wrong);
     free(s.order);
     return s.wrong || r ? EXIT_WRONG : 0;
 }

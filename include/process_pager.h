@@ -7,11 +7,11 @@
  *
  * Contract, unless a function says otherwise:
  *   - Functions return 0, or a negative errno value; nothing has changed then.
- *   - Any thread may call; calls on one pager are serialised inside. None may be called from a
- *     signal handler.
+ *   - Any thread may call; calls on one pager are serialised inside. None but pp_sigbus() may be
+ *     called from a signal handler.
  *   - Addresses are rounded inwards to whole 4 KiB pages; sizes are in bytes.
  *   - The pager runs two threads of its own, which block all signals and never touch managed
- *     memory. They hold no descriptor of the application's and show none to it.
+ *     memory. They hold no descriptor of the application's and show none to it (direct ranges: one).
  *   - fork() brings everything back first; the child has plain memory and a stopped pager.
  */
 #ifndef PROCESS_PAGER_H
@@ -58,6 +58,35 @@ PP_EXPORT int pp_open(const struct pp_config *config, struct pp_pager **ret_page
  * A range younger than the daemon's cold age (5 s, unless it was given one) costs bookkeeping only.
  * -EINVAL: no whole page inside. -EEXIST: overlaps a registered range. -ENOSPC: too many ranges. */
 PP_EXPORT int pp_register(struct pp_pager *pager, void *address, size_t bytes);
+
+/* PP_DIRECT: a thread that touches a page of the range that is out restores it itself, in a handler of
+ * SIGBUS; nobody is woken, which takes a third of the time or less. For memory that programs compute in, not
+ * for what is handed to the kernel or holds a stack:
+ *   - A SYSTEM CALL THAT MEETS A PAGE THAT IS OUT, OR WAS NEVER TOUCHED, FAILS WITH EFAULT (read into a buffer, execve's strings, a
+ *     futex word; mlock() fails, too). pp_pin() makes a buffer safe for as long as it is pinned, pp_touch() for so long as
+ *     nothing of it has time to get cold.
+ *   - No thread may block SIGBUS. A handler for it may be there before: what is not ours is passed on to it.
+ *     One that is installed later must pass on what is not its own to the action that sigaction() gave it,
+ *     or call pp_sigbus() first.
+ *   - No stack, also no alternate one: the kernel could not write the signal's frame to a page that is out.
+ * The first such range makes a second pager inside this one (it counts as one of the 16), with one
+ * descriptor, close-on-exec, in the application's table. flags 0: as pp_register().
+ * -EINVAL: an unknown flag; and as pp_register(). Once started, also as pp_start(). */
+#define PP_DIRECT 1u
+PP_EXPORT int pp_register_flags(struct pp_pager *pager, void *address, size_t bytes, unsigned flags);
+
+/* Fresh memory of that size, rounded up to whole pages, registered with PP_DIRECT; it reads as zeros.
+ * As pp_register_flags(), and -ENOMEM. pp_free() takes it back, all of it, by the size that was asked for;
+ * -ENOENT: it is not such memory. */
+PP_EXPORT int pp_alloc(struct pp_pager *pager, size_t bytes, void **ret_address);
+PP_EXPORT int pp_free(struct pp_pager *pager, void *address, size_t bytes);
+
+/* Reads a byte of each page of [address, address + bytes), so that all of them are there. Needs no pager. */
+PP_EXPORT void pp_touch(const void *address, size_t bytes);
+
+/* For a handler of SIGBUS that was installed after ours, with its siginfo_t: 1: it was a page of ours, which is
+ * there now: return. 0: not ours. The one function that may be called from a signal handler. */
+PP_EXPORT int pp_sigbus(const void *siginfo);
 
 /* Takes back a range exactly as it was registered. All its pages are back and the kernel has
  * forgotten it when this returns; it may take as long as decompressing the range takes.

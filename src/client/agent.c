@@ -22,6 +22,8 @@
 #define STORED_BATCH 64       /* answers of the daemon between two looks for faults */
 #define GIVEN_UP_BELL 512u    /* places that wait to be taken: 2 MiB that the daemon could give back */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
+#define NAP_NS 50000l
+#define STARVED_NAP_SHIFT_MAX 7u /* without memory: naps of up to 6 ms */
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
 #define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
@@ -101,9 +103,11 @@ static void tell_given_up(struct agent *a)
         doorbell_ring(&s->memory->daemon_bell, s->daemon_bell);
 }
 
+/* Direct: nothing before touching threads can bring it back. */
 bool agent_may_evict(const struct agent *a)
 {
-    return a->is_joined && !a->is_frozen && !a->is_held && !a->is_staging_full &&
+    bool is_ready = !a->pg.direct || atomic_load(&a->pg.direct->uffd) >= 0;
+    return a->is_joined && is_ready && !a->is_frozen && !a->is_held && !a->is_staging_full &&
            !a->session.is_dry_run;
 }
 
@@ -245,10 +249,15 @@ bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
     return adopt_between(a, pp, 0, (page_number)-1);
 }
 
-void agent_nap(const struct agent *a)
+static void nap(const struct agent *a, long ns)
 {
     (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                &(struct timespec){ .tv_nsec = 50000 }, NULL);
+                &(struct timespec){ .tv_nsec = ns }, NULL);
+}
+
+void agent_nap(const struct agent *a)
+{
+    nap(a, NAP_NS);
 }
 
 /* ---- commands of application threads */
@@ -431,6 +440,20 @@ static void rewatch(struct agent *a, uint64_t now)
     (void)rewatch_between(a, 0, (page_number)-1); /* what could not be is a gap still */
 }
 
+/* What touching threads have counted since the last time; their waits are in the budget, too. */
+static void publish_touchers(struct agent *a, struct stats_block *st)
+{
+    if (!a->pg.direct)
+        return;
+    struct direct_sums now = direct_sums(a->pg.direct), *told = &a->told_of_touchers;
+    stats_add(st, STAT_direct_restores, now.restored + now.staged - told->restored - told->staged);
+    stats_add(st, STAT_direct_zeros, now.zeros - told->zeros);
+    stats_add(st, STAT_direct_raced, now.raced - told->raced);
+    stats_add(st, STAT_direct_waits, now.waits - told->waits);
+    stats_add(st, STAT_fault_wait_ns, now.waited_ns - told->waited_ns);
+    *told = now;
+}
+
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
 {
     struct stats_block *st = &pp->agent_stats;
@@ -443,6 +466,7 @@ void agent_publish_stats(struct agent *a, struct pp_pager *pp)
     stats_set(st, STAT_pages_tracked, nr_tracked);
     if (nr_tracked > stats_get(st, STAT_pages_tracked_peak))
         stats_set(st, STAT_pages_tracked_peak, nr_tracked);
+    publish_touchers(a, st);
     stats_set(st, STAT_pages_staged, a->pg.nr_staged);
     stats_set(st, STAT_pages_stored, a->pg.nr_stored);
     stats_set(st, STAT_pages_same, a->pg.nr_same);
@@ -565,6 +589,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
     }
     tick_churn(a, now);
     tick_bars(a, pp, now);
+    pager_learn_returned(&a->pg);
     session_try_leave(a, pp);
     agent_publish_stats(a, pp);
     tick_limits(a, pp);
@@ -615,6 +640,12 @@ static bool find_piece(struct agent *a, struct pp_pager *pp)
 
 /* ---- the loop */
 
+/* What faults are left could be answered, if there were memory for their pages. */
+static bool is_starved(const struct agent *a)
+{
+    return a->pg.nr_faults && a->pg.nr_starved == a->pg.nr_faults;
+}
+
 /* Faults first. */
 static void serve(struct agent *a)
 {
@@ -646,19 +677,23 @@ static void serve(struct agent *a)
         a->nr_faults_in_a_row++;
         return;
     }
-    /* EAGAIN: who raised the event must run first. */
-    if (++a->nr_spins < SPINS_BEFORE_NAP)
+    /* EAGAIN: who raised the event must run first. ENOMEM: somebody has to give some back. */
+    if (++a->nr_spins < SPINS_BEFORE_NAP) {
         sched_yield();
-    else
-        agent_nap(a);
+        return;
+    }
+    unsigned shift = is_starved(a) ? a->nr_spins - SPINS_BEFORE_NAP : 0;
+    nap(a, NAP_NS << (shift < STARVED_NAP_SHIFT_MAX ? shift : STARVED_NAP_SHIFT_MAX));
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)
 {
     while (!a->must_end) {
+        pager_serve_touchers(&a->pg);
         serve(a);
         publish_pulse(a);
-        if (a->pg.nr_faults)
+        bool must_starve = is_starved(a);
+        if (a->pg.nr_faults && !must_starve)
             continue;
         if (a->pg.unmapped.nr)
             pager_settle_unmapped(&a->pg);
@@ -671,15 +706,18 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         }
         if (a->is_leaving)
             session_try_leave(a, pp);
-        is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
+        /* Nothing comes back that nobody waits for; what leaves makes room. */
+        if (!must_starve)
+            is_busy |= old_store_piece(a) || pager_calm_churn(&a->pg, DRAIN_SLICE);
         is_busy |= returns_piece(a);
         is_busy |= find_piece(a, pp);
-        is_busy |= prefetch_piece(a, pp);
+        if (!must_starve)
+            is_busy |= prefetch_piece(a, pp);
         is_busy |= evict_piece(a, pp);
         if (!is_busy)
             is_busy = squeeze_piece(a);
         tell_given_up(a);
-        is_busy |= a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
+        is_busy |= must_starve || a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
                    !a->next_tick_ns /* the clock is to be set first */;
         sleep_ring_porter(a, pp, is_busy);
         if (!is_busy)

@@ -1,4 +1,5 @@
-/* api.c - the public calls. A young range is only a line in a list under ranges_lock; everything that
+/* api.c - the public calls, of one pager each; companion.c puts a pager and its direct ranges together. A
+ * young range is only a line in a list under ranges_lock; everything that
  * concerns the agent is one command at a time under command_lock, and the caller waits for it.
  *
  * What the agent reads of a call (struct command) lies in the pager's own memory, never on the
@@ -6,6 +7,7 @@
 #include "process_pager.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -36,8 +38,10 @@ int pager_command_locked(struct pp_pager *pp, int op, page_number first, page_nu
     c->op = (enum command_op)op;
     c->first = first;
     c->end = end;
+    atomic_store(&c->is_rung, false);
     atomic_store_explicit(&c->state, COMMAND_POSTED, memory_order_release);
     wake_agent(pp);
+    atomic_store(&c->is_rung, true);
     while (atomic_load_explicit(&c->state, memory_order_acquire) != COMMAND_DONE)
         futex_wait_for(&c->state, COMMAND_POSTED, NS_PER_S);
     atomic_store_explicit(&c->state, COMMAND_IDLE, memory_order_relaxed);
@@ -116,7 +120,7 @@ static void unmap_pager(struct pp_pager *pp)
     munmap(pp, PAGER_BYTES);
 }
 
-int pp_open(const struct pp_config *config, struct pp_pager **ret_pager)
+int pager_open_one(const struct pp_config *config, bool is_direct, struct pp_pager **ret_pager)
 {
     if ((config && config->size != sizeof *config) || !ret_pager)
         return -EINVAL;
@@ -125,6 +129,7 @@ int pp_open(const struct pp_config *config, struct pp_pager **ret_pager)
     struct pp_pager *pp = map_pager();
     if (!pp)
         return -ENOMEM;
+    pp->is_direct = is_direct;
     pthread_mutex_init(&pp->command_lock, NULL);
     pthread_mutex_init(&pp->ranges_lock, NULL);
     int r = copy_config(pp, config) ? fork_list_add(pp) : -EINVAL;
@@ -136,16 +141,13 @@ int pp_open(const struct pp_config *config, struct pp_pager **ret_pager)
     return 0;
 }
 
-struct pp_pager *pp_close(struct pp_pager *pp)
+void pager_close_one(struct pp_pager *pp)
 {
-    if (!pp)
-        return NULL;
-    (void)pp_stop(pp); /* -EALREADY is fine; a lost page stays poisoned */
+    (void)pager_stop_one(pp); /* -EALREADY is fine; a lost page stays poisoned */
     fork_list_remove(pp);
     pthread_mutex_destroy(&pp->command_lock);
     pthread_mutex_destroy(&pp->ranges_lock);
     unmap_pager(pp);
-    return NULL;
 }
 
 /* ---- ranges */
@@ -162,7 +164,7 @@ static bool round_inwards(const void *address, size_t bytes, page_number *ret_fi
     return *ret_first < *ret_end && *ret_end <= (page_number)1 << 35;
 }
 
-int pp_register(struct pp_pager *pp, void *address, size_t bytes)
+int pager_register_one(struct pp_pager *pp, void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
@@ -195,7 +197,7 @@ static int take_off_list(struct pp_pager *pp, page_number first, page_number end
     return 0;
 }
 
-int pp_unregister(struct pp_pager *pp, void *address, size_t bytes)
+int pager_unregister_one(struct pp_pager *pp, void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
@@ -215,6 +217,17 @@ int pp_unregister(struct pp_pager *pp, void *address, size_t bytes)
     }
     return r == -EIO ? fail(pp, r, "a page of the range is lost: its stored bytes failed their check")
                      : r;
+}
+
+bool pager_has_range(struct pp_pager *pp, const void *address, size_t bytes)
+{
+    page_number first, end;
+    if (!round_inwards(address, bytes, &first, &end))
+        return false;
+    pthread_mutex_lock(&pp->ranges_lock);
+    bool has = intervals_overlap(&pp->ranges, first, end);
+    pthread_mutex_unlock(&pp->ranges_lock);
+    return has;
 }
 
 /* ---- reclaim by hand */
@@ -252,7 +265,7 @@ static int reclaim_slice(struct pp_pager *pp, enum command_op op, page_number fi
     return r;
 }
 
-int pp_reclaim(struct pp_pager *pp, void *address, size_t bytes)
+int pager_reclaim_one(struct pp_pager *pp, void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
@@ -269,7 +282,7 @@ int pp_reclaim(struct pp_pager *pp, void *address, size_t bytes)
 
 /* ---- start and stop */
 
-int pp_start(struct pp_pager *pp)
+int pager_start_one(struct pp_pager *pp)
 {
     pager_lock_commands(pp);
     int r = -EALREADY;
@@ -295,13 +308,30 @@ static void forget_adoptions(struct pp_pager *pp)
     pthread_mutex_unlock(&pp->ranges_lock);
 }
 
-int pp_stop(struct pp_pager *pp)
+/* From the moment in which a direct agent shuts touching threads out until agent_end() a touch of a hole waits
+ * for this thread, so it must not be this thread that touches, in the handler of some signal. What takes its
+ * time is done before. */
+static int stop_agent(struct pp_pager *pp)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    if (pp->is_direct) {
+        (void)pager_command_locked(pp, COMMAND_FREEZE, 0, 0); /* what fails, fails again */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+    int r = pager_command_locked(pp, COMMAND_STOP, 0, 0);
+    agent_end(pp);
+    if (pp->is_direct)
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
+}
+
+int pager_stop_one(struct pp_pager *pp)
 {
     pager_lock_commands(pp);
     int r = -EALREADY;
     if (atomic_load(&pp->is_started)) {
-        r = pager_command_locked(pp, COMMAND_STOP, 0, 0);
-        agent_end(pp);
+        r = stop_agent(pp);
         atomic_store(&pp->is_started, 0);
         forget_adoptions(pp);
         if (r == -EIO)
@@ -327,7 +357,7 @@ static int change_pins(struct pp_pager *pp, enum command_op op, page_number firs
     return r;
 }
 
-int pp_pin(struct pp_pager *pp, const void *address, size_t bytes)
+int pager_pin_one(struct pp_pager *pp, const void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
@@ -338,7 +368,7 @@ int pp_pin(struct pp_pager *pp, const void *address, size_t bytes)
     return r == -EIO ? fail(pp, r, "a page of it is lost: its stored bytes failed their check") : r;
 }
 
-int pp_unpin(struct pp_pager *pp, const void *address, size_t bytes)
+int pager_unpin_one(struct pp_pager *pp, const void *address, size_t bytes)
 {
     page_number first, end;
     if (!round_inwards(address, bytes, &first, &end))
@@ -371,5 +401,10 @@ uint64_t pp_stats_value(const struct pp_pager *pp, size_t index)
     stats_merge(&sum, &pp->porter_stats);
     stats_set(&sum, STAT_range_add_msgs, atomic_load(&pp->nr_range_add));
     stats_set(&sum, STAT_range_del_msgs, atomic_load(&pp->nr_range_del));
+    const struct pp_pager *direct = atomic_load(&pp->companion);
+    if (direct) {
+        stats_merge(&sum, &direct->agent_stats);
+        stats_merge(&sum, &direct->porter_stats);
+    }
     return stats_export_value(&sum, index);
 }

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -18,7 +19,11 @@
 #include "base/error.h"
 #include "base/point.h"
 #include "client/client.h"
+#include "client/descriptor.h"
+#include "client/fork.h"
+#include "client/sigbus.h"
 #include "client/sleep.h"
+#include "sys/lock.h"
 #include "sys/sched.h"
 #include "sys/tasks.h"
 
@@ -58,11 +63,20 @@ static size_t region_bytes_without_table(void)
            64 * PAGE_BYTES;
 }
 
+/* What touching threads need beside a table of so many bytes. */
+static size_t touchers_bytes(const struct pp_pager *pp, size_t table_bytes)
+{
+    uint32_t nr_leaves = (uint32_t)(table_bytes / sizeof(struct page_leaf));
+    return !pp->is_direct ? 0
+                          : direct_leaves_bytes(nr_leaves) + direct_dirty_bytes(nr_leaves) +
+                                DIRECT_SLOTS_NR * sizeof(struct direct_scratch) + 5 * PAGE_BYTES;
+}
+
 /* As much of a table as the address-space limit allows. */
 static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
 {
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
-        size_t bytes = page_round_up(region_bytes_without_table() + table);
+        size_t bytes = page_round_up(region_bytes_without_table() + table + touchers_bytes(pp, table));
         void *m = point_fails(POINT_REGION) ? MAP_FAILED
                                             : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -88,6 +102,29 @@ static void bind_porter(struct agent *a, struct porter *porter, struct bump *b)
     ring_init(&porter->freed, &shared[1], freed, PORTER_ORDERS_NR, sizeof(uint32_t));
     porter->staging_memory = a->pg.staging_memory;
     porter->notes = a->pg.notes;
+}
+
+static bool is_registered(const struct interval *watched)
+{
+    return watch_state_of(watched) != WATCH_REFUSED;
+}
+
+static void lay_out_touchers(struct pp_pager *pp, struct bump *b)
+{
+    struct pager *pg = &pp->agent->pg;
+    struct direct *d = pp->direct;
+    d->table = &pg->table;
+    d->stores = pg->stores;
+    d->staging_memory = pg->staging_memory;
+    d->watched = &pg->watched;
+    d->is_registered = is_registered;
+    d->unsettled = &pg->unmapped;
+    d->hole = (uintptr_t)take(b, PAGE_BYTES);
+    d->leaves = take(b, direct_leaves_bytes(pg->table.nr_leaves_max));
+    d->dirty = take(b, direct_dirty_bytes(pg->table.nr_leaves_max));
+    d->scratch = take(b, DIRECT_SLOTS_NR * sizeof *d->scratch);
+    memset(d->counts, 0, sizeof d->counts);
+    pg->direct = d;
 }
 
 static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_stack,
@@ -139,14 +176,42 @@ static void lay_out(struct pp_pager *pp, size_t table_bytes, void **ret_agent_st
     prefetch_init(&a->prefetch.policy);
     page_table_init(&pg->table, take(&b, table_bytes), table_bytes);
     a->prefetch.rhythms.zones = take(&b, ZONES_NR * sizeof(struct zone));
+    if (pp->is_direct)
+        lay_out_touchers(pp, &b);
+}
+
+static int lock_from_to(const void *from, const void *to)
+{
+    return memory_lock(from, (size_t)((const unsigned char *)to - (const unsigned char *)from));
+}
+
+/* What a fault needs of ours does not wait for swap: stacks, table, lists, scratch. Not landing, staging and
+ * the touchers' hole, out of which nothing is moved that is locked, nor buffers, which are given back. Only where
+ * all of it may be locked (root): an ordinary user's limit is left to the application. */
+static void lock_region(const struct pp_pager *pp)
+{
+    const struct pager *pg = &pp->agent->pg;
+    const unsigned char *end = (const unsigned char *)pp->region + pp->region_bytes;
+    const unsigned char *table_end = pp->is_direct ? (const unsigned char *)pp->direct->hole : end;
+    if (lock_from_to(pg->ahead.buffers + pages_to_bytes(AHEAD_SLOTS), table_end))
+        return; /* the table is nearly all of it */
+    if (pp->is_direct)
+        (void)lock_from_to(table_end + PAGE_BYTES, end);
+    (void)lock_from_to(pp->region, pg->landing);
+    (void)lock_from_to(pg->staging_memory + pages_to_bytes(STAGING_SLOTS_MAX), pg->ahead.buffers);
 }
 
 /* ---- descriptors: a table of the agent's own, in which nothing of the application's stays open */
 
-static int own_descriptors(struct agent *a, struct porter *porter)
+/* kept: one that stays open; -1: none. */
+static int own_descriptors(struct agent *a, struct porter *porter, int kept)
 {
     if (point_fails(POINT_OWN_TABLE) ||
-        syscall(SYS_close_range, FIRST_CLOSED_FD, ~0u, CLOSE_RANGE_UNSHARE))
+        syscall(SYS_close_range, kept < 0 ? FIRST_CLOSED_FD : (unsigned)kept + 1, ~0u,
+                CLOSE_RANGE_UNSHARE))
+        return -errno;
+    if (kept > (int)FIRST_CLOSED_FD &&
+        syscall(SYS_close_range, FIRST_CLOSED_FD, (unsigned)kept - 1, 0))
         return -errno;
     while (FIRST_CLOSED_FD == 0) { /* nothing of ours may become 0, 1 or 2 */
         int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -219,7 +284,7 @@ static int open_uffd(struct agent *a, uint64_t features, int *ret_fd)
 static int open_uffds(struct agent *a, struct pp_pager *pp)
 {
     struct pager *pg = &a->pg;
-    int r = open_uffd(a, UFFD_FEATURES_MAIN, &pg->uffd);
+    int r = open_uffd(a, pp->is_direct ? UFFD_FEATURES_DIRECT : UFFD_FEATURES_MAIN, &pg->uffd);
     if (r == 0)
         r = open_uffd(a, UFFD_FEATURES_STAGING, &pg->uffd_staging);
     if (r == -EPERM)
@@ -285,7 +350,8 @@ static void close_descriptors(struct agent *a, struct porter *porter)
 static int boot(struct pp_pager *pp)
 {
     struct agent *a = pp->agent;
-    int r = own_descriptors(a, pp->porter);
+    int kept = pp->is_direct ? pp->direct_sockets[1] : -1;
+    int r = own_descriptors(a, pp->porter, kept);
     if (r) {
         (void)snprintf(pp->error, sizeof pp->error, "cannot open /proc/self or an eventfd (%s)",
                        error_text(r));
@@ -295,6 +361,10 @@ static int boot(struct pp_pager *pp)
     if (r)
         return r;
     r = open_uffds(a, pp);
+    if (r == 0 && pp->is_direct) {
+        r = descriptor_send(kept, a->pg.uffd);
+        close(kept);
+    }
     if (r)
         return r;
     void *stack = (unsigned char *)pp->region + STACK_BYTES;
@@ -334,15 +404,37 @@ static int wake_up(struct pp_pager *pp)
     return r;
 }
 
+/* Whoever stops us may still be in the discard that is our bell. The end of our userfaultfd would let it go,
+ * but for the copy of it in the application's table, which this very thread is to close. */
+static void wait_for_bell(struct pp_pager *pp)
+{
+    while (pp->is_direct && !atomic_load(&pp->command.is_rung)) {
+        (void)pager_read(&pp->agent->pg);
+        usleep(50);
+    }
+}
+
+/* Everything is back: touching threads wait outside until the kernel has let go of the ranges. */
+static void end_direct(struct agent *a, struct pp_pager *pp)
+{
+    if (!a->pg.direct)
+        return;
+    agent_publish_stats(a, pp);
+    sigbus_close(pp->direct);
+    a->pg.direct = NULL;
+}
+
 void agent_run_here(struct pp_pager *pp)
 {
     struct agent *a = pp->agent;
     struct porter *porter = pp->porter;
     agent_loop(a, pp);
+    end_direct(a, pp);
     atomic_store(&porter->must_end, true);
     doorbell_ring(&porter->bell, porter->bell_fd);
     (void)eventfd_write(porter->bell_fd, 1);
     join_porter(a, porter);
+    wait_for_bell(pp);
     agent_publish_stats(a, pp);
     int result = a->command_result;
     session_close(a);
@@ -356,6 +448,8 @@ static void *agent_main(void *argument)
 {
     struct pp_pager *pp = argument;
     int r = wake_up(pp);
+    if (r == 0 && pp->is_direct)
+        direct_open_gate(pp->direct);
     boot_done(pp, r);
     if (r == 0)
         agent_run_here(pp);
@@ -370,6 +464,46 @@ static void free_region(struct pp_pager *pp)
     pp->porter = NULL;
 }
 
+/* ---- starting and ending, the application's side */
+
+/* The place of touching threads, and the way for the userfaultfd to come. */
+static int prepare_touchers(struct pp_pager *pp)
+{
+    if (!pp->is_direct)
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pp->direct_sockets))
+        return -errno;
+    pp->direct = sigbus_take_place(pp);
+    return pp->direct ? 0 : -EMFILE;
+}
+
+static int let_touchers_in(struct pp_pager *pp)
+{
+    int fd = descriptor_receive(pp->direct_sockets[0], sigbus_least_descriptor());
+    if (fd < 0)
+        return fd;
+    sigbus_open(pp->direct, fd);
+    return 0;
+}
+
+static void close_sockets(struct pp_pager *pp)
+{
+    for (int i = 0; i < 2; i++) {
+        if (pp->direct_sockets[i] >= 0)
+            close(pp->direct_sockets[i]);
+        pp->direct_sockets[i] = -1;
+    }
+}
+
+/* The agent has closed its descriptor; with ours the kernel lets go of all ranges. */
+static void end_touchers(struct pp_pager *pp)
+{
+    if (!pp->direct)
+        return;
+    sigbus_give_back(pp->direct);
+    pp->direct = NULL;
+}
+
 static int make_region(struct pp_pager *pp, void **ret_agent_stack)
 {
     size_t table_bytes;
@@ -381,6 +515,7 @@ static int make_region(struct pp_pager *pp, void **ret_agent_stack)
         return r;
     }
     lay_out(pp, table_bytes, ret_agent_stack, &porter_stack);
+    lock_region(pp);
     return 0;
 }
 
@@ -398,7 +533,7 @@ int agent_boot_here(struct pp_pager *pp)
     return r;
 }
 
-int agent_start(struct pp_pager *pp)
+static int start_agent(struct pp_pager *pp)
 {
     void *agent_stack;
     int r = make_region(pp, &agent_stack);
@@ -418,14 +553,38 @@ int agent_start(struct pp_pager *pp)
     }
     while (atomic_load_explicit(&pp->boot_state, memory_order_acquire) == 0)
         futex_wait_for(&pp->boot_state, 0, NS_PER_S);
-    if (pp->boot_result)
-        agent_end(pp);
+    if (pp->boot_result) {
+        pthread_join(pp->agent_thread, NULL);
+        free_region(pp);
+    }
     return pp->boot_result;
+}
+
+int agent_start(struct pp_pager *pp)
+{
+    pp->direct_sockets[0] = pp->direct_sockets[1] = -1;
+    int r = prepare_touchers(pp);
+    if (r)
+        (void)snprintf(pp->error, sizeof pp->error, "no descriptor is free for direct ranges (%s)",
+                       error_text(r));
+    else
+        r = start_agent(pp);
+    if (r)
+        end_touchers(pp);
+    else if (pp->is_direct && (r = let_touchers_in(pp))) {
+        (void)snprintf(pp->error, sizeof pp->error, "no descriptor is free for direct ranges (%s)",
+                       error_text(r));
+        (void)pager_command_locked(pp, COMMAND_STOP, 0, 0);
+        agent_end(pp);
+    }
+    close_sockets(pp);
+    return r;
 }
 
 void agent_end(struct pp_pager *pp)
 {
     pthread_join(pp->agent_thread, NULL);
+    end_touchers(pp);
     free_region(pp);
 }
 

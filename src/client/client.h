@@ -7,7 +7,7 @@
  * The agent never takes a lock that an application thread may hold while it touches managed memory:
  * it only tries ranges_lock. Application threads wait for the agent on futexes in our own memory.
  *
- * Lock ranks, outer to inner: command_lock (10), ranges_lock (20). */
+ * Lock ranks, outer to inner: companions (3), command_lock (10), ranges_lock (20). */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
@@ -21,6 +21,8 @@
 #include "pager/pager.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
+
+struct pp_config;
 
 #define RANGES_MAX 65536u /* as many as a process may have mappings (vm.max_map_count) */
 
@@ -42,6 +44,7 @@ struct command {
     enum command_op op;
     page_number first, end;
     int result;         /* -EINPROGRESS: ended early, go on at `first` */
+    _Atomic bool is_rung; /* the bell for it: its event has been read */
 };
 
 /* One joining of a daemon, as the agent holds it. */
@@ -137,6 +140,7 @@ struct agent {
     uint32_t orders_rung; /* up to which order the porter's bell has been rung, ... */
     uint32_t copies_rung; /* ... and up to which generation of staging */
     uint64_t fault_ns; /* wall time spent on faults and events */
+    struct direct_sums told_of_touchers;
     struct prefetcher prefetch;
     char error[160];
 };
@@ -145,6 +149,10 @@ struct pp_pager {
     uint32_t index; /* in fork.c's list; set at birth */
     bool has_socket_path;
     char socket_path[108]; /* set at birth */
+    bool is_direct;        /* set at birth: touching threads restore their own pages (docs/direct.md) */
+    struct pp_pager *_Atomic companion; /* the direct pager that goes with this one, once there is one */
+    struct direct *direct; /* while started, if is_direct */
+    int direct_sockets[2]; /* while starting: the application's end, the agent's end */
 
     pthread_mutex_t command_lock;
     /* Threads that want command_lock: a command that can only wait for the daemon lets them in. */
@@ -181,6 +189,23 @@ static inline uint64_t range_tag(uint64_t born_ns, bool is_adopted)
 }
 
 #define RANGE_TAG_LEAVING UINT64_MAX /* being unregistered: the agent still has it */
+
+/* api.c: the public calls, of one pager without its companion */
+int pager_open_one(const struct pp_config *config, bool is_direct, struct pp_pager **ret_pager);
+void pager_close_one(struct pp_pager *pp);
+int pager_start_one(struct pp_pager *pp);
+int pager_stop_one(struct pp_pager *pp);
+int pager_register_one(struct pp_pager *pp, void *address, size_t bytes);
+int pager_unregister_one(struct pp_pager *pp, void *address, size_t bytes);
+int pager_pin_one(struct pp_pager *pp, const void *address, size_t bytes);
+int pager_unpin_one(struct pp_pager *pp, const void *address, size_t bytes);
+int pager_reclaim_one(struct pp_pager *pp, void *address, size_t bytes);
+/* Is any whole page of it in a registered range? */
+bool pager_has_range(struct pp_pager *pp, const void *address, size_t bytes);
+
+/* companion.c; around a fork, before all other locks */
+void companions_lock(void);
+void companions_unlock(void);
 
 /* birth.c: threads up and joined, or negative errno and pp->error ... */
 int agent_start(struct pp_pager *pp);

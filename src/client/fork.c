@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "client/client.h"
+#include "client/sigbus.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* rank 5: before every pager's */
 static struct pp_pager *list[PAGERS_MAX];
@@ -15,6 +16,7 @@ static void (*tell_child)(void);
 /* In the order of the ranks; released in reverse by parent and child. */
 static void before_fork(void)
 {
+    companions_lock();
     pthread_mutex_lock(&list_lock);
     for (int i = 0; i < PAGERS_MAX; i++) {
         if (!list[i])
@@ -39,10 +41,12 @@ static void in_parent(void)
         pthread_mutex_unlock(&list[i]->command_lock);
     }
     pthread_mutex_unlock(&list_lock);
+    companions_unlock();
 }
 
 static void in_child(void)
 {
+    sigbus_forget_all_in_child();
     for (int i = PAGERS_MAX; i-- > 0;) {
         struct pp_pager *pp = list[i];
         if (!pp)
@@ -54,11 +58,13 @@ static void in_child(void)
         pthread_mutex_unlock(&pp->ranges_lock);
         if (atomic_load(&pp->is_started)) {
             agent_forget_in_child(pp);
+            pp->direct = NULL;
             atomic_store(&pp->is_started, 0);
         }
         pthread_mutex_unlock(&pp->command_lock);
     }
     pthread_mutex_unlock(&list_lock);
+    companions_unlock();
     if (tell_child)
         tell_child();
 }

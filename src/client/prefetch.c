@@ -10,6 +10,7 @@
 #include <sched.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "client/client.h"
 
 #define TAKE_PER_PIECE 16u   /* a run */
@@ -23,8 +24,8 @@
 
 /* Where a cgroup's limit is reached the kernel kills: what nobody has asked for does not come that near. */
 #define ROOM_LEAST ((uint64_t)32 << 20)
-#define ROOM_PAGES_MAX 4096u /* 16 MiB before it is asked again, at 10 us */
-#define ROOM_PAUSE_NS (100 * NS_PER_MS)
+#define ROOM_PAGES_MAX 4096u /* 16 MiB before it is asked again, at 10 us; ... */
+#define ROOM_PAUSE_NS (100 * NS_PER_MS) /* ... and an answer, whichever it was, is good for so long */
 
 /* ---- windows of a stream */
 
@@ -158,16 +159,15 @@ static struct window *next_window(struct agent *a)
 
 static bool has_room(struct prefetcher *f)
 {
-    if (f->room_pages)
-        return true;
     uint64_t now = now_ns();
-    if (now < f->next_room_ns)
-        return false;
+    if (now < f->next_room_ns && (f->room_pages || !f->had_room))
+        return f->room_pages;
     uint64_t bytes = headroom_bytes(&f->headroom, 2 * ROOM_LEAST);
-    if (bytes < ROOM_LEAST) {
-        f->next_room_ns = now + ROOM_PAUSE_NS;
+    f->next_room_ns = now + ROOM_PAUSE_NS;
+    f->had_room = bytes >= ROOM_LEAST || mutant_is(MUTANT_PREFETCH_WITHOUT_ROOM);
+    f->room_pages = 0;
+    if (!f->had_room)
         return false;
-    }
     uint64_t pages = bytes_to_pages(bytes / 4);
     f->room_pages = pages < ROOM_PAGES_MAX ? (unsigned)pages : ROOM_PAGES_MAX;
     return true;

@@ -37,7 +37,8 @@ struct zone {
     uint32_t margin_ms;             /* ... give or take */
     uint16_t nr_out, nr_back;       /* of the last burst: out when it began, and brought back in it */
     bool is_expected;               /* brought back, or being so, for a burst that has not begun */
-    bool is_follower;               /* no page of it is left out: its leader's fault counts for it */
+    bool is_follower;               /* no page of it is left out: a fault of the last one before it that
+                                     * is none counts for it */
     uint8_t nr_bursts;              /* it was brought back for, modulo 256 */
     struct window window;           /* is_expected */
 };
@@ -66,8 +67,9 @@ struct prefetcher {
     bool is_waited_for;    /* a fault has overtaken us: what is decoded is installed at once */
     uint64_t next_sweep_ns; /* for streams that have ended */
     struct headroom headroom; /* opened at birth */
-    unsigned room_pages;      /* that may come back before it is asked again */
-    uint64_t next_room_ns;    /* too little: not asked before */
+    bool had_room;            /* when it was asked */
+    unsigned room_pages;      /* that may come back before it is asked again, ... */
+    uint64_t next_room_ns;    /* ... which it is then in any case */
     struct rhythms rhythms;
 };
 

@@ -20,8 +20,8 @@
 #define PAGE_NS_FIRST 4000u
 #define PAGE_NS_MAX 50000u
 #define PAUSE_MIN_MS 20u
-#define GROUP_ZONES 4u /* 8 MiB */
-#define CHECK_EVERY 4u /* bursts, after which each zone says again how much of it is wanted */
+#define GROUP_ZONES 16u /* 32 MiB */
+#define CHECK_EVERY 16u /* bursts, after which each zone says again how much of it is wanted */
 
 uint32_t rhythms_now_ms(void)
 {
@@ -114,13 +114,14 @@ static void on_touch(struct agent *a, struct zone *z, uint32_t nr_out)
     z->nr_back = count_up(z->nr_back, 1);
 }
 
+/* Those between it and the next that has left out a page of its own. */
 static void call_followers(struct agent *a, const struct zone *leader)
 {
     struct rhythms *r = &a->prefetch.rhythms;
-    uint32_t first = (uint32_t)(leader - r->zones);
-    for (uint32_t i = first + 1; i < first + GROUP_ZONES; i++) {
+    uint32_t i = (uint32_t)(leader - r->zones) + 1;
+    for (; i % GROUP_ZONES && !(r->zones[i].is_expected && !r->zones[i].is_follower); i++) {
         struct zone *z = &r->zones[i];
-        if (!z->is_expected || !z->is_follower)
+        if (!z->is_expected)
             continue;
         on_expected(a, z);
         on_touch(a, z, 0);
@@ -136,7 +137,7 @@ bool rhythms_on_fault(struct agent *a, page_number page)
     }
     on_expected(a, z);
     on_touch(a, z, z->window.nr_left_out);
-    if ((z - a->prefetch.rhythms.zones) % GROUP_ZONES == 0)
+    if (!z->is_follower)
         call_followers(a, z);
     return true;
 }
@@ -180,16 +181,26 @@ static void note_soon(struct rhythms *r, uint32_t ready_ms, uint32_t now_ms, uns
         r->nr_soon += nr_pages;
 }
 
-/* The fault of a page that is left out costs what many pages of a burst do. So mostly the first zone of a
- * group leaves one out for all that are due with it; now and then each leaves out two. */
+/* The zone's leader: the last one of its group before it that has left out a page, if it is due with it. */
+static bool has_leader(const struct rhythms *r, const struct zone *z)
+{
+    const struct zone *leader = z;
+    do {
+        if ((leader - r->zones) % GROUP_ZONES == 0)
+            return false;
+        leader--;
+    } while (!leader->is_expected || leader->is_follower);
+    bool is_near = leader->first + (page_number)(z - leader) * ZONE_PAGES == z->first; /* no other's place */
+    int32_t apart_ms = (int32_t)(z->expected_ms - leader->expected_ms);
+    return is_near && apart_ms <= (int32_t)z->margin_ms && -apart_ms <= (int32_t)z->margin_ms;
+}
+
+/* The fault of a page that is left out costs what a hundred pages of a burst do. So mostly the first zone of a
+ * group leaves one out for all that are due with it; now and then each leaves out two, some in each burst. */
 static void leave_out(const struct rhythms *r, struct zone *z)
 {
-    const struct zone *leader = &r->zones[(z - r->zones) / GROUP_ZONES * GROUP_ZONES];
-    bool is_together = leader->first == z->first / (GROUP_ZONES * ZONE_PAGES) * (GROUP_ZONES * ZONE_PAGES);
-    bool is_check = ++z->nr_bursts % CHECK_EVERY == 0;
-    int32_t apart_ms = (int32_t)(z->expected_ms - leader->expected_ms);
-    bool is_with = apart_ms <= (int32_t)z->margin_ms && -apart_ms <= (int32_t)z->margin_ms;
-    z->is_follower = z != leader && is_together && leader->is_expected && is_with && !is_check;
+    bool is_check = (++z->nr_bursts + (uint32_t)(z - r->zones)) % CHECK_EVERY == 0;
+    z->is_follower = !is_check && has_leader(r, z);
     if (z->is_follower)
         z->window.leave_from = ZONE_PAGES;
     else if (is_check)
@@ -202,7 +213,8 @@ static bool look_at(struct agent *a, struct zone *z, uint32_t now_ms)
     struct rhythms *r = &a->prefetch.rhythms;
     if (z->is_expected) {
         r->nr_expected++;
-        if ((int32_t)(now_ms - z->expected_ms - z->margin_ms - z->rhythm.lag_ms) > (int32_t)PAUSE_MIN_MS)
+        uint32_t until_ms = z->expected_ms + z->margin_ms + z->rhythm.lag_ms + rhythm_patience_ms(&z->rhythm);
+        if ((int32_t)(now_ms - until_ms) > 0)
             give_up_waiting(a, z);
         return false;
     }

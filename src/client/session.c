@@ -368,8 +368,10 @@ static void unmap_drained_stores(struct agent *a)
         struct store_map *map = &a->pg.stores[i];
         if (map->bytes && i != a->pg.store_now && !a->pg.store_pages[i] &&
             !pager_ahead_reads(&a->pg, map->bytes)) {
+            pager_shut_out_touchers(&a->pg); /* one may still be decoding what it will not install */
             munmap((void *)(uintptr_t)map->bytes, map->nr_bytes);
             *map = (struct store_map){ 0 };
+            pager_let_in_touchers(&a->pg);
         }
     }
 }

@@ -121,7 +121,7 @@ void sleep_until_needed(struct agent *a, struct pp_pager *pp)
     }
     if (a->pg.is_read_blocking)
         return;
-    if (a->nr_faults_in_a_row >= NR_FAULTS_DEEP) {
+    if (a->nr_faults_in_a_row >= NR_FAULTS_DEEP && !a->pg.direct) { /* no fault of a touching thread's comes */
         sleep_deeply(a, pp->porter);
         return;
     }

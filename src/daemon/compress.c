@@ -46,6 +46,7 @@ static struct {
     _Atomic bool must_end;
     uint64_t user_cap_bytes; /* set at birth */
     struct session *active; /* compress: those with work */
+    uint32_t round;         /* compress: of turns */
     struct session *all;    /* compress */
     uint64_t next_idle_ms;  /* compress */
     /* Whose bell we are ringing just now, and how many rings that makes: see compress_unblock() */
@@ -241,26 +242,42 @@ static void activate(struct session *s)
     cp.active = s;
 }
 
-/* Every active session has a turn; those without more work announce that they sleep, and look once
- * more. */
+/* Announces that we sleep, and looks once more. */
+static bool is_done(struct session *s)
+{
+    if (has_more(s))
+        return false;
+    doorbell_will_sleep(&s->memory->daemon_bell);
+    if (!has_more(s))
+        return true;
+    doorbell_awake_unrung(&s->memory->daemon_bell);
+    return false;
+}
+
+/* Every active session has a turn, but no user more than a few; whose turn does not come stands in front the
+ * next time. */
 static void take_turns(void)
 {
-    struct session **at = &cp.active;
-    while (*at) {
-        struct session *s = *at;
+    struct session *waits = NULL, **waits_end = &waits, *had_turn = NULL, **had_end = &had_turn, *next;
+    cp.round++;
+    for (struct session *s = cp.active; s; s = next) {
+        next = s->next_active;
+        if (!user_may_compress(s->user, cp.round)) {
+            *waits_end = s;
+            waits_end = &s->next_active;
+            continue;
+        }
         if (!has_failed(s))
             turn(s);
-        if (!has_more(s)) {
-            doorbell_will_sleep(&s->memory->daemon_bell);
-            if (!has_more(s)) {
-                *at = s->next_active;
-                s->is_active = false;
-                continue;
-            }
-            doorbell_awake_unrung(&s->memory->daemon_bell);
+        s->is_active = !is_done(s);
+        if (s->is_active) {
+            *had_end = s;
+            had_end = &s->next_active;
         }
-        at = &s->next_active;
     }
+    *had_end = NULL;
+    *waits_end = had_turn;
+    cp.active = waits;
 }
 
 static void deactivate(struct session *s)

@@ -413,6 +413,21 @@ static void accept_clients(struct control *c)
 
 /* ---- heat and policy */
 
+/* Each costs its application a SIGBUS; but a line a second is enough, whoever it is who says so. */
+static void say_lost(struct session *s, enum feedback_kind kind, page_number first, uint32_t nr_pages)
+{
+    uint64_t now_ms = monotonic_ms();
+    s->nr_lost += nr_pages;
+    if (now_ms < s->next_lost_ms || !(s->user->is_exempt || user_may_log(s->user, now_ms)))
+        return;
+    s->next_lost_ms = now_ms + 1000;
+    log_error("event=page_lost session=%u pid=%d name=%s address=0x%llx pages=%llu cause=\"%s\"; "
+              "a touch raises SIGBUS", s->id, (int)s->pid, s->name, (unsigned long long)page_address(first),
+              (unsigned long long)s->nr_lost,
+              kind == FEEDBACK_LOST ? "the bytes fail their check" : "the kernel refuses the page");
+    s->nr_lost = 0;
+}
+
 /* A run says of up to 512 pages what became of them; so many are taken in one go, 0.3 ms. */
 #define FEEDBACK_PAGES_MAX (4 * RING_FEEDBACK_NR)
 
@@ -428,6 +443,10 @@ static void take_feedback(struct control *c, struct session *s)
             continue;
         uint32_t nr_pages = feedback_nr(e), nr_probes = 0;
         nr += nr_pages;
+        if (kind == FEEDBACK_LOST || kind == FEEDBACK_LOST_REFUSED) {
+            say_lost(s, kind, feedback_first(e), nr_pages);
+            continue;
+        }
         for (uint32_t i = 0; i < nr_pages; i++)
             nr_probes += s->heat_ops->feedback(s->heat, feedback_first(e) + i, kind);
         stats_add(&s->stats, STAT_probe_returns, nr_probes);

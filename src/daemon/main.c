@@ -10,6 +10,7 @@
 #include "daemon/control.h"
 #include "daemon/features.h"
 #include "daemon/listen.h"
+#include "daemon/oom.h"
 #include "daemon/report.h"
 #include "daemon/sandbox.h"
 #include "daemon/source.h"
@@ -73,6 +74,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "process-pagerd: --csv: cannot write to %s: %s\n", config.csv_path, strerror(-r));
         return EX_OSERR;
     }
+    oom_be_last();
     struct listener listener;
     char error[300];
     code = listener_open(config.socket_path, &listener, error, sizeof error);

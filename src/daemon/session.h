@@ -46,6 +46,7 @@ struct session {
     struct choose choose;
     struct governor governor;
     uint64_t nr_offered, nr_returned; /* without probes */
+    uint64_t nr_lost, next_lost_ms;   /* pages lost, not yet in the log; when the next line may be */
     struct stats_block stats;         /* what we count of it ourselves */
     uint32_t nr_candidates;                      /* ever put into the ring, modulo 2^32 ... */
     uint32_t nr_candidates_read;                 /* ... and taken out of it */

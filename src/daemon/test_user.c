@@ -118,6 +118,19 @@ static void a_turn_has_an_end(void **state)
     user_leave(u, &nothing, 0);
 }
 
+static void sessions_share_their_users_turns(void **state)
+{
+    (void)state;
+    struct user *u = enter(SOMEBODY), *other = enter(SOMEBODY + 1);
+    for (unsigned i = 0; i < USER_COMPRESS_TURNS; i++)
+        assert_true(user_may_compress(u, 5));
+    assert_false(user_may_compress(u, 5));
+    assert_true(user_may_compress(other, 5));
+    assert_true(user_may_compress(u, 6));
+    user_leave(u, &nothing, 0);
+    user_leave(other, &nothing, 0);
+}
+
 static void a_flood_is_none_in_the_log(void **state)
 {
     (void)state;
@@ -142,6 +155,8 @@ static void our_own_user_has_no_ceiling(void **state)
     user_pay(u, 100 * NS_PER_S, 1);
     assert_true(user_may_speak(u, now_ns()));
     assert_true(user_has_turn(u, 1));
+    for (unsigned i = 0; i < 10 * USER_COMPRESS_TURNS; i++)
+        assert_true(user_may_compress(u, 1));
     user_leave(u, &share, 1 << 20);
     for (unsigned i = 1; i < SESSIONS_MAX; i++)
         user_leave(u, &nothing, 0);
@@ -155,6 +170,7 @@ int main(void)
         cmocka_unit_test(a_store_is_full_when_all_stores_of_the_user_are),
         cmocka_unit_test(who_talks_too_much_waits),
         cmocka_unit_test(a_turn_has_an_end),
+        cmocka_unit_test(sessions_share_their_users_turns),
         cmocka_unit_test(a_flood_is_none_in_the_log),
         cmocka_unit_test(our_own_user_has_no_ceiling),
     };

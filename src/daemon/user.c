@@ -104,3 +104,12 @@ bool user_may_put(const struct user *u, uint64_t cap_bytes)
 {
     return u->is_exempt || atomic_load_explicit(&u->held_bytes, memory_order_relaxed) < cap_bytes;
 }
+
+bool user_may_compress(struct user *u, uint32_t round)
+{
+    if (u->round != round) {
+        u->round = round;
+        u->nr_turns = 0;
+    }
+    return u->is_exempt || u->nr_turns++ < USER_COMPRESS_TURNS;
+}

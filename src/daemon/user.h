@@ -4,7 +4,7 @@
  * The daemon's own user has none of them: root could end us anyway, and a daemon that an ordinary user has
  * started serves nobody else.
  *
- * Contract: control's, but for the two functions that say so. */
+ * Contract: control's, but for the three functions that say so. */
 #ifndef DAEMON_USER_H
 #define DAEMON_USER_H
 
@@ -24,6 +24,7 @@ struct user {
     uint32_t turn;    /* in which ... */
     uint64_t turn_ns; /* ... it has taken so much already */
     _Atomic uint64_t held_bytes; /* of all its stores; compress writes, anybody reads */
+    uint32_t round, nr_turns;    /* compress: how many turns its sessions have had in that round */
     struct user *next;
 };
 
@@ -53,5 +54,7 @@ bool user_has_turn(const struct user *u, uint32_t turn);
 /* Compress: what its stores hold has changed; may more be put? */
 void user_hold(struct user *u, int64_t more_bytes);
 bool user_may_put(const struct user *u, uint64_t cap_bytes);
+/* The same: a turn of one of its sessions. False: not in this round; the others first. */
+bool user_may_compress(struct user *u, uint32_t round);
 
 #endif

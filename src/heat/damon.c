@@ -1,8 +1,10 @@
 /* damon.c - idle time from DAMON: what was touched, read or written, region by region.
  *
- * A page is idle for as long as its region has not been seen touched, as DAMON says by the region's age,
- * and never for longer than we have watched it: then DAMON's guesses of a region that has just been
- * cut, merged or taken from another process cost nothing. A page without a region is taken for touched.
+ * A page is idle for as long as no view has shown its region touched, and never for longer than we have
+ * watched it: then DAMON's guesses of a region that has just been cut, merged or taken from another process
+ * cost nothing. What happened between two views is what the region's age is for. It says nothing of the time
+ * before: merged regions have the mean of two ages, and an age is counted in intervals that take now this
+ * long, now that. A page without a region is taken for touched.
  *
  * DAMON looks at one page of a region at a time, and cuts regions where that pays: a hot page among
  * many cold ones is not seen. The page's return tells (feedback), and it waits longer the next time. */
@@ -130,42 +132,48 @@ static const struct damon_region *region_from(const struct damon_view *view, pag
     return view->regions + low;
 }
 
+/* How long a region has been idle at least, where no sample of its last interval found it touched. */
+static uint64_t idle_ms(const struct damon_heat *d, const struct damon_region *r)
+{
+    return (r->age + 1ull) * damon_watcher_aggregation_us(d->watcher) / 1000;
+}
+
 /* Pages that are there, and what DAMON says of them, cut where its regions are. */
 static void note_run(struct damon_heat *d, struct chunk *c, page_number first, page_number end,
-                     uint64_t now_ms)
+                     uint64_t last_view_ms)
 {
     const struct damon_view *view = &d->view;
     const struct damon_region *r = region_from(view, first);
-    uint64_t aggregation_us = damon_watcher_aggregation_us(d->watcher);
     for (page_number at = first, to; at < end; at = to) {
         bool is_known = r < view->regions + view->nr && r->first <= at;
         to = is_known ? r->end : r < view->regions + view->nr ? r->first : end;
         to = to < end ? to : end;
         uint32_t from_index = (uint32_t)(at - c->first), to_index = (uint32_t)(to - c->first);
         bool is_touched = !is_known || r->nr_accesses > 0;
-        if (!is_touched)
-            pages_cap_age(&d->heat, c, from_index, to_index,
-                          r->age * aggregation_us / 1000 + now_ms - view->taken_ms);
+        if (!is_touched && last_view_ms + idle_ms(d, r) < view->taken_ms)
+            pages_cap_age(&d->heat, c, from_index, to_index, idle_ms(d, r));
         pages_note(&d->heat, c, from_index, to_index, is_touched);
         r += is_known;
     }
 }
 
-static void look(struct damon_heat *d, struct chunk *c, uint64_t now_ms)
+/* As of when the view was taken: what came after is the next one's. */
+static void look(struct damon_heat *d, struct chunk *c)
 {
+    uint64_t last_view_ms = c->looked_ms;
     int n = pagemap_scan(d->heat.pagemap_fd, c->first, chunk_end(c), PAGEMAP_SCAN_LOOK, d->regions,
                          CHUNK_PAGES);
-    pages_look_begin(&d->heat, c, now_ms);
+    pages_look_begin(&d->heat, c, d->view.taken_ms);
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
     if (n <= 0 || !pages_has_room(&d->heat, c))
         return;
     for (int i = 0; i < n; i++)
-        note_run(d, c, page_of(d->regions[i].start), page_of(d->regions[i].end), now_ms);
+        note_run(d, c, page_of(d->regions[i].start), page_of(d->regions[i].end), last_view_ms);
     pages_look_end(&d->heat, c);
 }
 
 /* Once at each chunk for each view. False: the time was up before. */
-static bool look_round(struct damon_heat *d, uint64_t now_ms, uint64_t until_ns)
+static bool look_round(struct damon_heat *d, uint64_t until_ns)
 {
     for (size_t seen = 0; seen < d->heat.nr; seen++, d->look_cursor++) {
         if (d->look_cursor >= d->heat.nr)
@@ -175,7 +183,7 @@ static bool look_round(struct damon_heat *d, uint64_t now_ms, uint64_t until_ns)
             continue;
         if (now_ns() >= until_ns)
             return false;
-        look(d, c, now_ms);
+        look(d, c);
     }
     return true;
 }
@@ -191,7 +199,7 @@ static bool heat_damon_tick(struct heat *h, uint64_t now_ms)
     if (d->has_changed && (!d->changed_ms || now_ms >= d->changed_ms + CHANGE_PAUSE_MS))
         tell(d, now_ms);
     (void)damon_watcher_take(d->watcher, d->client, &d->view);
-    return !look_round(d, now_ms, until_ns);
+    return !look_round(d, until_ns);
 }
 
 static uint64_t heat_damon_bookkeeping_bytes(const struct heat *h)

@@ -10,8 +10,8 @@
 #include "base/clock.h"
 #include "heat/damon.h"
 
-/* Each measurement of DAMON's pace is a command more, of a tenth of a second. */
-#define LOOKS_PER_PACE 4u
+/* After a view that was lost: such a part of an interval is enough not to spin where that is said at once. */
+#define PAUSE_PARTS_IF_LOST 10u
 /* Of an aggregation interval at least: two seconds, as it is by default. */
 #define BUSY_ROUNDS_MAX 20u
 
@@ -35,9 +35,9 @@ struct damon_watcher {
     struct damon *damon;          /* thread only, once it runs */
     struct damon_attrs attrs;     /* set at birth */
     struct plan plan;             /* thread only */
-    bool is_resting;              /* thread only */
+    bool is_resting, is_view_lost; /* thread only */
     uint64_t pace_ms, pace_bytes; /* thread only: where the measurement began; pace_ms 0: nowhere */
-    unsigned nr_looks, nr_busy;   /* thread only */
+    unsigned nr_busy;             /* thread only */
     _Atomic uint64_t aggregation_us;
     pthread_t thread;
     _Atomic int failure;
@@ -122,7 +122,8 @@ static void deliver(struct damon_watcher *w, uint64_t id, const struct damon_reg
     free(copy);
 }
 
-/* How fast DAMON really goes, over the last few looks. */
+/* How fast DAMON has really gone since the last look: over more of them it is not known in time when it slows
+ * down. A command more, which takes a tenth of a second, but no CPU. */
 static int measure_pace(struct damon_watcher *w)
 {
     uint64_t bytes, watched_bytes = 0, at_ms = now_ms();
@@ -152,21 +153,21 @@ static int look(struct damon_watcher *w)
     size_t nr_max = 2 * (size_t)w->attrs.nr_regions_max + 2 * w->plan.nr_ranges;
     struct damon_region *regions = malloc(nr_max * sizeof *regions);
     uint32_t *target = malloc(nr_max * sizeof *target);
-    ssize_t n = regions && target ? damon_snapshot(w->damon, regions, nr_max) : -ENOMEM;
-    uint64_t taken_ms = now_ms();
+    uint64_t at_ns = 0;
+    ssize_t n = regions && target ? damon_snapshot(w->damon, regions, nr_max, &at_ns) : -ENOMEM;
+    w->is_view_lost = n == 0;
+    int r = n > 0 ? measure_pace(w) : (int)n;
     if (n > 0)
         damon_assign(w->plan.targets, w->plan.nr, regions, (size_t)n, target);
     for (ssize_t from = 0, to; from < n; from = to) {
         for (to = from + 1; to < n && target[to] == target[from];)
             to++;
         if (target[from] < w->plan.nr)
-            deliver(w, w->plan.ids[target[from]], regions + from, (size_t)(to - from), taken_ms);
+            deliver(w, w->plan.ids[target[from]], regions + from, (size_t)(to - from), at_ns / NS_PER_MS);
     }
     free(regions);
     free(target);
-    if (n >= 0 && w->nr_looks++ % LOOKS_PER_PACE == 0)
-        return measure_pace(w);
-    return n < 0 ? (int)n : 0;
+    return r;
 }
 
 /* ---- the thread */
@@ -213,7 +214,7 @@ static int round_locked(struct damon_watcher *w)
             (void)pthread_cond_wait(&w->changed, &w->lock);
         return 0;
     }
-    wait_locked(w, w->attrs.aggr_us / 1000);
+    wait_locked(w, w->attrs.aggr_us / 1000 / (w->is_view_lost ? PAUSE_PARTS_IF_LOST : 1));
     if (r == 0 && !w->must_end) {
         (void)pthread_mutex_unlock(&w->lock);
         r = look(w);

@@ -37,7 +37,8 @@ struct heat_client {
 /* How many pages are how old. By age: the oldest of base/ages.h that they have reached. */
 struct heat_ages {
     uint64_t nr_there[AGES_NR];  /* present, idle, and free to leave */
-    uint64_t nr_barred[AGES_NR]; /* the same, but not free to: wanted back too soon, with their neighbours */
+    uint64_t nr_barred[AGES_NR]; /* the same, but not free to: they, or some of their chunk, were wanted back
+                                  * too soon, or are being asked for */
     uint64_t nr_out[AGES_NR];    /* not present; idle for as long as they are out, and before */
     uint64_t nr_pages_there;     /* whatever their age */
     uint64_t nr_reused[AGES_NR]; /* ever touched again at that age, there or out */

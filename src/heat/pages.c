@@ -308,17 +308,27 @@ static unsigned age_index(const struct heat *h, const struct chunk *c, uint16_t 
     return h->age_index[units < PAGE_AGE ? units : PAGE_AGE];
 }
 
+/* Idle, and free to leave or not, but for what is known to be read: nobody sees when. What waits for an answer,
+ * or stays because it came back, could be out with another cold age. */
+static bool is_listed(const struct chunk *c, uint32_t i, uint32_t read)
+{
+    uint16_t page = c->pages[i];
+    return page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE &&
+           !(read >> i / PROBE_CELL_PAGES & 1);
+}
+
 static void tally(struct heat *h, struct chunk *c)
 {
+    uint32_t read = c->probe ? c->closed & c->probe->read : 0;
     for (uint32_t i = 0; i < c->nr; i++) {
         uint16_t page = c->pages[i];
         bool is_out = page & PAGE_OFFERED && !(page & PAGE_THERE);
-        unsigned index = is_out || is_idle(c, i) ? age_index(h, c, page) : 0;
+        unsigned index = is_out || is_listed(c, i, read) ? age_index(h, c, page) : 0;
         if (index)
             c->pages[(is_out ? TALLY_OUT : TALLY_THERE) + index - 1]++;
     }
-    c->is_tally_barred = c->is_barred;
-    uint64_t *there = c->is_barred ? h->ages.nr_barred : h->ages.nr_there;
+    c->is_tally_barred = c->is_barred || c->closed & ~read;
+    uint64_t *there = c->is_tally_barred ? h->ages.nr_barred : h->ages.nr_there;
     for (unsigned i = 0; i < AGES_NR; i++) {
         there[i] += c->pages[TALLY_THERE + i];
         h->ages.nr_out[i] += c->pages[TALLY_OUT + i];
@@ -585,6 +595,8 @@ bool pages_feedback(struct heat *h, page_number page, enum feedback_kind kind)
     case FEEDBACK_PREFETCHED: /* nobody wanted it: no reason to wait for longer, and none to leave at once */
         *p = not_offered(*p) & (uint16_t)~PAGE_AGE;
         break;
+    case FEEDBACK_LOST:
+    case FEEDBACK_LOST_REFUSED:
     case FEEDBACK_KIND_NR:
         break;
     }

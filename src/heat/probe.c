@@ -238,6 +238,7 @@ static void set_hot(struct probe_region *r, const struct probe_purse *p, uint32_
                     uint64_t now_ms)
 {
     r->hot |= cells;
+    r->read |= cells;
     r->open &= ~cells;
     r->hot_ms = now_ms;
     r->shift = (uint8_t)(r->shift < SHIFT_MAX ? r->shift + 1u : SHIFT_MAX);
@@ -294,6 +295,7 @@ static bool answer(struct probe_region *r, struct probe_purse *p, const struct p
         return false;
     settle(r, p, r->state == PROBE_CONFIRMS ? WAVE_AGAIN : WAVE_REST);
     r->hot &= ~quiet;
+    r->read &= ~quiet;
     if (hot)
         set_hot(r, p, hot, now_ms);
     else if (!r->hot)
@@ -327,7 +329,7 @@ static void look_at_rest(struct probe_region *r, struct probe_purse *p, const st
     uint32_t cells = cells_with(&s->idle) & ~r->open;
     if (nr_in_cells(&s->idle, cells) < PROBE_FROM_PAGES) {
         if (now_ms >= r->bar_ms)
-            r->hot = 0;
+            r->hot = r->read = 0;
         r->closed = r->hot;
         return;
     }

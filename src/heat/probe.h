@@ -102,7 +102,8 @@ struct probe_region {
     uint8_t slow;     /* what is hot came back later than a sample is waited for; two that did not end it */
     uint32_t closed;  /* cells of which nothing may be offered now */
     uint32_t open;    /* cells that may leave as a whole */
-    uint32_t hot;     /* cells that were found hot */
+    uint32_t hot;     /* cells that were found hot, ... */
+    uint32_t read;    /* ... and of them those that a question has found so, not an ordinary return */
     uint32_t in_question; /* cells */
     uint64_t due_ms;  /* look then; 0: whenever */
     uint64_t sent_ms; /* the last probe of this wave */

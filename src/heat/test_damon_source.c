@@ -229,6 +229,22 @@ static void a_touch_between_two_looks_shows_in_the_age(void **state)
     assert_int_equal(pick_all(), 0);
 }
 
+/* Regions of different ages that are merged have the mean of them, and an interval may take longer than it was
+ * measured to take: an age that reaches back to the last look says no more than that look. */
+static void an_age_says_nothing_of_the_time_before_the_last_look(void **state)
+{
+    (void)state;
+    assert_int_equal(heat_damon_ops.add(heat, first_page, first_page + NR_PAGES), 0);
+    const struct damon_region touched[] = { { 0, NR_PAGES, 3, 0 } };
+    see_for(3000, 1, touched);
+    for (int i = 0; i < 7; i++) {
+        const struct damon_region merged[] = { { 0, NR_PAGES, 0, 10 } };
+        see(1, merged);
+        now_ms += 1000;
+    }
+    assert_int_equal(pick_all(), NR_PAGES);
+}
+
 static void what_is_not_there_is_not_picked(void **state)
 {
     (void)state;
@@ -294,6 +310,7 @@ int main(void)
         TEST(an_age_is_never_believed_beyond_what_was_watched),
         TEST(a_young_region_is_not_old_because_we_have_watched_for_long),
         TEST(a_touch_between_two_looks_shows_in_the_age),
+        TEST(an_age_says_nothing_of_the_time_before_the_last_look),
         TEST(what_is_not_there_is_not_picked),
         TEST(damon_is_told_what_is_watched),
         TEST(many_pieces_are_watched_with_their_gaps),

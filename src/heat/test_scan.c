@@ -807,6 +807,51 @@ static void what_is_barred_is_not_asked(void **state)
     is_probing = false;
 }
 
+/* All of it is swept every ten seconds; by a cold age of 4 s it would leave after 2 s of asking. What could be
+ * out with a cold age of 1 s must be seen meanwhile. */
+static void what_waits_for_an_answer_is_on_the_list(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new_governed(4 * CHUNK, 4000);
+    static bool picked[4 * CHUNK], is_out[4 * CHUNK];
+    uint64_t sum_ms[2] = { 0 };
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ 4000, 100000, .has_spare = true }); /* no bars */
+    write_pages(&a, 0, a.nr);
+    for (unsigned burst = 0; burst < 5; burst++) {
+        uint64_t end_ms = a.now_ms + 10000;
+        while (a.now_ms < end_ms) {
+            pass(&a, 100);
+            (void)serve_probes(&a, 0, true);
+            (void)pick_all(&a, picked);
+            for (size_t p = 0; p < a.nr; p++)
+                if (picked[p])
+                    (void)madvise(a.memory + p * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+            struct heat_ages ages = ages_of(&a);
+            for (unsigned i = 0; burst > 1 && i < 2; i++) {
+                uint64_t age_ms = i ? 4000 : 1000;
+                uint64_t nr = at_least(ages.nr_there, age_ms) + at_least(ages.nr_barred, age_ms);
+                sum_ms[i] += 100 * (nr + at_least(ages.nr_out, age_ms)) / a.nr;
+            }
+        }
+        for (size_t p = 0; p < a.nr; p++) {
+            pagemap_entry entry;
+            assert_int_equal(pagemap_read(pagemap_fd, a.first + p, 1, &entry), 0);
+            is_out[p] = !pagemap_is_present(entry);
+        }
+        write_pages(&a, 0, a.nr);
+        for (size_t p = 0; p < a.nr; p++)
+            if (is_out[p])
+                (void)heat_scan_ops.feedback(a.heat, a.first + p, FEEDBACK_REFAULT);
+    }
+    print_message("of 30 s: %lu ms idle for 1 s, %lu ms for 4 s\n", (unsigned long)sum_ms[0],
+                  (unsigned long)sum_ms[1]);
+    assert_true(sum_ms[0] > 21000);
+    assert_true(sum_ms[0] > sum_ms[1] * 5 / 4);
+    area_free(&a);
+    is_probing = false;
+}
+
 static void a_chunk_may_change_while_it_is_asked(void **state)
 {
     (void)state;
@@ -1011,6 +1056,7 @@ int main(void)
         cmocka_unit_test(what_is_read_stays),
         cmocka_unit_test(probes_stay_within_a_small_budget),
         cmocka_unit_test(what_is_barred_is_not_asked),
+        cmocka_unit_test(what_waits_for_an_answer_is_on_the_list),
         cmocka_unit_test(a_chunk_may_change_while_it_is_asked),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(memory_that_is_gone_is_passed_over),

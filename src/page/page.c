@@ -55,6 +55,48 @@ enum fault_answer page_on_missing_fault(const struct page *p)
     invariant_broken("page state");
 }
 
+/* One store of all eight bytes, after whatever the entry names: a touching thread of a direct pager
+ * (src/direct) reads it at any time. */
+static void set(struct page *p, struct page value)
+{
+    __atomic_store(p, &value, __ATOMIC_RELEASE);
+}
+
+struct page page_read(const struct page *p)
+{
+    struct page value;
+    __atomic_load(p, &value, __ATOMIC_ACQUIRE);
+    return value;
+}
+
+static void set_barred(struct page *p, bool is_barred)
+{
+    struct page value = *p;
+    value.is_barred = is_barred;
+    set(p, value);
+}
+
+static void set_squeezing(struct page *p, bool is_squeezing)
+{
+    struct page value = *p;
+    value.is_squeezing = is_squeezing;
+    set(p, value);
+}
+
+static void set_age(struct page *p, unsigned age)
+{
+    struct page value = *p;
+    value.age = age & 7;
+    set(p, value);
+}
+
+static void set_paged_out(struct page *p, bool is_paged_out)
+{
+    struct page value = *p;
+    value.is_paged_out = is_paged_out;
+    set(p, value);
+}
+
 /* What must be given up when the page stops being what it is; makes it a plain RESIDENT. */
 static struct page_release become_resident(struct page *p)
 {
@@ -76,7 +118,7 @@ static struct page_release become_resident(struct page *p)
     default:
         invariant_broken("page state");
     }
-    *p = (struct page){ .state = PAGE_RESIDENT };
+    set(p, (struct page){ .state = PAGE_RESIDENT });
     return release;
 }
 
@@ -94,20 +136,21 @@ void page_on_moved(struct page *p, uint32_t slot)
 {
     if (!page_may_leave(p))
         invariant_broken("a page was moved out that may not leave");
-    *p = (struct page){ .state = PAGE_STAGED, .where = slot };
+    set(p, (struct page){ .state = PAGE_STAGED, .where = slot });
 }
 
 void page_on_paged_out(struct page *p)
 {
     if (!page_may_leave(p))
         invariant_broken("a page was paged out that may not leave");
-    p->is_paged_out = 1;
+    set_paged_out(p, true);
 }
 
 bool page_on_seen_back(struct page *p)
 {
     bool was_out = p->is_paged_out;
-    p->is_paged_out = 0;
+    if (was_out)
+        set_paged_out(p, false);
     return was_out;
 }
 
@@ -120,7 +163,7 @@ bool page_on_stored(struct page *p, uint32_t slot, unsigned store, locator place
 {
     if (!is_in_slot(p, slot))
         return false;
-    *p = (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK };
+    set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK });
     return true;
 }
 
@@ -128,14 +171,14 @@ bool page_on_stored_zero(struct page *p, uint32_t slot)
 {
     if (!is_in_slot(p, slot))
         return false;
-    *p = (struct page){ .state = PAGE_ZERO };
+    set(p, (struct page){ .state = PAGE_ZERO });
     return true;
 }
 
 unsigned page_on_lap(struct page *p)
 {
     if (p->state == PAGE_STORED && p->age < PAGE_AGE_MAX)
-        p->age = (p->age + 1u) & 7;
+        set_age(p, p->age + 1u);
     return p->age;
 }
 
@@ -148,7 +191,7 @@ void page_on_squeeze(struct page *p)
 {
     if (!page_may_squeeze(p))
         invariant_broken("another place was asked for twice, or for a page that has none");
-    p->is_squeezing = 1;
+    set_squeezing(p, true);
 }
 
 /* Is it still the page that was asked for? The place alone does not say so: it may have been given
@@ -163,7 +206,7 @@ bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place
 {
     if (!is_asked_for(p, store, old))
         return false;
-    *p = (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK };
+    set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK });
     return true;
 }
 
@@ -171,40 +214,42 @@ void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_d
 {
     if (!is_asked_for(p, store, old))
         return;
-    p->is_squeezing = 0;
-    p->age = is_dense ? PAGE_AGE_DENSE : 0;
+    set_squeezing(p, false);
+    set_age(p, is_dense ? PAGE_AGE_DENSE : 0);
 }
 
 struct page_release page_on_discard(struct page *p, bool is_present)
 {
     struct page_release release = become_resident(p);
-    p->is_barred = is_present;
+    set_barred(p, is_present);
     return release;
 }
 
 void page_on_seen_absent(struct page *p)
 {
-    if (p->state == PAGE_RESIDENT)
-        p->is_barred = 0;
+    if (p->state == PAGE_RESIDENT && p->is_barred)
+        set_barred(p, false);
 }
 
 void page_on_bar_over(struct page *p)
 {
-    p->is_barred = 0;
+    if (p->is_barred)
+        set_barred(p, false);
 }
 
 struct page_release page_on_rekey(struct page *to, struct page *from)
 {
     struct page_release release = become_resident(to);
-    *to = *from;
-    to->is_squeezing = 0;
-    *from = (struct page){ .state = PAGE_RESIDENT };
+    struct page moved = *from;
+    moved.is_squeezing = 0;
+    set(to, moved);
+    set(from, (struct page){ .state = PAGE_RESIDENT });
     return release;
 }
 
 struct page_release page_on_lost(struct page *p)
 {
     struct page_release release = become_resident(p);
-    p->state = PAGE_POISONED;
+    set(p, (struct page){ .state = PAGE_POISONED });
     return release;
 }

@@ -32,7 +32,7 @@
  *   6. "Stored at" is believed only for the staging slot the page is in now; the generation is
  *      checked by staging.h before.
  *
- * Contract: the agent's, no locks. A broken invariant ends the process: going on would lose bytes. */
+ * Contract: the agent's, no locks; other threads may look with page_read(). A broken invariant ends the process: going on would lose bytes. */
 #ifndef PAGE_PAGE_H
 #define PAGE_PAGE_H
 
@@ -87,6 +87,9 @@ enum fault_answer {
 };
 
 const char *page_state_name(enum page_state state);
+
+/* The entry as any thread may see it, whole. */
+struct page page_read(const struct page *p);
 
 /* Decides how a touch of a missing page is answered; changes nothing: the answer may say EAGAIN. */
 enum fault_answer page_on_missing_fault(const struct page *p);

@@ -8,8 +8,9 @@
  * the agent may grow it while it handles an event. A leaf of which no page is out or barred says
  * nothing that a missing one would not, so page_table_grow() takes such leaves before fresh ones.
  *
- * Contract: the agent's, no locks. A pointer to a leaf with nothing out or barred is good until the
- * next page_table_grow(). */
+ * Contract: the agent's, no locks; another thread may call page_table_find() where the agent sees to it that
+ * nothing grows meanwhile (pager_grow). A pointer to a leaf with nothing out or barred is good until the next
+ * page_table_grow(). */
 #ifndef PAGE_TABLE_H
 #define PAGE_TABLE_H
 

@@ -190,7 +190,8 @@ static void rekey(struct pager *pg, page_number to, page_number from)
     pager_count(pg, from_leaf, f, -1);
     pager_release(pg, page_on_rekey(t, f));
     pager_count(pg, to_leaf, t, +1);
-    to_leaf->checksums[to % LEAF_PAGES] = from_leaf->checksums[from % LEAF_PAGES];
+    __atomic_store_n(&to_leaf->checksums[to % LEAF_PAGES], from_leaf->checksums[from % LEAF_PAGES],
+                     __ATOMIC_RELAXED);
     if (t->state == PAGE_STAGED)
         staging_rekey(&pg->staging, (uint32_t)t->where, to);
     if (t->is_barred) {
@@ -300,9 +301,13 @@ void pager_settle_unmapped(struct pager *pg)
 {
     while (pg->unmapped.nr) {
         struct interval *i = &pg->unmapped.items[pg->unmapped.nr - 1];
-        if (settle(pg, i->first, i->end))
+        pager_shut_out_touchers(pg);
+        int r = settle(pg, i->first, i->end);
+        if (r == 0)
+            pg->unmapped.nr--;
+        pager_let_in_touchers(pg);
+        if (r)
             return;
-        pg->unmapped.nr--;
     }
 }
 

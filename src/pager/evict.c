@@ -34,7 +34,7 @@ static void refuse(struct pager *pg, page_number first, page_number end, enum st
 {
     stats_add(pg->stats, STAT_ranges_refused, 1);
     stats_add(pg->stats, reason, 1);
-    (void)intervals_set(&pg->watched, first, end, WATCH_REFUSED); /* no room: asked again later */
+    (void)pager_note_watched(pg, first, end, WATCH_REFUSED); /* no room: asked again later */
 }
 
 /* Nothing guards a registration against the mapping changing under it: register, then check. A hole is
@@ -50,7 +50,7 @@ static int register_and_check(struct pager *pg, page_number first, page_number e
     if (r == 0 && kind == MEMORY_PAGEABLE)
         return 0;
     if (r == 0 && mode == UFFD_WATCH && !pager_is_changing(pg)) {
-        (void)uffd_unregister(pg->uffd, start, bytes); /* nothing of it was out */
+        pager_unregister(pg, start, bytes); /* nothing of it was out */
         pager_forget_paged_out(pg, first, end);
     }
     return kind == MEMORY_HAS_HOLES ? -EAGAIN : -EINVAL;
@@ -86,7 +86,7 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
     if (is_careful && r == 0 && pager_is_changing(pg))
         r = -EAGAIN; /* or it came just now; registered it stays, and is asked again */
     if (r == 0)
-        r = intervals_set(&pg->watched, first, end, WATCH_WRITES) ? -EAGAIN : 0;
+        r = pager_note_watched(pg, first, end, WATCH_WRITES) ? -EAGAIN : 0;
     if (r == -EINVAL)
         refuse(pg, first, end, STAT_ranges_refused_kernel);
     return r;
@@ -99,6 +99,7 @@ int pager_watch(struct pager *pg, page_number first, page_number end)
 
 void pager_find_churn(struct pager *pg, uint64_t elapsed_ns)
 {
+    pager_shut_out_touchers(pg);
     for (uint32_t i = 0; i < pg->watched.nr; i++) {
         struct interval *w = &pg->watched.items[i];
         uint64_t nr_events = w->tag >> WATCH_EVENTS_SHIFT;
@@ -108,6 +109,7 @@ void pager_find_churn(struct pager *pg, uint64_t elapsed_ns)
         pg->has_churn |= state == WATCH_CHURNING;
         w->tag = state;
     }
+    pager_let_in_touchers(pg);
 }
 
 int pager_calm_churn(struct pager *pg, unsigned max_pages)
@@ -138,9 +140,11 @@ int pager_calm_churn(struct pager *pg, unsigned max_pages)
 
 void pager_forget_refusals(struct pager *pg)
 {
+    pager_shut_out_touchers(pg);
     for (uint32_t i = pg->watched.nr; i-- > 0;)
         if (watch_state_of(&pg->watched.items[i]) == WATCH_REFUSED)
             (void)intervals_clear(&pg->watched, pg->watched.items[i].first, pg->watched.items[i].end);
+    pager_let_in_touchers(pg);
     pg->has_gaps = true;
 }
 
@@ -155,9 +159,11 @@ void pager_unwatch(struct pager *pg, page_number first, page_number end)
         page_number from = w->first > first ? w->first : first;
         page_number to = w->end < end ? w->end : end;
         if (watch_state_of(w) != WATCH_REFUSED)
-            (void)uffd_unregister(pg->uffd, page_address(from), pages_to_bytes(to - from));
+            pager_unregister(pg, page_address(from), pages_to_bytes(to - from));
     }
+    pager_shut_out_touchers(pg);
     (void)intervals_clear(&pg->watched, first, end); /* full: stays listed, is registered anew */
+    pager_let_in_touchers(pg);
     pager_forget_paged_out(pg, first, end);
     if (pg->on_unwatched)
         pg->on_unwatched(pg->context, first, end);
@@ -200,8 +206,10 @@ static bool arm(struct pager *pg, struct interval *w)
         refuse(pg, w->first, w->end, STAT_ranges_refused_kernel); /* the neighbours are asked for themselves */
     if (r)
         return false;
+    pager_shut_out_touchers(pg);
     for (uint32_t i = from; i < to; i++)
         pg->watched.items[i].tag = WATCH_ARMED;
+    pager_let_in_touchers(pg);
     return true;
 }
 
@@ -343,6 +351,9 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
         *ret_result = EVICT_FULL;
         return 0;
     }
+    room = pager_begin_leaving(pg, leaf, first, room);
+    if (!room)
+        return 1; /* its own thread is bringing it back, or has just done so */
     int error;
     unsigned unreported;
     int uffd = mutant_is(MUTANT_MOVE_ON_SECOND_UFFD) ? pg->uffd_staging : pg->uffd;
@@ -357,6 +368,7 @@ static unsigned move_out(struct pager *pg, struct page_leaf *leaf, page_number f
     if (leaf->bar_epoch || pg->table.has_forgotten_bars)
         make_dirty(pg, slot, moved);
     note_staged(pg, leaf, first, slot, moved);
+    pager_end_leaving(pg, leaf, first, room);
 
     switch (error) {
     case 0:
@@ -417,10 +429,11 @@ enum evict_result pager_evict(struct pager *pg, page_number first, unsigned nr, 
         return EVICT_DONE;
     }
     *ret_looked = run;
-    struct page_leaf *leaf = page_table_grow(&pg->table, first);
+    struct page_leaf *leaf = pager_grow(pg, first);
     if (!leaf)
         return EVICT_DONE;
     pager_lift_bars(pg, leaf);
+    pager_learn_returned_in(pg, leaf);
     if (pagemap_read(pg->pagemap_fd, first, run, pg->entries))
         return EVICT_DONE;
 

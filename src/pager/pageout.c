@@ -85,7 +85,7 @@ static bool may_be_paged_out(struct pager *pg, page_number page, pagemap_entry e
 /* A table that is full costs the figure and the hint that it is back, nothing else. */
 static void note_paged_out(struct pager *pg, page_number page)
 {
-    struct page_leaf *leaf = page_table_grow(&pg->table, page);
+    struct page_leaf *leaf = pager_grow(pg, page);
     if (leaf) {
         page_on_paged_out(leaf_page(leaf, page));
         pager_count(pg, leaf, leaf_page(leaf, page), +1);

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/intervals.h"
+#include "direct/direct.h"
 #include "page/staging.h"
 #include "page/table.h"
 #include "pager/ahead.h"
@@ -56,6 +57,7 @@ struct pending_fault {
     page_number page;
     uint64_t read_ns;
     pid_t thread;
+    bool is_asked; /* by a touching thread, which can't do it itself */
 };
 /* More than a process has threads waiting in practice: with the queue full and an event behind it nothing
  * could be read any more. Address space, populated by touch. */
@@ -108,6 +110,10 @@ struct pager {
     bool (*on_squeeze)(void *context, const struct squeeze_entry *entry);          /* false: no room */
     void *context;
 
+    struct direct *direct; /* set at birth; NULL: nobody but the agent installs */
+    uint32_t touched_slots[STAGING_SLOTS_MAX]; /* LEFT, and not yet the porter's: see direct.c */
+    uint32_t nr_touched_slots;
+
     struct page_table table;
     struct staging staging;
     struct intervals managed;  /* whose pages may leave */
@@ -131,6 +137,8 @@ struct pager {
 
     struct pending_fault *faults;
     uint32_t nr_faults;
+    bool is_copy_refused; /* by the kernel, for no reason that means anything else: of the page last restored */
+    uint32_t nr_starved; /* of them, when they were last asked: no memory for their page */
     uint32_t give_back[STAGING_SLOTS_MAX]; /* rejected by the daemon: to be moved back */
     uint32_t give_back_generation[STAGING_SLOTS_MAX];
     uint32_t nr_give_back;
@@ -279,6 +287,34 @@ void pager_settle_unmapped(struct pager *pg);
 bool pager_is_changing(struct pager *pg);
 /* No thread is inside a discard that barred pages up to number `bars`. */
 void pager_bars_over(struct pager *pg, uint64_t bars);
+
+/* ---- direct.c: what changes where touching threads restore their own pages (docs/direct.md). Without
+ * pg->direct each of these does nothing. */
+
+/* The table learns which pages have come back: all, or those of a leaf. */
+void pager_learn_returned(struct pager *pg);
+void pager_learn_returned_in(struct pager *pg, struct page_leaf *leaf);
+/* Queues what touching threads ask for, and lets go of slots that they no longer look at. */
+void pager_serve_touchers(struct pager *pg);
+/* As pager_restore(), of what one of them asked for. -ENOENT also: it is not ours; who asks comes again. */
+int pager_restore_asked(struct pager *pg, page_number page);
+/* Around anything that touching threads must not see half done, or still use. */
+void pager_shut_out_touchers(struct pager *pg);
+void pager_let_in_touchers(struct pager *pg);
+/* page_table_grow(), which moves leaves and uses them again: touching threads find none of it half done. */
+struct page_leaf *pager_grow(struct pager *pg, page_number page);
+/* pg->watched, which touching threads look at, is changed only between these two (events are). */
+int pager_note_watched(struct pager *pg, page_number first, page_number end, enum watch_state state);
+/* Around a move of [first, first + nr) out of one leaf: how many may go, from the first on. */
+unsigned pager_begin_leaving(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr);
+void pager_end_leaving(struct pager *pg, struct page_leaf *leaf, page_number first, unsigned nr);
+/* Has it come back without the table's knowing? */
+bool pager_is_returned(struct pager *pg, const struct page_leaf *leaf, page_number page);
+/* A slot that was just let go of: true: a touching thread may be moving from it, it is kept for later. */
+bool pager_keep_touched_slot(struct pager *pg, uint32_t slot);
+void pager_order_free(struct pager *pg, uint32_t slot);
+/* uffd_unregister() of the main descriptor; a SIGBUS of a hole there may be on its way. */
+void pager_unregister(struct pager *pg, uint64_t start, uint64_t bytes);
 
 /* ---- helpers between these files */
 

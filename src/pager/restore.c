@@ -55,6 +55,7 @@ static int install_copy(struct pager *pg, page_number page, const void *bytes)
             break;
         }
     }
+    pg->is_copy_refused = true;
     return -EILSEQ;
 }
 
@@ -168,6 +169,9 @@ static int poison(struct pager *pg, struct page_leaf *leaf, struct page *p, page
         pager_count(pg, leaf, p, -1);
         pager_release(pg, page_on_lost(p));
         pager_count(pg, leaf, p, +1);
+        enum feedback_kind why = pg->is_copy_refused ? FEEDBACK_LOST_REFUSED : FEEDBACK_LOST;
+        if (pg->on_feedback) /* for its log */
+            (void)pg->on_feedback(pg->context, why, page);
     }
     uffd_wake(pg->uffd, page_address(page), PAGE_BYTES);
     return -EIO;
@@ -187,9 +191,14 @@ int pager_restore(struct pager *pg, page_number page)
     struct page_leaf *leaf;
     struct page *p = pager_page(pg, page, &leaf);
     bool was_there = false;
+    pg->is_copy_refused = false;
     if (!p)
         return install_zeros(pg, page, &was_there);
 
+    if (pager_is_returned(pg, leaf, page)) { /* its own thread was quicker */
+        pager_learn_returned_in(pg, leaf);
+        return 0;
+    }
     int r;
     enum fault_answer how = page_on_missing_fault(p);
     switch (how) {

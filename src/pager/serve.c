@@ -3,6 +3,8 @@
  * Per fault, in order: one read (about 1 us), the events of the same read, the table lookup (3 loads),
  * the restore (1-2 us to move back, 2-4 us to decompress and copy), which wakes the thread. */
 #include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mutant.h"
@@ -30,7 +32,7 @@ static bool is_of_watched(const struct pager *pg, const struct uffd_msg *m)
 
 /* Faults come out of read() before events, whatever order they happened in: all events of a read are
  * applied before any fault is answered (rule 2). */
-int pager_read(struct pager *pg)
+static int read_messages(struct pager *pg)
 {
     struct uffd_msg messages[READ_BATCH];
     int total = 0;
@@ -55,6 +57,26 @@ int pager_read(struct pager *pg)
         if (n < READ_BATCH || pg->is_read_blocking)
             break;
     }
+    return total;
+}
+
+/* Whoever raised an event goes on as soon as it is read, so from then until it is applied no touching
+ * thread may install from the table as it was. */
+static int read_alone(struct pager *pg)
+{
+    if (poll(&(struct pollfd){ .fd = pg->uffd, .events = POLLIN }, 1, 0) != 1)
+        return 0;
+    pager_shut_out_touchers(pg);
+    int n = read_messages(pg);
+    pager_let_in_touchers(pg);
+    return n;
+}
+
+int pager_read(struct pager *pg)
+{
+    int total = pg->direct ? read_alone(pg) : read_messages(pg);
+    if (total < 0)
+        return total;
     pg->needs_events = false;
     if (pg->late_unmaps.nr && !mutant_is(MUTANT_LATE_UNMAP_STAYS) && !pager_is_changing(pg))
         pg->late_unmaps.nr = 0; /* nobody has anything left to say */
@@ -66,13 +88,18 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
 {
     uint64_t begin_ns = now_ns();
     point_kills(POINT_FAULT_READ);
+    if (mutant_is(MUTANT_AGENT_ALLOCATES)) {
+        void *volatile memory = malloc(1);
+        free(memory);
+    }
     pg->is_serving_fault = true;
     pg->serving_thread = f->thread;
-    int r = pager_restore(pg, f->page);
+    int r = f->is_asked ? pager_restore_asked(pg, f->page) : pager_restore(pg, f->page);
     pg->is_serving_fault = false;
     switch (r) {
     case -ENOMEM:
         stats_add(pg->stats, STAT_restore_no_memory, 1);
+        pg->nr_starved++;
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
     case -EAGAIN:
         return mutant_is(MUTANT_DROP_FAILED_FAULT);
@@ -95,6 +122,7 @@ static bool answer(struct pager *pg, const struct pending_fault *f)
 unsigned pager_answer(struct pager *pg)
 {
     uint32_t nr_left = 0;
+    pg->nr_starved = 0;
     for (uint32_t i = 0; i < pg->nr_faults; i++)
         if (pg->needs_events || !answer(pg, &pg->faults[i]))
             pg->faults[nr_left++] = pg->faults[i];

@@ -7,6 +7,13 @@
 #include "codec/codec.h"
 #include "pager/pager.h"
 
+void pager_order_free(struct pager *pg, uint32_t slot)
+{
+    struct porter_order order = { .op = PORTER_FREE, .slot = slot };
+    if (ring_put(&pg->to_porter, &order))
+        invariant_broken("the porter's orders can't be more than the slots");
+}
+
 void pager_release(struct pager *pg, struct page_release release)
 {
     switch (release.kind) {
@@ -14,9 +21,8 @@ void pager_release(struct pager *pg, struct page_release release)
         return;
     case RELEASE_SLOT: {
         staging_let_go(&pg->staging, release.slot);
-        struct porter_order order = { .op = PORTER_FREE, .slot = release.slot };
-        if (ring_put(&pg->to_porter, &order))
-            invariant_broken("the porter's orders can't be more than the slots");
+        if (!pager_keep_touched_slot(pg, release.slot))
+            pager_order_free(pg, release.slot);
         return;
     }
     case RELEASE_PLACE:
@@ -105,6 +111,8 @@ static void take_place(struct pager *pg, uint32_t slot, struct page_leaf *leaf, 
     page_number page = pg->staging.slots[slot].page;
     if (mutant_is(MUTANT_PREVIOUS_VERSION))
         swap_with_previous(page, &place, &checksum);
+    __atomic_store_n(&leaf->checksums[page % LEAF_PAGES], checksum, __ATOMIC_RELAXED); /* its entry's
+                                                                                      release follows */
     pager_count(pg, leaf, p, -1);
     bool was_taken = is_zero_page(pg, place, checksum)
                          ? page_on_stored_zero(p, slot)
@@ -112,7 +120,6 @@ static void take_place(struct pager *pg, uint32_t slot, struct page_leaf *leaf, 
     if (!was_taken)
         invariant_broken("a staging slot and its page disagree");
     pager_count(pg, leaf, p, +1);
-    leaf->checksums[page % LEAF_PAGES] = checksum;
     point_kills(POINT_PLACE_TAKEN);
     store_touch(&pg->stores[pg->store_now], place);
     pager_release(pg, (struct page_release){ .kind = RELEASE_SLOT, .slot = slot });
@@ -143,6 +150,11 @@ int pager_on_stored(struct pager *pg, const struct stored_entry *e)
     page_number page = pg->staging.slots[e->staging_slot].page;
     struct page_leaf *leaf;
     struct page *p = pager_page(pg, page, &leaf);
+    if (p && pager_is_returned(pg, leaf, page)) { /* the slot was empty, perhaps when it was copied */
+        pager_learn_returned_in(pg, leaf);
+        give_up_late(pg, e);
+        return 0;
+    }
     if (!p || p->state != PAGE_STAGED || p->where != e->staging_slot)
         invariant_broken("a staging slot holds a page that is not staged there");
     if (e->result == STORED_AT) {

@@ -34,39 +34,43 @@ static uint32_t end_of_use(const struct activity *a, uint32_t touch_ms)
 
 /* ---- one beat */
 
+static unsigned nr_known(const struct beat *b)
+{
+    unsigned nr = 0;
+    while (nr < RHYTHM_PERIODS && b->times_ms[nr])
+        nr++;
+    return nr;
+}
+
 static uint32_t mean_ms(const struct beat *b)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < RHYTHM_PERIODS; i++)
+    unsigned nr = nr_known(b);
+    for (unsigned i = 0; i < nr; i++)
         sum += b->times_ms[i];
-    return (uint32_t)(sum / RHYTHM_PERIODS);
+    return nr ? (uint32_t)(sum / nr) : 0;
 }
 
 /* Largest less smallest. */
 static uint32_t spread_ms(const struct beat *b)
 {
     uint32_t least = UINT32_MAX, most = 0;
-    for (unsigned i = 0; i < RHYTHM_PERIODS; i++) {
+    for (unsigned i = 0; i < nr_known(b); i++) {
         least = b->times_ms[i] < least ? b->times_ms[i] : least;
         most = b->times_ms[i] > most ? b->times_ms[i] : most;
     }
     return most - least;
 }
 
-static bool is_full(const struct beat *b)
-{
-    return b->times_ms[RHYTHM_PERIODS - 1] != 0;
-}
-
 static bool agrees(const struct beat *b)
 {
-    return is_full(b) && spread_ms(b) <= mean_ms(b) / RHYTHM_SPREAD;
+    return spread_ms(b) <= mean_ms(b) / RHYTHM_SPREAD;
 }
 
 /* Two or three times in one, where begins between went unnoticed. */
 static uint32_t one_of(const struct beat *b, uint32_t time_ms)
 {
-    if (!agrees(b))
+    if (nr_known(b) < RHYTHM_PERIODS || !agrees(b))
         return time_ms;
     uint32_t mean = mean_ms(b);
     for (uint32_t beats = 2; beats <= MISSED_BEATS_MAX; beats++) {
@@ -82,14 +86,13 @@ static void note(struct beat *b, uint32_t time_ms)
     time_ms = one_of(b, time_ms);
     memmove(b->times_ms + 1, b->times_ms, (RHYTHM_PERIODS - 1) * sizeof *b->times_ms);
     b->times_ms[0] = time_ms ? time_ms : 1;
-    if (!is_full(b))
-        return;
+    unsigned nr = nr_known(b);
     if (!agrees(b))
         b->nr_agreed = 0;
-    else if (!b->nr_agreed)
-        b->nr_agreed = RHYTHM_PERIODS;
-    else
+    else if (b->nr_agreed || nr == 1)
         b->nr_agreed = (uint8_t)(b->nr_agreed < UINT8_MAX ? b->nr_agreed + 1 : UINT8_MAX);
+    else if (nr == RHYTHM_PERIODS)
+        b->nr_agreed = RHYTHM_PERIODS;
 }
 
 /* ---- the rhythm of a piece */
@@ -113,23 +116,53 @@ bool rhythm_on_touch(struct rhythm *r, const struct activity *a, uint32_t idle_m
     return true;
 }
 
+static unsigned nr_needed(const struct rhythm *r)
+{
+    return r->nr_misses ? RHYTHM_PERIODS << (r->nr_misses - 1u) : 1;
+}
+
+/* When it begins next if this is what is regular about it. */
+static uint32_t next_ms(const struct rhythm *r, const struct activity *a, enum rhythm_kind kind)
+{
+    uint32_t end_ms = r->is_of_it ? end_of_use(a, r->touch_ms) : r->touch_ms;
+    return mean_ms(&r->beats[kind]) + (kind == RHYTHM_OF_BEGINS ? r->begin_ms : end_ms);
+}
+
+/* One period: nothing tells yet which of the two it is. */
+static uint32_t guess(const struct rhythm *r, const struct activity *a, uint32_t *ret_begin_ms)
+{
+    uint32_t one = next_ms(r, a, RHYTHM_OF_BEGINS), other = next_ms(r, a, RHYTHM_OF_PAUSES);
+    int32_t apart = (int32_t)(one - other);
+    *ret_begin_ms = apart > 0 ? one : other;
+    return (uint32_t)(apart > 0 ? apart : -apart);
+}
+
 bool rhythm_predict(const struct rhythm *r, const struct activity *a, uint32_t *ret_begin_ms,
                     uint32_t *ret_margin_ms)
 {
     const struct beat *best = NULL;
     for (unsigned i = 0; i < RHYTHM_KIND_NR; i++) {
         const struct beat *b = &r->beats[i];
-        if (b->nr_agreed >= RHYTHM_PERIODS << r->nr_misses && (!best || spread_ms(b) < spread_ms(best)))
+        if (b->nr_agreed >= nr_needed(r) && (!best || spread_ms(b) < spread_ms(best)))
             best = b;
     }
     if (!best)
         return false;
-    uint32_t mean = mean_ms(best), margin = 2 * spread_ms(best) + RHYTHM_MARGIN_MIN_MS;
-    bool is_of_begins = best == &r->beats[RHYTHM_OF_BEGINS];
-    uint32_t end_ms = r->is_of_it ? end_of_use(a, r->touch_ms) : r->touch_ms;
-    *ret_begin_ms = mean + (is_of_begins ? r->begin_ms : end_ms);
+    uint32_t mean = mean_ms(best), margin = RHYTHM_MARGIN_MIN_MS;
+    if (best->nr_agreed == 1)
+        margin += guess(r, a, ret_begin_ms);
+    else {
+        *ret_begin_ms = next_ms(r, a, (enum rhythm_kind)(best - r->beats));
+        margin += 2 * spread_ms(best);
+    }
     *ret_margin_ms = margin < mean / 4 ? margin : mean / 4;
     return true;
+}
+
+uint32_t rhythm_patience_ms(const struct rhythm *r)
+{
+    uint32_t ms = mean_ms(&r->beats[RHYTHM_OF_BEGINS]) / RHYTHM_SPREAD;
+    return ms > RHYTHM_PATIENCE_MIN_MS ? ms : RHYTHM_PATIENCE_MIN_MS;
 }
 
 void rhythm_on_hit(struct rhythm *r)

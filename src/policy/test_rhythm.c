@@ -37,21 +37,55 @@ static void use(uint32_t pause_ms)
     now_ms += pause_ms - 80;
 }
 
-static void a_regular_one_is_predicted_after_three_periods(void **state)
+static void a_regular_one_is_predicted_after_a_period(void **state)
 {
     (void)state;
     begin();
     uint32_t begin_ms, margin_ms;
-    for (int i = 0; i < 3; i++) {
-        use(10000);
-        assert_false(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
-    }
+    use(10000);
+    assert_false(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
     for (int i = 0; i < 20; i++) {
         use(10000);
         assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
         assert_int_equal(begin_ms, now_ms);
         assert_int_equal(margin_ms, RHYTHM_MARGIN_MIN_MS);
     }
+}
+
+/* Whether it rests for 10 s or begins every 10.1 is not known yet: ready for the one, it waits for the other. */
+static void a_guess_is_ready_for_either_kind(void **state)
+{
+    (void)state;
+    begin();
+    assert_true(touch(now_ms));
+    assert_false(touch(now_ms += 100));
+    assert_true(touch(now_ms += 10000));
+    assert_false(touch(now_ms += 300));
+    uint32_t begin_ms, margin_ms;
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+    assert_int_equal(begin_ms, now_ms + 10000);
+    assert_int_equal(begin_ms - margin_ms, now_ms - 300 + 10100 - RHYTHM_MARGIN_MIN_MS);
+    assert_true(touch(now_ms += 10000));
+    assert_false(touch(now_ms += 100));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms)); /* it was the pause */
+    assert_int_equal(begin_ms, now_ms + 10000);
+    assert_int_equal(margin_ms, RHYTHM_MARGIN_MIN_MS);
+}
+
+static void after_two_periods_that_differ_three_must_agree(void **state)
+{
+    (void)state;
+    begin();
+    uint32_t begin_ms, margin_ms;
+    use(10000);
+    use(7000);
+    for (int i = 0; i < 3; i++) {
+        assert_true(touch(now_ms));
+        assert_false(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
+        now_ms += 9000;
+    }
+    assert_true(touch(now_ms));
+    assert_true(rhythm_predict(&r, &all, &begin_ms, &margin_ms));
 }
 
 static void the_margin_is_the_rhythms_own_spread(void **state)
@@ -121,17 +155,17 @@ static void each_miss_makes_it_more_careful(void **state)
     (void)state;
     begin();
     uint32_t begin_ms, margin_ms;
-    for (unsigned misses = 0; misses < 5; misses++) {
+    for (unsigned misses = 0; misses < 6; misses++) {
         unsigned nr = 0;
         do {
             use(4000);
             nr++;
         } while (!rhythm_predict(&r, &all, &begin_ms, &margin_ms) && nr < 100);
-        unsigned doubled = misses < RHYTHM_MISSES_MAX ? misses : RHYTHM_MISSES_MAX;
-        assert_int_equal(nr, (RHYTHM_PERIODS << doubled) + 1);
+        static const unsigned nr_needed[] = { 1, 3, 6, 12, 24, 24 };
+        assert_int_equal(nr, nr_needed[misses] + 1);
         rhythm_on_miss(&r);
     }
-    for (int i = 0; i < 3; i++)
+    for (unsigned i = 0; i < RHYTHM_MISSES_MAX; i++)
         rhythm_on_hit(&r);
     assert_int_equal(r.nr_misses, 0);
 }
@@ -211,6 +245,17 @@ static void beside_what_never_rests(void **state)
     assert_int_equal(begin_ms, now_ms);
 }
 
+/* To give up costs more than to wait for as long as two periods may differ. */
+static void what_is_a_little_late_is_waited_for(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(rhythm_patience_ms(&r), RHYTHM_PATIENCE_MIN_MS);
+    for (int i = 0; i < 4; i++)
+        use(16000);
+    assert_int_equal(rhythm_patience_ms(&r), 1000);
+}
+
 /* It rests for 5 s after each use, which takes longer and longer, and there is always something else. */
 static void pauses_beside_what_never_rests(void **state)
 {
@@ -257,7 +302,9 @@ static void time_may_wrap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_regular_one_is_predicted_after_three_periods),
+        cmocka_unit_test(a_regular_one_is_predicted_after_a_period),
+        cmocka_unit_test(a_guess_is_ready_for_either_kind),
+        cmocka_unit_test(after_two_periods_that_differ_three_must_agree),
         cmocka_unit_test(the_margin_is_the_rhythms_own_spread),
         cmocka_unit_test(none_where_pauses_vary_by_half),
         cmocka_unit_test(a_begin_that_nobody_noticed_counts_as_two_periods),
@@ -267,6 +314,7 @@ int main(void)
         cmocka_unit_test(what_begins_in_a_rhythm_may_take_its_time),
         cmocka_unit_test(one_that_comes_later_than_others_is_waited_for),
         cmocka_unit_test(beside_what_never_rests),
+        cmocka_unit_test(what_is_a_little_late_is_waited_for),
         cmocka_unit_test(pauses_beside_what_never_rests),
         cmocka_unit_test(a_pause_of_just_the_least_is_one),
         cmocka_unit_test(time_may_wrap),

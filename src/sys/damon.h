@@ -47,7 +47,7 @@ struct damon_target {
 struct damon_region {
     page_number first, end;
     uint32_t nr_accesses; /* samples of the last aggregation interval that found it touched */
-    uint32_t age;         /* aggregation intervals for which that has hardly changed */
+    uint32_t age; /* aggregation intervals for which that has hardly changed; 0 where it was touched */
 };
 
 /* Takes a kdamond that nobody has, after putting away one of ours whose daemon is gone. -ENOENT: no
@@ -69,8 +69,11 @@ int damon_watch(struct damon *d, const struct damon_attrs *attrs, const struct d
 /* Nobody is to be watched: the kdamond ends, ours it stays. */
 void damon_rest(struct damon *d);
 /* All regions, target by target in their order, each ascending; DAMON does not say which target. Their
- * number, at most nr_max; -ESRCH: the kdamond has ended, because each process has. */
-ssize_t damon_snapshot(struct damon *d, struct damon_region *ret_regions, size_t nr_max);
+ * number, at most nr_max; -ESRCH: the kdamond has ended, because each process has. 0: there was no answer, ask
+ * again. Linux 6.7 to 6.13 wait for the end of the aggregation interval, but by the clock, for twice as long as
+ * it should take; where it takes longer, that often is too short. ret_at_ns: when DAMON had answered; to read
+ * the answer takes time, too. */
+ssize_t damon_snapshot(struct damon *d, struct damon_region *ret_regions, size_t nr_max, uint64_t *ret_at_ns);
 
 /* Bytes looked at since the kdamond began: all that is watched, once in each aggregation interval. So it
  * tells how long those really take: an interval is a number of samples, and a sample takes its time,

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "sys/damon.h"
 
 #define CONTEXT "kdamonds/0/contexts/0/"
@@ -216,12 +217,13 @@ static void what_others_have_made_meanwhile_is_not_put_away(void **state)
     const struct damon_range range = { 16, 32 };
     const struct damon_target target = { .pid = 1, .ranges = &range, .nr = 1 };
     struct damon_region region;
+    uint64_t at_ns;
     assert_int_equal(damon_open(root, &d), 0);
     put(SCHEME "quotas/weights/sz_permil", "0\n");
     put("kdamonds/0/state", "on\n");
     char *before = everything();
     assert_int_equal(damon_watch(d, &attrs, &target, 1), -ESTALE);
-    assert_int_equal(damon_snapshot(d, &region, 1), -ESTALE);
+    assert_int_equal(damon_snapshot(d, &region, 1, &at_ns), -ESTALE);
     damon_rest(d);
     damon_close(d);
     char *after = everything();
@@ -263,7 +265,9 @@ static void clients_become_targets_and_regions_are_read(void **state)
     assert_string_equal(get("kdamonds/0/state"), "commit\n");
 
     struct damon_region regions[4];
-    assert_int_equal(damon_snapshot(d, regions, 4), 0);
+    uint64_t begin_ns = now_ns(), at_ns = 0;
+    assert_int_equal(damon_snapshot(d, regions, 4, &at_ns), 0);
+    assert_in_range(at_ns, begin_ns, now_ns());
     assert_string_equal(get("kdamonds/0/state"), "update_schemes_tried_regions\n");
     for (int i = 0; i < 2; i++) {
         static const char *const names[] = { "start", "end", "nr_accesses", "age" };
@@ -275,11 +279,11 @@ static void clients_become_targets_and_regions_are_read(void **state)
             put(path, values[i][k]);
         }
     }
-    assert_int_equal(damon_snapshot(d, regions, 1), 1);
-    assert_int_equal(damon_snapshot(d, regions, 4), 2);
+    assert_int_equal(damon_snapshot(d, regions, 1, &at_ns), 1);
+    assert_int_equal(damon_snapshot(d, regions, 4, &at_ns), 2);
     assert_true(regions[0].first == 16 && regions[0].end == 32);
     assert_true(regions[0].nr_accesses == 0 && regions[0].age == 52);
-    assert_true(regions[1].first == 64 && regions[1].nr_accesses == 20);
+    assert_true(regions[1].first == 64 && regions[1].nr_accesses == 20 && regions[1].age == 0);
     damon_rest(d);
     assert_string_equal(get("kdamonds/0/state"), "off\n");
     assert_string_equal(get("kdamonds/nr_kdamonds"), "1\n"); /* ours it stays */

@@ -74,10 +74,23 @@ int uffd_move(int fd, uint64_t to, uint64_t from, uint64_t bytes, uint64_t *ret_
     return r;
 }
 
+static int copy(int fd, uint64_t to, const void *page, uint64_t mode)
+{
+    struct uffdio_copy argument = {
+        .dst = to, .src = (uintptr_t)page, .len = PAGE_BYTES, .mode = mode
+    };
+    return call(fd, UFFDIO_COPY, &argument);
+}
+
+static int zeropage(int fd, uint64_t to, uint64_t mode)
+{
+    struct uffdio_zeropage argument = { .range = { to, PAGE_BYTES }, .mode = mode };
+    return call(fd, UFFDIO_ZEROPAGE, &argument);
+}
+
 int uffd_copy(int fd, uint64_t to, const void *page)
 {
-    struct uffdio_copy argument = { .dst = to, .src = (uintptr_t)page, .len = PAGE_BYTES };
-    return call(fd, UFFDIO_COPY, &argument);
+    return copy(fd, to, page, 0);
 }
 
 int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
@@ -90,8 +103,17 @@ int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64
 
 int uffd_zeropage(int fd, uint64_t to)
 {
-    struct uffdio_zeropage argument = { .range = { to, PAGE_BYTES } };
-    return call(fd, UFFDIO_ZEROPAGE, &argument);
+    return zeropage(fd, to, 0);
+}
+
+int uffd_copy_quietly(int fd, uint64_t to, const void *page)
+{
+    return copy(fd, to, page, UFFDIO_COPY_MODE_DONTWAKE);
+}
+
+int uffd_zeropage_quietly(int fd, uint64_t to)
+{
+    return zeropage(fd, to, UFFDIO_ZEROPAGE_MODE_DONTWAKE);
 }
 
 int uffd_poison(int fd, uint64_t to)

@@ -22,6 +22,8 @@
     (UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP |             \
      UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |                \
      UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
+/* The same for a direct pager: a touch of what is missing raises SIGBUS and is told to nobody. */
+#define UFFD_FEATURES_DIRECT ((UFFD_FEATURES_MAIN & ~UFFD_FEATURE_THREAD_ID) | UFFD_FEATURE_SIGBUS)
 /* What the second descriptor, for staging, asks for: no events. */
 #define UFFD_FEATURES_STAGING (UFFD_FEATURE_MOVE)
 
@@ -45,6 +47,9 @@ int uffd_copy(int fd, uint64_t to, const void *page);
  * the page behind them says why when it is asked for by itself (after some the kernel only says -EAGAIN). */
 int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied);
 int uffd_zeropage(int fd, uint64_t to);
+/* The same, and nobody is woken: for descriptors in SIGBUS mode, on which nobody waits. */
+int uffd_copy_quietly(int fd, uint64_t to, const void *page);
+int uffd_zeropage_quietly(int fd, uint64_t to);
 int uffd_poison(int fd, uint64_t to);
 int uffd_wake(int fd, uint64_t start, uint64_t bytes);
 int uffd_writeprotect(int fd, uint64_t start, uint64_t bytes, bool is_protected);

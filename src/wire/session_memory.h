@@ -77,7 +77,9 @@ enum feedback_kind {
     FEEDBACK_INCOMPRESSIBLE, /* came back because it did not shrink */
     FEEDBACK_BUSY,           /* could not be moved out: pinned, shared after fork, … */
     FEEDBACK_PREFETCHED,     /* came back ahead of a touch that did not come: its age begins anew */
-    FEEDBACK_KIND_NR
+    FEEDBACK_LOST,           /* its bytes could not be read back: the next touch raises SIGBUS */
+    FEEDBACK_LOST_REFUSED,   /* the same, because the kernel did not take them */
+    FEEDBACK_KIND_NR         /* a daemon passes over what it does not know */
 };
 
 /* Bits 0-7 the kind, 8-47 the first page, 48-63 how many pages behind it are told of, too. */

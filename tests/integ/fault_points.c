@@ -517,6 +517,35 @@ static void daemon_work(const struct row *row)
     daemon_ends_well(row);
 }
 
+/* With its address and why, for whoever has to find out. */
+static void lost_page_is_in_the_log(void)
+{
+    test_case("a lost page is in the daemon's log");
+    point_daemon_whole(point_daemon);
+    point_daemon_wait_for_socket(point_daemon);
+    struct arena a = { .pager = pager_open(point_daemon->socket_path) };
+    char address[64];
+    pages_map(&a.pages, NR);
+    pages_write_all(&a.pages);
+    CHECK_EQ(pp_register(a.pager, a.pages.memory, pages_to_bytes(NR)), 0);
+    pager_start(a.pager);
+    reclaim(a.pager, &a.pages);
+    reclaim(a.pager, &a.pages);
+    point_arm(POINT_STORE_READ, 1, 2);
+    CHECK(arena_is_lost(&a, 17));
+    point_disarm_all();
+    (void)snprintf(address, sizeof address, "address=%p pages=1 cause=\"the bytes fail",
+                   (void *)pages_at(&a.pages, 17));
+    WAIT_LONG_UNTIL(point_daemon_has_said(point_daemon, "event=page_lost") &&
+                    point_daemon_has_said(point_daemon, address));
+    int r = pp_unregister(a.pager, a.pages.memory, pages_to_bytes(NR));
+    CHECK(r == 0 || r == -EIO); /* said by then, or not */
+    CHECK_EQ(pp_stop(a.pager), 0);
+    pp_close(a.pager);
+    pages_unmap(&a.pages);
+    CHECK_EQ(helper_kill(point_daemon->pid, SIGTERM), 0);
+}
+
 /* ---- all of them */
 
 /* A point that only kills is kill_points' business. */
@@ -573,5 +602,7 @@ int main(int argc, char **argv)
         if (wanted)
             printf("%s: %lu ms\n", name_of(row), (unsigned long)(test_now_ms() - begun_ms));
     }
+    if (!wanted || is_all)
+        lost_page_is_in_the_log();
     return test_end();
 }

@@ -7,8 +7,10 @@
  * it was joined. A point without a row is a failure of the test.
  *
  * kill_points SECONDS: the daemon dies for so long, at random passes of these points and of those that can
- * fail; prints how often, and the longest that a thread has waited for a page. */
+ * fail; prints how often, how long a thread has waited for a page at most between two deaths, and when the
+ * next daemon was joined. */
 #include "points.h"
+#include "spread.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -284,8 +286,17 @@ static const enum point calls[] = {
 };
 #define CALLS_NR (sizeof calls / sizeof *calls)
 
+static void tell(unsigned nr_by_itself, unsigned nr_by_hand, struct spread *stalls_ms, struct spread *joins_ms)
+{
+    char stall[64], join[64];
+    printf("%u deaths at points, %u later; the longest wait for a page between two, ms: %s; from the start of the "
+           "next daemon until it was joined, ms: %s\n", nr_by_itself, nr_by_hand,
+           spread_text(stalls_ms, stall, sizeof stall), spread_text(joins_ms, join, sizeof join));
+}
+
 static void at_random(struct point_daemon *d, struct pp_pager *pager, unsigned seconds)
 {
+    static struct spread stalls_ms, joins_ms;
     unsigned nr_by_itself = 0, nr_by_hand = 0;
     uint64_t random = 11, end_ms = test_now_ms() + 1000 * seconds;
     while (test_now_ms() < end_ms) {
@@ -295,9 +306,15 @@ static void at_random(struct point_daemon *d, struct pp_pager *pager, unsigned s
         test_case(point_name(p));
         point_daemon_dies(d, p, 1 + (unsigned)((random >> 30) % (1u << ((random >> 45) % 12))));
         int status = 0;
-        for (uint64_t until = test_now_ms() + 1500; test_now_ms() < until; test_nap_us(2000))
+        bool is_joined = false;
+        for (uint64_t since = test_now_ms(); test_now_ms() < since + 1500; test_nap_us(2000)) {
+            if (!is_joined && pager_stat(pager, "daemon_joins") > joins) {
+                is_joined = true;
+                spread_add(&joins_ms, (double)(test_now_ms() - since));
+            }
             if (point_daemon_has_ended(d, &status))
                 break;
+        }
         nr_by_itself += WIFSIGNALED(status);
         nr_by_hand += !status;
         if (!status) {
@@ -305,9 +322,9 @@ static void at_random(struct point_daemon *d, struct pp_pager *pager, unsigned s
             status = helper_kill(d->pid, SIGKILL);
         }
         CHECK_EQ(status, SIGKILL);
+        spread_add(&stalls_ms, (double)atomic_exchange(&longest_ns, 0) / 1e6);
     }
-    printf("%u deaths at points, %u later; the longest wait for a page %.1f ms\n", nr_by_itself, nr_by_hand,
-           (double)atomic_load(&longest_ns) / 1e6);
+    tell(nr_by_itself, nr_by_hand, &stalls_ms, &joins_ms);
 }
 
 static void daemon_dies(struct point_daemon *d, unsigned seconds)

@@ -46,7 +46,8 @@ int main(void)
     for (int t = 0; t < THREADS; t++)
         CHECK_EQ(pthread_join(threads[t], NULL), 0);
     rogue_pause(r);
-    CHECK(pager_stat(a.pager, "client_evict_success") > 100 * NR);
+    /* Who restores for himself does not wait for the agent, so these threads leave it less time. */
+    CHECK(pager_stat(a.pager, "client_evict_success") > (test_is_direct() ? 10 : 100) * NR);
     for (uint32_t i = 0; i < NR; i++) {
         uint64_t sum = 0, expected = 0;
         for (unsigned k = 0; k < 8; k++)

@@ -1,7 +1,9 @@
 /* ordinary_user - a client without a right of its own to userfaultfd works through a root daemon:
  * it gets an open /dev/userfaultfd handed over, and faults inside system calls are answered, too.
- * Method: helpers become nobody, are refused a userfaultfd of their own, and then page. */
+ * Method: helpers become nobody, are refused a userfaultfd of their own, and then page. The daemon that may
+ * not open that device any more is joined by who has one already, and tells all others what is missing. */
 #include "command.h"
+#include "points.h"
 #include "support.h"
 
 #include <errno.h>
@@ -91,6 +93,60 @@ static int client_outside(void *socket_path)
     return 0;
 }
 
+/* ---- the next daemon may not open the device any more */
+
+struct stages {
+    char socket_path[108];
+    _Atomic bool is_out, is_killed;
+};
+
+static int client_that_lives_on(void *argument)
+{
+    struct stages *s = argument;
+    if (!become_user(NOBODY))
+        return 1;
+    (void)prctl(PR_SET_DUMPABLE, 1);
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    pager = pager_open(s->socket_path);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    pager_start(pager);
+    all_out();
+    atomic_store(&s->is_out, true);
+    WAIT_LONG_UNTIL(atomic_load(&s->is_killed));
+    pages_check_all(&p);
+    pages_write_all(&p);
+    WAIT_LONG_UNTIL(pager_stat(pager, "daemon_joins") == 2);
+    all_out();
+    pages_check_all(&p);
+    CHECK_EQ(pp_stop(pager), 0);
+    pages_check_all(&p);
+    int r = pp_start(pager); /* anew: that needs a userfaultfd */
+    if (is_userfaultfd_closed_to_users())
+        CHECK(r == -EPERM && strstr(pp_error(pager), "no right to userfaultfd"));
+    pp_close(pager);
+    return 0;
+}
+
+static void device_is_gone(struct point_daemon *next, struct stages *s)
+{
+    test_case("the next daemon has no device to hand over");
+    point_daemon_whole(next);
+    point_daemon_wait_for_socket(next);
+    strcpy(s->socket_path, next->socket_path);
+    CHECK_EQ(chmod(next->socket_path, 0666), 0);
+    pid_t pid = helper_start(client_that_lives_on, s);
+    WAIT_LONG_UNTIL(atomic_load(&s->is_out));
+    CHECK_EQ(helper_kill(next->pid, SIGKILL), SIGKILL);
+    atomic_store(&s->is_killed, true);
+    point_daemon_fails(next, POINT_DEVICE, 1, true);
+    point_daemon_wait_for_socket(next);
+    CHECK_EQ(chmod(next->socket_path, 0666), 0);
+    CHECK_EQ(helper_wait(pid), 0);
+    CHECK_EQ(helper_kill(next->pid, SIGTERM), 0);
+    CHECK(point_daemon_has_said(next, "fault=DEVICE"));
+}
+
 static int run(int (*function)(void *argument), void *argument)
 {
     int status = helper_wait(helper_start(function, argument));
@@ -102,6 +158,8 @@ int main(void)
 {
     static struct daemon d;
     char *socket_path = test_shared(sizeof d.socket_path);
+    struct point_daemon *next = point_daemon_new((const char *[]){ "--cold-age", "50ms", NULL });
+    struct stages *stages = test_shared(sizeof *stages);
     test_begin("an ordinary user's client works through a root daemon", 60);
     if (geteuid() != 0)
         test_skip("only root can start the daemon as root and a client as somebody else");
@@ -114,5 +172,6 @@ int main(void)
     CHECK_EQ(chmod(d.socket_path, 0666), 0);
     CHECK_EQ(run(client, socket_path), 0);
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    device_is_gone(next, stages);
     return test_end();
 }

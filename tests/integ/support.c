@@ -29,6 +29,7 @@
 
 static struct {
     const char *what, *test_case;
+    void (*clean)(void);
     char directory[64];
     int socket; /* to the other side: test or supervisor */
     uint64_t begun_ms;
@@ -164,6 +165,8 @@ static void clean_up(struct supervisor *s)
     if (d)
         closedir(d);
     (void)rmdir(test.directory);
+    if (test.clean)
+        test.clean();
 }
 
 static int verdict(const struct supervisor *s, bool is_late)
@@ -251,6 +254,11 @@ void test_begin(const char *what_is_shown, unsigned seconds_max)
     die_with(supervisor);
     setvbuf(stdout, NULL, _IOLBF, 0);
     need_userfaultfd();
+}
+
+void test_cleans_up(void (*clean)(void))
+{
+    test.clean = clean;
 }
 
 int test_socket(void)
@@ -484,6 +492,17 @@ uint32_t pages_nr_present(const struct pages *p, uint32_t first, uint32_t nr)
 }
 
 /* ---- pagers and daemons */
+
+bool test_is_direct(void)
+{
+    const char *value = getenv("PP_TEST_DIRECT");
+    return value && *value == '1';
+}
+
+int test_register(struct pp_pager *pager, void *address, size_t bytes)
+{
+    return pp_register_flags(pager, address, bytes, test_is_direct() ? PP_DIRECT : 0);
+}
 
 uint64_t pager_stat(const struct pp_pager *pager, const char *name)
 {

@@ -23,6 +23,8 @@
 
 void test_begin(const char *what_is_shown, unsigned seconds_max);
 int test_end(void);
+/* Before test_begin(): the supervisor calls it when all helpers have gone, however the test ended. */
+void test_cleans_up(void (*clean)(void));
 void test_case(const char *name); /* said when the test fails or takes its time */
 _Noreturn void test_skip(const char *reason);
 _Noreturn void test_fail(const char *file, int line, const char *format, ...)
@@ -103,6 +105,12 @@ uint64_t pager_stat(const struct pp_pager *pager, const char *name);
 uint64_t pager_stat_now(const struct pp_pager *pager, const char *name);
 struct pp_pager *pager_open(const char *socket_path);
 void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
+
+/* With PP_TEST_DIRECT=1 in the environment every range of the test is a direct one: touching threads restore
+ * their own pages (docs/direct.md). The same must hold as else; meson.build lists which tests run so, too. */
+bool test_is_direct(void);
+int test_register(struct pp_pager *pager, void *address, size_t bytes);
+#define pp_register test_register
 
 /* ---- the real daemon: $PP_DAEMON, or it is skipped; options end with NULL */
 struct daemon {

@@ -1,6 +1,7 @@
 /* client.c - the life of a client process: pages filled, pager started, threads let loose; when it is
  * over, all bytes checked with the pager, once more without. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -70,6 +71,7 @@ static void publish(struct client *c)
     atomic_store(&s->unreported, stat_of(p, "evict_moved_with_error"));
     atomic_store(&s->retries, stat_of(p, "changing_retries"));
     atomic_store(&s->barred, stat_of(p, "pages_barred"));
+    atomic_store(&s->starved, stat_of(p, "restore_no_memory"));
     uint64_t lost = stat_of(p, "restore_fail");
     if (lost)
         stress_wrong(c->run, "the pager says that it lost %lu pages", (unsigned long)lost);
@@ -97,6 +99,31 @@ static void note_read(struct run *r, uint64_t ns)
         ;
 }
 
+/* How long this thread has been ready to run and had no CPU, ever. */
+static uint64_t cpu_wait_ns(int fd)
+{
+    char text[64];
+    ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = 0;
+    const char *second = strchr(text, ' ');
+    return second ? strtoull(second, NULL, 10) : 0;
+}
+
+static bool do_one(struct worker *w, const struct weighted *o, int schedstat_fd)
+{
+    if (o->what != op_read)
+        return o->what(w);
+    uint64_t waited_ns = cpu_wait_ns(schedstat_fd), begin_ns = now_ns();
+    bool is_done = o->what(w);
+    uint64_t ns = now_ns() - begin_ns;
+    waited_ns = cpu_wait_ns(schedstat_fd) - waited_ns;
+    struct run *r = w->client->run;
+    bool is_starved_on_purpose = *r->group.path && w->client->index == r->kind->nr_clients - 1;
+    if (!is_starved_on_purpose)
+        note_read(r, ns > waited_ns ? ns - waited_ns : 0);
+    return is_done;
+}
+
 static unsigned weight_of_all(const struct weighted *operations)
 {
     unsigned sum = 0;
@@ -118,6 +145,7 @@ static void *worker_main(void *argument)
         k->worker_begin(w);
     const struct weighted *operations = k->operations_for ? k->operations_for(w->client->index) : k->operations;
     unsigned all = weight_of_all(operations);
+    int schedstat_fd = k->measures_waits ? open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC) : -1;
     while (!atomic_load(&r->may_begin)) { /* else the first clients would starve the start of the last */
         progress_beat(w->progress, "wait for the others");
         test_nap_us(5000);
@@ -127,16 +155,14 @@ static void *worker_main(void *argument)
         for (unsigned at = random_below(&w->random, all); at >= o->weight; o++)
             at -= o->weight;
         progress_beat(w->progress, o->name);
-        uint64_t begin_ns = now_ns();
-        bool is_done = o->what(w);
-        if (o->what == op_read)
-            note_read(r, now_ns() - begin_ns);
-        if (is_done)
+        if (do_one(w, o, schedstat_fd))
             atomic_fetch_add_explicit(&w->progress->ops, 1, memory_order_relaxed);
     }
     progress_beat(w->progress, "end");
     if (k->worker_end)
         k->worker_end(w);
+    if (schedstat_fd >= 0)
+        close(schedstat_fd);
     progress_end(w->progress);
     return NULL;
 }
@@ -176,6 +202,8 @@ int client_main(struct run *r, unsigned index)
     struct client c = { .run = r, .slot = &r->clients[index], .index = index };
     const struct kind *k = r->kind;
     progress_begin(&c.slot->threads[0]);
+    if (*r->group.path && index == k->nr_clients - 1 && !group_enter(&r->group))
+        stress_complain(r, "a process cannot be put into its memory cgroup: %m");
     c.field = field_new(r, k->shape, (uint32_t)(r->seed * 64 + index));
     atomic_store(&c.slot->field, c.field);
     atomic_store(&c.slot->pages_all, k->shape->nr_pages + k->shape->nr_shared);

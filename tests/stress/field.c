@@ -113,13 +113,19 @@ struct field *field_new(struct run *run, const struct field_shape *s, uint32_t s
     return f;
 }
 
+static void register_one(struct field *f, struct pp_pager *pager, void *address, size_t bytes)
+{
+    if (f->shape->is_direct ? pp_register_flags(pager, address, bytes, PP_DIRECT)
+                            : pp_register(pager, address, bytes))
+        stress_complain(f->run, "pp_register: %s", pp_error(pager));
+}
+
 void field_register(struct field *f, struct pp_pager *pager)
 {
     for (uint32_t r = 0; r < f->shape->nr_ranges; r++)
-        if (pp_register(pager, range_start(f, r), range_bytes(f)))
-            stress_complain(f->run, "pp_register: %s", pp_error(pager));
-    if (f->shape->nr_shared && pp_register(pager, f->shared, pages_to_bytes(f->shape->nr_shared)))
-        stress_complain(f->run, "pp_register: %s", pp_error(pager));
+        register_one(f, pager, range_start(f, r), range_bytes(f));
+    if (f->shape->nr_shared)
+        register_one(f, pager, f->shared, pages_to_bytes(f->shape->nr_shared));
 }
 
 void field_begin(struct client *c)
@@ -291,7 +297,9 @@ void field_check_all(struct client *c, const char *when)
 struct block *field_any_block(struct worker *w)
 {
     struct field *f = w->client->field;
-    return &f->blocks[random_below(&w->random, f->nr_blocks)];
+    uint32_t permille = atomic_load_explicit(&f->run->hot_permille, memory_order_relaxed);
+    uint32_t nr = permille ? f->nr_blocks * permille / 1000 + 1 : f->nr_blocks;
+    return &f->blocks[random_below(&w->random, nr < f->nr_blocks ? nr : f->nr_blocks)];
 }
 
 struct block *field_lock_any(struct worker *w, bool is_to_write)

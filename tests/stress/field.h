@@ -20,6 +20,7 @@ struct field_shape {
     uint32_t nr_shared;   /* pages without a lock, PARTS writers each; a range of their own */
     bool has_spare_slots; /* each block has two places to live at */
     bool is_huge;         /* transparent huge pages */
+    bool is_direct;       /* touching threads restore their own pages */
 };
 
 struct block {
@@ -94,7 +95,8 @@ bool field_may_raise(struct field *f, uint32_t range);
 
 /* ---- operations of every kind */
 operation op_read, op_write, op_write_word, op_shared, op_age, op_rest;
-/* ---- and of kinds that change mappings (kinds_change.c) */
-operation op_discard, op_discard_and_write, op_unmap, op_move, op_shrink_and_grow, op_protect;
+/* ... and of those that change mappings, for shapes with spare slots. */
+operation op_discard, op_discard_and_write, op_free, op_unmap, op_move, op_shrink_and_grow, op_protect,
+    op_lock, op_lock_shared;
 
 #endif

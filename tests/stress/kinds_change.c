@@ -82,7 +82,7 @@ bool op_discard_and_write(struct worker *w)
     return true;
 }
 
-static bool op_free(struct worker *w)
+bool op_free(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = field_lock_any(w, true);
@@ -353,7 +353,7 @@ bool op_protect(struct worker *w)
 }
 
 /* Directly: ASan makes the functions do nothing. */
-static bool op_lock(struct worker *w)
+bool op_lock(struct worker *w)
 {
     struct field *f = w->client->field;
     struct block *b = field_lock_any(w, false);
@@ -377,7 +377,7 @@ static bool op_lock(struct worker *w)
 }
 
 /* What eight threads write to without any lock of ours. */
-static bool op_lock_shared(struct worker *w)
+bool op_lock_shared(struct worker *w)
 {
     struct field *f = w->client->field;
     uint32_t first = random_below(&w->random, f->shape->nr_shared);

@@ -53,6 +53,7 @@ const struct kind kind_many_clients = {
 /* ---- clients killed */
 
 #define MUCH 0.3
+#define DIRECT_KILLS_PER_S 0.5
 #define KILLS_PER_S 1.5 /* 200 in this kind's share of half an hour */
 
 /* By the client's own figures: cheap, and some milliseconds old. */
@@ -196,6 +197,26 @@ const struct kind kind_kill_daemon = {
     .name = "kill_daemon", .share = 2, .nr_clients = 2, .nr_threads = 4,
     .shape = &shape_16, .operations = touches,
     .kills_per_s = KILLS_PER_S, .conduct = kill_daemon, .conclude = killed_daemons_conclude,
+};
+
+/* The same with direct ranges: their pager is one more, with a session of its own. Pages come back faster there
+ * than they leave, so that more rest is needed for much to be out. */
+static const struct weighted touches_of_few[] = {
+    { op_read, "read", 550 },
+    { op_write, "write", 300 },
+    { op_shared, "shared page", 150 },
+    { op_rest, "rest", 150 },
+    { 0 },
+};
+
+static const struct field_shape shape_16_direct = {
+    .nr_pages = 4096, .block_pages = 16, .nr_ranges = 2, .nr_shared = 64, .is_direct = true,
+};
+
+const struct kind kind_direct_daemon = {
+    .name = "direct_daemon", .share = 1, .nr_clients = 2, .nr_threads = 4,
+    .shape = &shape_16_direct, .operations = touches_of_few,
+    .kills_per_s = DIRECT_KILLS_PER_S, .conduct = kill_daemon, .conclude = killed_daemons_conclude,
 };
 
 /* ---- store full */

@@ -3,8 +3,9 @@
  *
  * Storm and calm take turns. In a storm the daemon is killed up to 400 ms after it has started; at every tenth
  * restart it is left alone until all clients have joined and the last map of an old store has gone, and
- * both times are noted. In a calm it lives, clients are killed, and its descriptors, threads and own memory
- * must be at the end what they were at the beginning; and without any client what they were at its start. */
+ * both times are noted. The last client is in a memory cgroup whose limit comes near now and then. In a calm
+ * the daemon lives, clients are killed, and its descriptors, threads and own memory must be at the end what
+ * they were at the beginning; and without any client what they were at its start. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -14,21 +15,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "integ/spread.h"
 #include "stress/field.h"
+#include "stress/restart.h"
 
 #define CLIENTS 6u
 #define STORM_MS 20000u
 #define CALM_MS 10000u
 #define LIFE_MS 400u           /* of a daemon in a storm, at most */
 #define OBSERVED_EVERY 10u
-#define JOIN_MS 5000u          /* a client that has not joined by then is a failure */
-#define RELEASE_MS 30000u      /* so is an old store that is still held */
 #define LONG_RUN_S 600         /* has one stop of a minute */
-#ifdef __SANITIZE_ADDRESS__
-#define SLOWNESS 4u
-#else
-#define SLOWNESS 1u
-#endif
+#define PRESSED_MS 300u        /* at most */
+#define PRESS_PAUSE_MS 900u
+#define PRESS_ROOM_BYTES ((uint64_t)256 << 10)
 
 /* ---- clients */
 
@@ -175,79 +174,24 @@ enum phase { SETTLING /* before a calm */, CALM, STORM, OBSERVING /* in a storm 
 static struct {
     enum phase phase, after_stop;
     uint64_t phase_ends_ms, next_ms; /* when the next of whatever it is is due */
-    uint64_t restarted_ms, joined_ms;
-    uint64_t joins[CLIENTS];
+    struct restart restart;
     bool has_stopped_long;
     struct sight empty, calm;
-    unsigned nr_restarts, nr_observed, nr_ended, nr_stops, nr_clients_killed, nr_calms;
-    uint64_t join_ms_max, release_ms_max, memory_kib_max;
+    unsigned nr_restarts, nr_ended, nr_stops, nr_clients_killed, nr_calms, nr_presses;
+    uint64_t memory_kib_max;
+    uint64_t press_ms; /* when the limit of the group is to change again */
+    bool is_pressed;
+    struct spread joins_ms, releases_ms, stalls_ms;
 } soak;
-
-static bool has_old_store(pid_t pid)
-{
-    char path[48], line[512];
-    unsigned nr = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
-        nr += strstr(line, "process-pager-store") != NULL;
-    if (file)
-        fclose(file);
-    return nr > 1;
-}
-
-static bool has_all_joined(struct run *r)
-{
-    for (unsigned i = 0; i < CLIENTS; i++)
-        if (!atomic_load(&r->clients[i].is_running) || atomic_load(&r->clients[i].joins) <= soak.joins[i])
-            return false;
-    return true;
-}
-
-static bool is_any_old_store_held(struct run *r)
-{
-    for (unsigned i = 0; i < CLIENTS; i++)
-        if (r->clients[i].pid && has_old_store(r->clients[i].pid))
-            return true;
-    return false;
-}
-
-/* Joined, and nothing of the old ones is left. */
-static bool is_settled(struct run *r)
-{
-    uint64_t now = test_now_ms();
-    if (!soak.joined_ms) {
-        if (has_all_joined(r))
-            soak.joined_ms = now;
-        else if (now > soak.restarted_ms + JOIN_MS * SLOWNESS)
-            stress_complain(r, "not all clients have joined the next daemon after %u ms", JOIN_MS * SLOWNESS);
-        return false;
-    }
-    if (now < soak.next_ms)
-        return false;
-    soak.next_ms = now + 50;
-    if (!is_any_old_store_held(r))
-        return true;
-    if (now > soak.restarted_ms + RELEASE_MS * SLOWNESS)
-        stress_complain(r, "an old store is still held after %u ms", RELEASE_MS * SLOWNESS);
-    return false;
-}
 
 static void restart(struct run *r)
 {
-    for (unsigned i = 0; i < CLIENTS; i++)
-        soak.joins[i] = atomic_load(&r->clients[i].joins);
-    if (random_below(&r->random, 10) == 0) {
-        run_end_daemon(r);
-        soak.nr_ended++;
-    } else {
-        run_kill_daemon(r);
-        r->nr_kills++;
-    }
-    run_start_daemon(r);
+    bool is_in_order = random_below(&r->random, 10) == 0;
+    spread_add(&soak.stalls_ms, run_take_stall_ns(r) / 1e6);
+    restart_daemon(r, &soak.restart, is_in_order);
+    soak.nr_ended += is_in_order;
+    r->nr_kills += !is_in_order;
     soak.nr_restarts++;
-    soak.restarted_ms = test_now_ms();
-    soak.joined_ms = 0;
 }
 
 static void enter(enum phase phase, uint64_t ms)
@@ -286,12 +230,10 @@ static void storm(struct run *r, uint64_t now)
 
 static void observe(struct run *r)
 {
-    if (!is_settled(r))
+    if (!restart_is_over(r, &soak.restart))
         return;
-    uint64_t join_ms = soak.joined_ms - soak.restarted_ms, release_ms = test_now_ms() - soak.restarted_ms;
-    soak.nr_observed++;
-    soak.join_ms_max = join_ms > soak.join_ms_max ? join_ms : soak.join_ms_max;
-    soak.release_ms_max = release_ms > soak.release_ms_max ? release_ms : soak.release_ms_max;
+    spread_add(&soak.joins_ms, (double)(soak.restart.joined_ms - soak.restart.since_ms));
+    spread_add(&soak.releases_ms, (double)(test_now_ms() - soak.restart.since_ms));
     soak.phase = STORM;
     soak.next_ms = 0;
 }
@@ -300,7 +242,7 @@ static void observe(struct run *r)
 static void calm(struct run *r, uint64_t now)
 {
     if (now >= soak.phase_ends_ms) {
-        if (!has_all_joined(r)) /* those of now: is_running */
+        if (!restart_is_joined(r, &soak.restart)) /* those of now: is_running */
             return;
         must_be_back(r, &soak.calm, "in a calm");
         soak.nr_calms++;
@@ -321,25 +263,40 @@ static void calm(struct run *r, uint64_t now)
         return;
     run_kill_client(r, i);
     run_start_client(r, i);
-    soak.joins[i] = 0;
+    soak.restart.joins[i] = 0;
     soak.nr_clients_killed++;
 }
 
 static void settle(struct run *r)
 {
-    if (!is_settled(r))
+    if (!restart_is_over(r, &soak.restart))
         return;
     soak.calm = look(r);
     enter(CALM, CALM_MS);
 }
 
+/* The last client's group has room for a few pages only, now and then and for a moment: touches wait for
+ * memory, and what leaves gives some (version 1), or all of it is slowed down (version 2). */
+static void press(struct run *r, uint64_t now)
+{
+    if (!*r->group.path || now < soak.press_ms)
+        return;
+    uint32_t ms = random_below(&r->random, soak.is_pressed ? PRESS_PAUSE_MS : PRESSED_MS);
+    if (!group_press(&r->group, soak.is_pressed ? UINT64_MAX : group_usage(&r->group) + PRESS_ROOM_BYTES))
+        stress_complain(r, "the limit of the memory cgroup cannot be set: %m");
+    soak.nr_presses += !soak.is_pressed;
+    soak.is_pressed = !soak.is_pressed;
+    soak.press_ms = now + 1 + ms;
+}
+
 static void conduct(struct run *r)
 {
     uint64_t now = test_now_ms();
+    press(r, now);
     switch (soak.phase) {
     case SETTLING:
-        if (!soak.restarted_ms)
-            soak.restarted_ms = now;
+        if (!soak.restart.since_ms)
+            soak.restart.since_ms = now;
         return settle(r);
     case CALM:
         return calm(r, now);
@@ -377,14 +334,17 @@ static void look_at_empty(struct run *r)
 
 static void conclude(struct run *r, struct result *ret)
 {
+    char stall[64], join[64], release[64];
     (void)snprintf(ret->note, sizeof ret->note,
                    "%u daemons killed, %u ended, %u stopped, %u clients killed, %lu forks; "
-                   "%u restarts watched: joined after %lu ms, old stores gone after %lu; "
-                   "%u calms, %lu KiB; read %.0f ms at most",
+                   "ms from a kill until all had joined: %s, until the old stores had gone: %s; "
+                   "the slowest read between two kills, ms: %s; %u calms, %lu KiB; "
+                   "pressed %u times, %lu asked in vain for memory",
                    r->nr_kills, soak.nr_ended, soak.nr_stops, soak.nr_clients_killed,
-                   (unsigned long)atomic_load(&r->shared[7]), soak.nr_observed, (unsigned long)soak.join_ms_max,
-                   (unsigned long)soak.release_ms_max, soak.nr_calms, (unsigned long)soak.memory_kib_max,
-                   (double)atomic_load(&r->slowest_read_ns) / 1e6);
+                   (unsigned long)atomic_load(&r->shared[7]), spread_text(&soak.joins_ms, join, sizeof join),
+                   spread_text(&soak.releases_ms, release, sizeof release),
+                   spread_text(&soak.stalls_ms, stall, sizeof stall), soak.nr_calms,
+                   (unsigned long)soak.memory_kib_max, soak.nr_presses, (unsigned long)r->sums.starved);
     if (!atomic_load(&r->failed_ms) && r->nr_kills < run_kills_wanted(r))
         stress_complain(r, "only %u daemons killed in %.0f s", r->nr_kills, ret->seconds);
 }
@@ -396,6 +356,7 @@ static const struct field_shape shape_soak = {
 /* No share of `make stress`: it is `make soak`. 0.6 a second are 2,000 in an hour. */
 const struct kind kind_soak = {
     .name = "soak", .share = 0, .nr_clients = CLIENTS, .nr_threads = 2,
-    .shape = &shape_soak, .operations_for = operations_for, .kills_per_s = 0.6,
+    .shape = &shape_soak, .operations_for = operations_for, .kills_per_s = 0.6, .has_group = true,
+    .measures_waits = true,
     .begin = begin, .conduct = conduct, .empty = look_at_empty, .conclude = conclude,
 };

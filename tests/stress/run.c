@@ -103,6 +103,7 @@ static void account(struct run *r, struct client_slot *s)
     r->sums.retries += atomic_load(&s->retries);
     r->sums.barred += atomic_load(&s->barred);
     r->sums.joins += atomic_load(&s->joins);
+    r->sums.starved += atomic_load(&s->starved);
     s->pid = 0;
 }
 
@@ -314,6 +315,11 @@ static bool is_all_running(const struct run *r)
     return true;
 }
 
+double run_take_stall_ns(struct run *r)
+{
+    return (double)atomic_exchange(&r->slowest_read_ns, 0);
+}
+
 double run_kills_wanted(const struct run *r)
 {
     double wanted = r->kind->kills_per_s * r->seconds;
@@ -383,6 +389,8 @@ void run_kind(struct run *r)
         if (begun_ms && r->kind->conduct && r->daemon)
             r->kind->conduct(r);
     }
+    if (*r->group.path)
+        (void)group_press(&r->group, UINT64_MAX);
     if (r->kind->calm && r->daemon)
         r->kind->calm(r);
     r->result.seconds = (double)(test_now_ms() - r->begun_ms) / 1000;

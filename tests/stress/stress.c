@@ -28,8 +28,8 @@
 const struct kind *const stress_kinds[] = {
     &kind_threads,      &kind_direct_io,    &kind_thp,         &kind_discard,     &kind_remap,
     &kind_protect,      &kind_churn,        &kind_syscalls,    &kind_two_clients, &kind_many_clients,
-    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_soak,
-    NULL,
+    &kind_kill_client,  &kind_kill_daemon,  &kind_cap,         &kind_faults,      &kind_direct,
+    &kind_direct_daemon, &kind_soak,        &kind_moments,     NULL,
 };
 
 struct options {
@@ -121,8 +121,41 @@ static void thp_put_back(void)
     *thp_before = 0;
 }
 
+/* ---- a memory cgroup, which can be removed when the last process in it has gone */
+
+static struct memory_group *group;
+static const struct run *running;
+static volatile pid_t conductor;
+
+static void group_begin(struct run *r)
+{
+    char name[32];
+    const char *why;
+    (void)snprintf(name, sizeof name, "pp-stress-%d", (int)getpid());
+    group = &r->group;
+    if (!group_make(group, name, &why))
+        printf("%s: without pressure of memory: %s\n", r->kind->name, why);
+    else if (!group_must_not_kill(group) && group->is_v1)
+        stress_broken("memory.oom_control");
+}
+
+static void group_end(void)
+{
+    if (group)
+        group_remove(group);
+    group = NULL;
+}
+
+/* Clients end with the conductor. */
 static void on_end_signal(int number)
 {
+    if (conductor > 0) {
+        (void)kill(conductor, SIGKILL);
+        (void)waitpid(conductor, NULL, 0);
+        (void)unlink(running->socket_path);
+        (void)rmdir(running->directory);
+    }
+    group_end();
     thp_put_back();
     _exit(128 + number);
 }
@@ -157,6 +190,8 @@ static void run_in_child(struct run *r)
     catch_end_signals(on_end_signal);
     if (r->kind->is_thp_always)
         thp_always();
+    if (r->kind->has_group)
+        group_begin(r);
     pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         stress_broken("fork");
@@ -168,7 +203,11 @@ static void run_in_child(struct run *r)
         _exit(0);
     }
     int status;
+    running = r;
+    conductor = pid;
     (void)waitpid(pid, &status, 0);
+    conductor = 0;
+    group_end();
     thp_put_back();
     if (status)
         r->result.complaints++;

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/pagesize.h"
+#include "integ/group.h"
 #include "integ/support.h"
 #include "process_pager.h"
 
@@ -36,7 +37,7 @@ struct client_slot {
     struct field *_Atomic field;
     _Atomic bool is_running; /* its pages are filled, its threads at work */
     _Atomic uint64_t evictions, restores, joins, pages_out, pages_all;
-    _Atomic uint64_t full, rejected, busy, unreported, retries, barred;
+    _Atomic uint64_t full, rejected, busy, unreported, retries, barred, starved;
     struct progress threads[THREADS_MAX];
 };
 
@@ -46,7 +47,7 @@ struct result {
     uint64_t ops, evictions, restores, wrong, hangs;
     uint64_t complaints;    /* a process that ended, a call that failed, and nobody meant it */
     double first_failure_s; /* 0: none */
-    char note[400];
+    char note[800];
 };
 
 struct run {
@@ -64,12 +65,16 @@ struct run {
     uint64_t counts[8]; /* conductor only: kinds keep what they like */
     _Atomic bool may_begin, is_over;
     _Atomic uint64_t wrong, complaints, failed_ms;
-    _Atomic uint64_t slowest_read_ns; /* of any thread of any client, waiting for its CPU included */
+    /* Of any thread of any client, since it was last taken; the kind's measures_waits: without waiting for its
+     * own CPU. */
+    _Atomic uint64_t slowest_read_ns;
+    _Atomic uint32_t hot_permille; /* of the blocks, which are all that threads use; 0: all */
+    struct memory_group group;     /* the last client's; path "": none */
     _Atomic unsigned nr_slow_starts; /* the daemon was too busy to answer within pp_start's time */
     _Atomic unsigned nr_told; /* failures are told a few times, not a million */
     struct result result; /* conductor only, as the next */
     struct sums {
-        uint64_t full, rejected, busy, unreported, retries, barred, joins;
+        uint64_t full, rejected, busy, unreported, retries, barred, joins, starved;
     } sums; /* of clients that have ended */
     _Atomic uint64_t shared[8]; /* between clients and conductor: kinds keep what they like */
     struct client_slot clients[CLIENTS_MAX];
@@ -113,6 +118,8 @@ struct kind {
     const char *const *daemon_options; /* beyond the cold age and the rate; NULL: none */
     const char *cold_age; /* NULL: 1ms */
     bool is_thp_always;   /* for the whole machine, as long as it runs */
+    bool has_group;       /* its last client is in a memory cgroup, where one can be had */
+    bool measures_waits;  /* of reads, less what a thread waits for its CPU */
     /* Any of them may be NULL. In the client, before it starts its pager, ... */
     void (*prepare)(struct client *c);
     /* ... in each thread before its first operation and after its last ... */
@@ -162,11 +169,12 @@ void run_kill_client(struct run *r, unsigned index);
 void run_start_daemon(struct run *r);
 void run_kill_daemon(struct run *r); /* and waits for its end */
 void run_end_daemon(struct run *r);  /* in order; complains when it does not, or not well */
+double run_take_stall_ns(struct run *r); /* the slowest read since this was last asked */
 double run_kills_wanted(const struct run *r); /* in its share of the time */
 
 extern const struct kind *const stress_kinds[]; /* ends with NULL */
 extern const struct kind kind_threads, kind_direct_io, kind_thp, kind_discard, kind_remap,
     kind_protect, kind_churn, kind_syscalls, kind_two_clients, kind_many_clients, kind_kill_client,
-    kind_kill_daemon, kind_cap, kind_faults, kind_soak;
+    kind_kill_daemon, kind_cap, kind_faults, kind_direct, kind_direct_daemon, kind_soak, kind_moments;
 
 #endif

@@ -1,7 +1,8 @@
 # integ - the integration suite on this kernel: one program after the other, as root. TCG is slower than
 # any machine that the seconds were meant for, so all limits of time are five times as long.
 . /vm/support.sh
-export PP_DAEMON=/build/process-pagerd PP_SOURCE=/source PP_PATIENCE=5
+export PP_DAEMON=/build/process-pagerd PP_POINT_DAEMON=/build/process-pagerd-points PP_SOURCE=/source
+export PP_PATIENCE=5
 
 passed=0 skipped=0
 while read -r name seconds; do

@@ -11,6 +11,7 @@ pass()
     note "random_touch_heap as $1"
     rm -f /tmp/pager.csv
     start_daemon --heat scan --cold-age 1s
+    equal -900 oom_score_adj "$(cat /proc/$daemon/oom_score_adj)" # root, and nobody has said otherwise
     chmod 666 /run/pager.sock # else only a group's, which the guest does not have
     check as "$1" random_touch_heap --region 16M --hot-fraction 0.5 --hot-probability 1 \
         --ops-per-sec 20000 --duration-sec 6 --use-process-pager --socket /run/pager.sock \

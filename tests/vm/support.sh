@@ -60,7 +60,7 @@ column()
                           END { print at ? $at : "(no such column)" }' /tmp/pager.csv
 }
 
-# finds SOURCE STRIPE: as half_hot requires; three tries where the machine was away meanwhile.
+# finds SOURCE STRIPE: as half_hot requires; three tries where the machine was away meanwhile, or too slow.
 unknown=
 finds()
 {
@@ -80,7 +80,7 @@ finish()
 {
     echo "$failures failures"
     if [ "$failures" = 0 ] && [ -n "$unknown" ]; then
-        echo "the machine was away for too long, three times, to say what is found:$unknown"
+        echo "the machine was away for too long, or too slow, three times, to say what is found:$unknown"
         exit 77
     fi
     [ "$failures" = 0 ]

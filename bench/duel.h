@@ -1,0 +1,43 @@
+/* duel.h - one run of a subject process against one way of keeping its memory: a daemon of its own, or a
+ * zram device of its own, for as long as the run takes; its "name value" lines become columns of a row.
+ * And what many runs say together. Used by bench/peer and bench/stall. */
+#ifndef BENCH_DUEL_H
+#define BENCH_DUEL_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "child.h"
+#include "csv.h"
+#include "zram.h"
+
+struct duel_spec {
+    const char *program;     /* says who speaks on stderr */
+    unsigned arm;            /* enum subject_arm */
+    const char *daemon_path, *cold_age;
+    uint64_t zram_bytes;
+};
+
+struct duel {
+    const struct duel_spec *spec;
+    struct child daemon, subject;
+    struct zram zram;
+    char folder[64], socket_path[96], out_path[96], log_path[96];
+};
+
+/* Starts what the arm needs, then this program again as the subject, with these arguments and --arm,
+ * --socket, --daemon-pid and --zram-id; waits for its end and takes everything down. Its exit code; on
+ * failure a code of sysexits, after saying why. On success its lines have been set in t's last row. */
+int duel_run(const struct duel_spec *spec, char *const arguments[], struct csv_table *t);
+
+/* process-pagerd beside this program's folder, or in PATH. */
+const char *duel_find_daemon(void);
+
+struct spread {
+    double median, least, most;
+    unsigned nr;
+};
+struct spread spread_of(double *values, unsigned nr); /* sorts them */
+void spread_print(FILE *f, struct spread s, double scale);
+
+#endif
