@@ -119,27 +119,26 @@ const char *duel_find_daemon(void)
     return access(path, X_OK) == 0 ? path : "process-pagerd";
 }
 
-/* ---- many runs */
-
-static int by_size(const void *a, const void *b)
+int duel_write(const char *program, const char *folder, const struct csv_table *t,
+               void (*print)(FILE *f, const struct csv_table *t))
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-struct spread spread_of(double *values, unsigned nr)
-{
-    qsort(values, nr, sizeof *values, by_size);
-    if (!nr)
-        return (struct spread){ .nr = 0 };
-    double median = nr % 2 ? values[nr / 2] : (values[nr / 2 - 1] + values[nr / 2]) / 2;
-    return (struct spread){ .median = median, .least = values[0], .most = values[nr - 1], .nr = nr };
-}
-
-void spread_print(FILE *f, struct spread s, double scale)
-{
-    if (s.nr)
-        fprintf(f, "  %9.2f [%8.2f, %8.2f]", s.median * scale, s.least * scale, s.most * scale);
-    else
-        fprintf(f, "  %30s", "-");
+    print(stdout, t);
+    if (!folder)
+        return 0;
+    char path[PATH_MAX];
+    int r = folder_make(folder);
+    snprintf(path, sizeof path, "%s/%s.csv", folder, program);
+    if (r == 0)
+        r = csv_table_write(t, path);
+    snprintf(path, sizeof path, "%s/%s.txt", folder, program);
+    FILE *f = r == 0 ? fopen(path, "we") : NULL;
+    if (f) {
+        print(f, t);
+        r = file_close(f);
+    } else if (r == 0) {
+        r = -errno;
+    }
+    if (r)
+        fprintf(stderr, "%s: %s: %s\n", program, path, strerror(-r));
+    return r ? EXIT_SYSTEM : 0;
 }

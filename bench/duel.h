@@ -1,6 +1,6 @@
 /* duel.h - one run of a subject process against one way of keeping its memory: a daemon of its own, or a
  * zram device of its own, for as long as the run takes; its "name value" lines become columns of a row.
- * And what many runs say together. Used by bench/peer and bench/stall. */
+ * Used by bench/peer and bench/stall. */
 #ifndef BENCH_DUEL_H
 #define BENCH_DUEL_H
 
@@ -33,11 +33,9 @@ int duel_run(const struct duel_spec *spec, char *const arguments[], struct csv_t
 /* process-pagerd beside this program's folder, or in PATH. */
 const char *duel_find_daemon(void);
 
-struct spread {
-    double median, least, most;
-    unsigned nr;
-};
-struct spread spread_of(double *values, unsigned nr); /* sorts them */
-void spread_print(FILE *f, struct spread s, double scale);
+/* Prints the table to stdout; with a folder (else NULL) also into FOLDER/PROGRAM.txt, beside its cells in
+ * FOLDER/PROGRAM.csv. 0, or a code of sysexits after saying why. */
+int duel_write(const char *program, const char *folder, const struct csv_table *t,
+               void (*print)(FILE *f, const struct csv_table *t));
 
 #endif

@@ -2,8 +2,9 @@
 #include "pairs.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "spread.h"
 
 #define ROWS_MAX 1000u
 
@@ -11,19 +12,6 @@ struct values {
     double items[ROWS_MAX];
     unsigned nr;
 };
-
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts them; there is one at least. */
-static double median_of(struct values *v)
-{
-    qsort(v->items, v->nr, sizeof *v->items, by_size);
-    return v->nr % 2 ? v->items[v->nr / 2] : (v->items[v->nr / 2 - 1] + v->items[v->nr / 2]) / 2;
-}
 
 static bool is_arm(const struct csv_table *t, size_t row, const char *arm)
 {
@@ -73,15 +61,15 @@ static void print_metric(FILE *f, const struct csv_table *t, const char *const *
     for (const char *const *arm = arms; *arm; arm++) {
         take_arm(t, *arm, m->column, &v);
         if (v.nr && m->how != PAIRS_SAVED)
-            fprintf(f, " %10.2f", median_of(&v) * m->scale);
+            fprintf(f, " %10.2f", spread_of(v.items, v.nr).median * m->scale);
         else
             fprintf(f, " %10s", "-");
     }
     for (const char *const *arm = arms + 1; *arm; arm++) {
         take_pairs(t, arms[0], *arm, m, &v);
         if (v.nr) {
-            double median = median_of(&v);
-            fprintf(f, "  %8.3f%-1s [%8.3f, %8.3f]", median, signs[m->how], v.items[0], v.items[v.nr - 1]);
+            struct spread s = spread_of(v.items, v.nr);
+            fprintf(f, "  %8.3f%-1s [%8.3f, %8.3f]", s.median, signs[m->how], s.min, s.max);
         } else {
             fprintf(f, "  %30s", "-");
         }

@@ -3,8 +3,6 @@
  * their order flips every repeat; ratios are pair by pair. Every byte is checked in every run.
  *
  * Files: peer.csv (a row a run), peer.txt (the table that is printed). */
-#include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +12,7 @@
 #include "common/options.h"
 #include "csv.h"
 #include "duel.h"
-#include "files.h"
+#include "spread.h"
 #include "subject.h"
 #include "zram.h"
 
@@ -171,26 +169,6 @@ static void print_table(FILE *f, const struct csv_table *t)
                      metrics[i].is_difference);
 }
 
-static int write_results(const struct csv_table *t)
-{
-    print_table(stdout, t);
-    if (!settings.results_dir)
-        return 0;
-    char path[PATH_MAX];
-    int r = folder_make(settings.results_dir);
-    snprintf(path, sizeof path, "%s/peer.csv", settings.results_dir);
-    if (r == 0)
-        r = csv_table_write(t, path);
-    snprintf(path, sizeof path, "%s/peer.txt", settings.results_dir);
-    FILE *f = r == 0 ? fopen(path, "we") : NULL;
-    if (!f) {
-        fprintf(stderr, "peer: %s: %s\n", path, strerror(r ? -r : errno));
-        return EXIT_SYSTEM;
-    }
-    print_table(f, t);
-    return fclose(f) ? EXIT_SYSTEM : 0;
-}
-
 static int run_all(struct csv_table *t)
 {
     int worst = 0;
@@ -232,7 +210,7 @@ int main(int argc, char **argv)
     zram_end(&probe);
     struct csv_table *t = csv_table_new();
     int code = run_all(t);
-    int r = write_results(t);
+    int r = duel_write("peer", settings.results_dir, t, print_table);
     csv_table_free(t);
     return children_stop_signal() ? 128 + children_stop_signal() : code ? code : r;
 }

@@ -3,8 +3,6 @@
  * and pace vary; every byte is checked in every run, and ratios are pair by pair.
  *
  * Files: stall.csv (a row a run), stall.txt (the table that is printed). */
-#include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,7 +13,7 @@
 #include "common/options.h"
 #include "csv.h"
 #include "duel.h"
-#include "files.h"
+#include "spread.h"
 #include "stall_subject.h"
 
 #define REPEATS_MAX 50u
@@ -231,26 +229,6 @@ static void print_table(FILE *f, const struct csv_table *t)
         }
 }
 
-static int write_results(const struct csv_table *t)
-{
-    print_table(stdout, t);
-    if (!settings.results_dir)
-        return 0;
-    char path[PATH_MAX];
-    int r = folder_make(settings.results_dir);
-    snprintf(path, sizeof path, "%s/stall.csv", settings.results_dir);
-    if (r == 0)
-        r = csv_table_write(t, path);
-    snprintf(path, sizeof path, "%s/stall.txt", settings.results_dir);
-    FILE *f = r == 0 ? fopen(path, "we") : NULL;
-    if (!f) {
-        fprintf(stderr, "stall: %s: %s\n", path, strerror(r ? -r : errno));
-        return EXIT_SYSTEM;
-    }
-    print_table(f, t);
-    return fclose(f) ? EXIT_SYSTEM : 0;
-}
-
 static int run_arms(struct csv_table *t, const struct load *load, unsigned nr_threads, unsigned repeat)
 {
     int worst = 0;
@@ -317,7 +295,7 @@ int main(int argc, char **argv)
     }
     struct csv_table *t = csv_table_new();
     int code = run_all(t);
-    int r = write_results(t);
+    int r = duel_write("stall", settings.results_dir, t, print_table);
     csv_table_free(t);
     return children_stop_signal() ? 128 + children_stop_signal() : code ? code : r;
 }

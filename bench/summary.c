@@ -2,21 +2,13 @@
 #include "summary.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "compare.h"
 
 #define VALUES_MAX 1000u
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-struct summary_spread summary_spread(const struct csv_table *t, const char *workload,
-                                     const char *column)
+struct spread summary_spread(const struct csv_table *t, const char *workload, const char *column)
 {
     double values[VALUES_MAX];
     size_t count = 0;
@@ -25,21 +17,13 @@ struct summary_spread summary_spread(const struct csv_table *t, const char *work
             compare_is_result(t, r) && csv_table_get_number(t, r, column, &values[count]))
             count++;
     }
-    if (count == 0)
-        return (struct summary_spread){.count = 0};
-    qsort(values, count, sizeof(values[0]), compare_doubles);
-    return (struct summary_spread){
-        .median = count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2,
-        .min = values[0],
-        .max = values[count - 1],
-        .count = count,
-    };
+    return spread_of(values, count);
 }
 
 /* ---- cells ---------------------------------------------------------------------------------- */
 
 /* "0.998" or, of more than one repeat, "0.998 (0.991-1.004)"; "-" when there is none. */
-static void put_spread(FILE *out, int width, struct summary_spread s, int digits)
+static void put_spread(FILE *out, int width, struct spread s, int digits)
 {
     char text[64] = "-";
     if (s.count == 1)
@@ -50,7 +34,7 @@ static void put_spread(FILE *out, int width, struct summary_spread s, int digits
     fprintf(out, " %*s", width, text);
 }
 
-static void put_median(FILE *out, int width, struct summary_spread s, double divisor, int digits)
+static void put_median(FILE *out, int width, struct spread s, double divisor, int digits)
 {
     if (s.count > 0)
         fprintf(out, " %*.*f", width, digits, s.median / divisor);
@@ -161,9 +145,9 @@ void summary_write(FILE *out, const struct csv_table *t)
 
 void summary_write_saved(FILE *out, const struct csv_table *t, const char *workload)
 {
-    struct summary_spread mib = summary_spread(t, workload, "net_memory_saved_steady_mib");
-    struct summary_spread paid = summary_spread(t, workload, "baseline_memory_paid_steady_mib");
-    struct summary_spread pct = summary_spread(t, workload, "net_memory_saved_steady_pct");
+    struct spread mib = summary_spread(t, workload, "net_memory_saved_steady_mib");
+    struct spread paid = summary_spread(t, workload, "baseline_memory_paid_steady_mib");
+    struct spread pct = summary_spread(t, workload, "net_memory_saved_steady_pct");
     if (mib.count == 0)
         fprintf(out, "%s: nothing was measured", workload);
     else

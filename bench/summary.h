@@ -3,20 +3,13 @@
 #ifndef BENCH_SUMMARY_H
 #define BENCH_SUMMARY_H
 
-#include <stddef.h>
 #include <stdio.h>
 
 #include "csv.h"
+#include "spread.h"
 
-struct summary_spread {
-    double median, min, max;
-    size_t count; /* 0: no row had the cell */
-};
-
-/* Of a column over the rows of one workload that are results. The median of an even number is
- * the mean of the middle two. */
-struct summary_spread summary_spread(const struct csv_table *t, const char *workload,
-                                     const char *column);
+/* Of a column over the rows of one workload that are results; .count 0: no row had the cell. */
+struct spread summary_spread(const struct csv_table *t, const char *workload, const char *column);
 
 /* The tables, and behind them which rows are no result and why. */
 void summary_write(FILE *out, const struct csv_table *t);

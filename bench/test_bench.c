@@ -195,7 +195,7 @@ static void medians_are_over_one_workload(void **state)
     (void)state;
     static const double values[] = {3, 100, 1, 100, 2, 100, 10};
     struct csv_table *t = table_of(values, 7); /* one: 3 1 2 10 */
-    struct summary_spread s = summary_spread(t, "one", "ratio");
+    struct spread s = summary_spread(t, "one", "ratio");
     assert_int_equal(s.count, 4);
     assert_true(s.median == 2.5 && s.min == 1 && s.max == 10);
     assert_int_equal(summary_spread(t, "one", "nothing").count, 0);

@@ -55,14 +55,17 @@ static int await_socket(struct under *u, const char *log_path)
 
 static int start_daemon(struct under *u)
 {
-    char path[PATH_MAX + 32], log_path[PATH_MAX];
+    char path[PATH_MAX + 32], log_path[PATH_MAX], csv_path[PATH_MAX];
     struct arm_args args = { .count = 0 };
     (void)snprintf(path, sizeof path, "%s/process-pagerd", u->places->build);
     (void)snprintf(u->socket_path, sizeof u->socket_path, "%s/pager.sock", u->folder);
     under_path(u, "daemon.log", log_path);
+    under_path(u, "sessions", csv_path);
     arm_args_add(&args, path);
     arm_args_add(&args, "--socket");
     arm_args_add(&args, u->socket_path);
+    arm_args_add(&args, "--csv");
+    arm_args_add(&args, csv_path);
     for (size_t i = 0; i < u->places->daemon_args.count; i++)
         arm_args_add(&args, u->places->daemon_args.words[i]);
     struct child_spec spec = { .argv = args.words, .stdout_path = log_path, .stderr_path = log_path,
@@ -115,6 +118,7 @@ int under_start(struct under *u, const char *const *words)
                                .folder = u->folder, .end_signal = SIGTERM };
     int r = child_start(&spec, &u->program);
     arm_args_free(&args);
+    u->program_pid = u->program.pid;
     return r ? under_fail(u, EXIT_SYSTEM, "program", strerror(-r)) : 0;
 }
 
@@ -190,6 +194,14 @@ static void remove_folder(const char *path)
         fprintf(stderr, "%s: %s; left behind\n", path, strerror(errno));
 }
 
+static void read_session(struct under *u, pid_t pid)
+{
+    char path[PATH_MAX], text[24];
+    under_path(u, "sessions", path);
+    (void)snprintf(text, sizeof text, "%d", (int)pid);
+    u->has_session = csv_row_read(path, "pid", text, &u->session) == 0;
+}
+
 int under_end(struct under *u, int code)
 {
     pageout_end(&u->pageout);
@@ -204,6 +216,7 @@ int under_end(struct under *u, int code)
     }
     if (child_end(&u->daemon, END_NS) && code == 0)
         code = under_fail(u, EXIT_SYSTEM, "process-pagerd", "did not end well");
+    read_session(u, u->program_pid);
     zram_end(&u->zram);
     memory_series_free(&u->memory);
     if (u->folder[0])

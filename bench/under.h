@@ -13,6 +13,7 @@
 
 #include "arm.h"
 #include "child.h"
+#include "csv.h"
 #include "memory.h"
 #include "pageout.h"
 #include "zram.h"
@@ -32,10 +33,13 @@ struct under {
     uint64_t wanted_kib; /* zram: paged out until no more is paid; 0: all of it is */
     char folder[48], socket_path[80], problem[200];
     struct child daemon, program;
-    int program_code; /* when it has ended */
+    pid_t program_pid; /* also when it has ended, and */
+    int program_code;  /* how */
     struct zram zram;
     struct pageout pageout;
     struct memory_series memory;
+    bool has_session; /* after under_end(), pager */
+    struct csv_row session; /* the daemon's row of it; csv_row_free() */
 };
 
 /* A folder, and what the arm needs. An exit code. */

@@ -119,6 +119,20 @@ static enum under_arm arm_at(unsigned repeat, unsigned i)
     return orders[repeat % 2][i];
 }
 
+/* What the pager counted, over the whole run, stands in the last row of it. */
+static void take_session(struct under *u, bool has_row)
+{
+    static const char *const names[] = { "client_evict_success", "faults_missing", "faults_zero", "fault_wait_ns",
+                                         "other_wait_ns", "events_remove", "prefetch_pages", "daemon_cpu_ns",
+                                         "agent_cpu_ns", "porter_cpu_ns" };
+    for (size_t i = 0; u->has_session && has_row && i < NR(names); i++) {
+        const char *value = csv_row_get(&u->session, names[i]);
+        csv_table_set(measured.table, names[i], "%s", value ? value : "");
+    }
+    if (u->has_session)
+        csv_row_free(&u->session);
+}
+
 static int run_arm(const struct under_places *places, enum under_arm arm)
 {
     struct under u = { .arm = arm, .places = places, .seed = measured.seed, .zram_bytes = 3 * measured.bytes };
@@ -128,6 +142,7 @@ static int run_arm(const struct under_places *places, enum under_arm arm)
     if (code == 0)
         code = programs[settings.program].run(&measured, &u);
     code = under_end(&u, code);
+    take_session(&u, code == 0);
     if (code && !children_stop_signal())
         fprintf(stderr, "unmodified: %s: %s\n", under_names[arm], u.problem);
     return code;

@@ -1,8 +1,8 @@
 /* ageing - UFFDIO_MOVE can move a page and report an error when somebody changes the entry's bits
  * meanwhile. Method: two threads age the pages (MADV_COLD) without rest while they are evicted and
  * brought back as fast as it goes, by pinning: no faults, and a daemon that never answers. Single
- * pages between holes: it is then seen once in one or two thousand moves, and the test goes on until
- * it has been seen some times. */
+ * pages between holes: it is then seen once in one or two thousand moves, on the same machine at other times once in
+ * thirty thousand, and the test goes on until it has been seen some times. test_model has it always. */
 #include "actor.h"
 #include "rogue.h"
 
@@ -12,7 +12,7 @@
 
 #define NR 128u /* every other one is a hole */
 #define ENOUGH 5u
-#define MS_MAX 8000u
+#define MS_MAX 5000u
 
 static struct arena a;
 static _Atomic bool is_over;
@@ -46,14 +46,15 @@ int main(void)
         actor_begin(&agers[i], i % (int)sysconf(_SC_NPROCESSORS_ONLN), 0); /* one on each CPU */
         actor_do(&agers[i], age, NULL);
     }
-    for (uint64_t until = test_now_ms() + MS_MAX;
-         test_now_ms() < until && pager_stat(a.pager, "evict_moved_with_error") < ENOUGH;) {
+    uint64_t begin = test_now_ms(), nr_seen = 0;
+    while (test_now_ms() < begin + MS_MAX && nr_seen < ENOUGH) {
         CHECK_EQ(pp_pin(a.pager, a.pages.memory, pages_to_bytes(NR)), 0);
         check_all();
         for (uint32_t i = 0; i < NR; i += 32)
             pages_write(&a.pages, i);
         CHECK_EQ(pp_unpin(a.pager, a.pages.memory, pages_to_bytes(NR)), 0);
         test_nap_us(200);
+        nr_seen = pager_stat(a.pager, "evict_moved_with_error");
     }
     atomic_store(&is_over, true);
     for (int i = 0; i < 2; i++)
@@ -65,5 +66,7 @@ int main(void)
            (unsigned long)pager_stat(a.pager, "evict_moved_with_error"));
     check_all();
     arena_end(&a);
+    if (!nr_seen)
+        test_skip("the kernel of this machine did not move a page with an error just now: nothing was shown");
     return test_end();
 }

@@ -2,9 +2,9 @@
  * code of sysexits(3), and nothing left behind. Method: each program is run with each kind of mistake;
  * its output, its code, the files around it and its children are looked at. */
 #include "command.h"
+#include "process.h"
 #include "support.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -44,12 +44,8 @@ static unsigned nr_files(void)
     char path[128];
     (void)snprintf(path, sizeof path, "%s", test_path("x"));
     *strrchr(path, '/') = 0;
-    unsigned nr = 0;
-    DIR *d = opendir(path);
-    CHECK(d);
-    while (readdir(d))
-        nr++;
-    closedir(d);
+    unsigned nr = folder_entries(path);
+    CHECK(nr);
     return nr;
 }
 

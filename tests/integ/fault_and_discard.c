@@ -80,7 +80,7 @@ static void answered_later(uint32_t i)
 int main(void)
 {
     struct rogue *r = rogue_new("rogue");
-    test_begin("events of a read come before the faults of that read", 20);
+    test_begin("events of a read come before the faults of that read", 10);
     stage_begin();
     arena_begin(&a, r, NR);
     actor_begin(&hog_here, 0, PRIORITY_HOG);

@@ -3,9 +3,9 @@
  * daemon has as many descriptors and as much memory as before. Method: the real daemon; clients made
  * by hand from the wire headers, one kind of lie after the other, 200 of them. */
 #include "command.h"
+#include "process.h"
 #include "support.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -471,32 +471,12 @@ static const struct lie {
 
 /* ---- what the daemon has */
 
-static unsigned nr_descriptors(void)
-{
-    char path[64];
-    unsigned nr = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)d.pid);
-    DIR *dir = opendir(path);
-    CHECK(dir);
-    while (readdir(dir))
-        nr++;
-    closedir(dir);
-    return nr;
-}
-
 /* Its own memory and its memfds', in KiB. */
 static unsigned long memory_kib(void)
 {
-    char path[64], line[128];
-    unsigned long sum = 0, kib;
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)d.pid);
-    FILE *f = fopen(path, "re");
-    CHECK(f);
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "RssAnon: %lu", &kib) == 1 || sscanf(line, "RssShmem: %lu", &kib) == 1)
-            sum += kib;
-    fclose(f);
-    return sum;
+    unsigned long long anonymous = process_status_number(d.pid, "RssAnon", 10);
+    CHECK(anonymous);
+    return (unsigned long)(anonymous + process_status_number(d.pid, "RssShmem", 10));
 }
 
 /* How often a text stands in the log after this position; and where the log ends now. */
@@ -568,7 +548,8 @@ static void lies_cost_nobody_else_anything(void)
     }
     is_undisturbed();
     test_case("descriptors and memory");
-    unsigned fds = nr_descriptors(), told = 0;
+    unsigned fds = process_entries(d.pid, "fd"), told = 0;
+    CHECK(fds);
     unsigned long kib = memory_kib();
     for (size_t i = 0; told < SESSIONS; i++) {
         const struct lie *lie = &lies[i % NR_LIES];
@@ -579,7 +560,7 @@ static void lies_cost_nobody_else_anything(void)
         if (told % 50 == 0)
             is_undisturbed();
     }
-    WAIT_LONG_UNTIL(nr_descriptors() == fds);
+    WAIT_LONG_UNTIL(process_entries(d.pid, "fd") == fds);
     if (IS_MEMORY_OURS) {
         unsigned long now = memory_kib();
         fprintf(stderr, "after %u sessions: %u descriptors, memory %lu KiB before, %lu KiB after\n",

@@ -10,9 +10,9 @@
  * fail; prints how often, how long a thread has waited for a page at most between two deaths, and when the
  * next daemon was joined. */
 #include "points.h"
+#include "process.h"
 #include "spread.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -373,19 +373,6 @@ static int live(void *argument)
     return 1;
 }
 
-static unsigned nr_descriptors(pid_t pid)
-{
-    char path[48];
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    unsigned nr = 0;
-    DIR *d = opendir(path);
-    CHECK(d);
-    while (readdir(d))
-        nr++;
-    closedir(d);
-    return nr;
-}
-
 /* One client lives on beside them, and its daemon. */
 static void client_dies(struct victim *v)
 {
@@ -399,7 +386,8 @@ static void client_dies(struct victim *v)
     struct pp_pager *pager = pager_open(d.socket_path);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
-    unsigned descriptors = nr_descriptors(d.pid);
+    unsigned descriptors = process_entries(d.pid, "fd");
+    CHECK(descriptors);
     for (size_t i = 0; i < CLIENT_ROWS_NR; i++) {
         test_case(point_name(client_rows[i].point));
         v->point = client_rows[i].point;
@@ -412,7 +400,7 @@ static void client_dies(struct victim *v)
             work_on(&p, &random);
         CHECK(WIFSIGNALED(status));
         CHECK_EQ(WTERMSIG(status), SIGKILL);
-        WAIT_LONG_UNTIL(nr_descriptors(d.pid) == descriptors); /* store and rings are descriptors, too */
+        WAIT_LONG_UNTIL(process_entries(d.pid, "fd") == descriptors); /* store and rings are descriptors, too */
     }
     CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
     pages_check_all(&p);

@@ -2,6 +2,7 @@
  * thread hangs, the session ends on both sides and the same daemon is joined anew. Method: two threads read and
  * write; at random moments the test borrows the daemon's end of the socket (pidfd_getfd) and shuts it down,
  * for reading, for writing, or both. */
+#include "process.h"
 #include "support.h"
 
 #include <dirent.h>
@@ -52,22 +53,17 @@ static bool is_ours(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &nr) == 0 && peer.pid == getpid();
 }
 
-/* Calls `what` for each descriptor of the daemon's; how many there are. */
-static unsigned each_descriptor(pid_t pid, void (*what)(int number, void *argument), void *argument)
+/* Calls `what` for each descriptor of the daemon's. */
+static void each_descriptor(pid_t pid, void (*what)(int number, void *argument), void *argument)
 {
     char path[48];
     (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    unsigned nr = 0;
     DIR *d = opendir(path);
     CHECK(d);
     for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] != '.') {
-            nr++;
-            if (what)
-                what(atoi(e->d_name), argument);
-        }
+        if (e->d_name[0] != '.')
+            what(atoi(e->d_name), argument);
     closedir(d);
-    return nr;
 }
 
 struct cut {
@@ -92,7 +88,7 @@ static void cut(pid_t pid, int how)
 {
     struct cut c = { .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .how = how };
     CHECK(c.pidfd >= 0);
-    (void)each_descriptor(pid, cut_if_ours, &c);
+    each_descriptor(pid, cut_if_ours, &c);
     CHECK_EQ(c.nr, 1);
     close(c.pidfd);
 }
@@ -112,7 +108,8 @@ int main(void)
         CHECK_EQ(pp_register(pager, workers[i].pages.memory, pages_to_bytes(NR)), 0);
     }
     pager_start(pager);
-    unsigned nr_descriptors = each_descriptor(d.pid, NULL, NULL);
+    unsigned nr_descriptors = process_entries(d.pid, "fd");
+    CHECK(nr_descriptors);
     for (unsigned i = 0; i < WORKERS; i++)
         CHECK_EQ(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     for (unsigned i = 0; i < CUTS; i++) {
@@ -132,7 +129,7 @@ int main(void)
         pages_check_all(&workers[i].pages);
     }
     test_case("what was for the sessions that were cut");
-    WAIT_LONG_UNTIL(each_descriptor(d.pid, NULL, NULL) == nr_descriptors);
+    WAIT_LONG_UNTIL(process_entries(d.pid, "fd") == nr_descriptors);
     CHECK_EQ(pager_stat(pager, "restore_fail"), 0);
     CHECK_EQ(pp_stop(pager), 0);
     for (unsigned i = 0; i < WORKERS; i++)

@@ -2,9 +2,9 @@
  * pages out; a store that is full. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <dirent.h>
 #include <string.h>
 
+#include "integ/process.h"
 #include "stress/field.h"
 
 static const struct weighted touches[] = {
@@ -82,25 +82,12 @@ static void tell_kills(struct run *r, struct result *ret, const char *whom)
         stress_complain(r, "only %u %s killed in %.0f s", r->nr_kills, whom, ret->seconds);
 }
 
-static unsigned nr_descriptors(pid_t pid)
-{
-    char path[48];
-    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
-    unsigned nr = 0;
-    DIR *d = opendir(path);
-    while (d && readdir(d))
-        nr++;
-    if (d)
-        closedir(d);
-    return nr;
-}
-
 /* The first client lives on; the others are killed up to 30 ms after much of them was out. */
 static void kill_clients(struct run *r)
 {
     uint64_t now = test_now_ms();
     if (!r->counts[0])
-        r->counts[0] = nr_descriptors(r->daemon);
+        r->counts[0] = process_entries(r->daemon, "fd");
     if (atomic_load(&r->clients[0].joins) > 1)
         stress_complain(r, "the client that lives on has lost its daemon");
     for (unsigned i = 1; i < r->kind->nr_clients; i++) {
@@ -123,7 +110,7 @@ static void look_at_daemon(struct run *r)
 {
     unsigned nr = 0;
     for (int tries = 0; tries < 1000; tries++, test_nap_us(5000)) {
-        nr = nr_descriptors(r->daemon);
+        nr = process_entries(r->daemon, "fd");
         if (!r->counts[0] || nr <= r->counts[0])
             return;
     }

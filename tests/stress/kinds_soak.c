@@ -6,7 +6,6 @@
  * both times are noted. The last client is in a memory cgroup whose limit comes near now and then. In a calm
  * the daemon lives, clients are killed, and its descriptors, threads and own memory must be at the end what
  * they were at the beginning; and without any client what they were at its start. */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "integ/process.h"
 #include "integ/spread.h"
 #include "stress/field.h"
 #include "stress/restart.h"
@@ -112,37 +112,16 @@ struct sight {
     unsigned nr_descriptors, nr_threads, memory_kib;
 };
 
-static unsigned entries_in(pid_t pid, const char *what)
-{
-    char path[48];
-    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, what);
-    unsigned nr = 0;
-    DIR *d = opendir(path);
-    while (d && readdir(d))
-        nr++;
-    if (d)
-        closedir(d);
-    return nr;
-}
-
 /* Its own: what stores hold is shared memory, and not in it. */
 static unsigned anonymous_kib(pid_t pid)
 {
-    char path[48], line[128];
-    unsigned kib = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file) && sscanf(line, "RssAnon: %u", &kib) != 1)
-        ;
-    if (file)
-        fclose(file);
-    return kib;
+    return (unsigned)process_status_number(pid, "RssAnon", 10);
 }
 
 static struct sight look(const struct run *r)
 {
-    return (struct sight){ .nr_descriptors = entries_in(r->daemon, "fd"),
-                           .nr_threads = entries_in(r->daemon, "task"),
+    return (struct sight){ .nr_descriptors = process_entries(r->daemon, "fd"),
+                           .nr_threads = process_entries(r->daemon, "task"),
                            .memory_kib = anonymous_kib(r->daemon) };
 }
 

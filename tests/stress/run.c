@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "integ/process.h"
 #include "stress/stress.h"
 
 #define TURN_US 2000
@@ -192,16 +193,7 @@ void run_kill_daemon(struct run *r)
 /* Before that it is simply ended by the signal, as any program is. */
 static bool takes_the_end(pid_t daemon)
 {
-    char path[64], line[256];
-    unsigned long long blocked = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)daemon);
-    FILE *f = fopen(path, "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "SigBlk: %llx", &blocked) == 1)
-            break;
-    if (f)
-        (void)fclose(f);
-    return blocked >> (SIGTERM - 1) & 1;
+    return process_status_number(daemon, "SigBlk", 16) >> (SIGTERM - 1) & 1;
 }
 
 void run_end_daemon(struct run *r)

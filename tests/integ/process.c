@@ -1,0 +1,42 @@
+/* process.c - see process.h. */
+#include "process.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+unsigned folder_entries(const char *path)
+{
+    unsigned nr = 0;
+    DIR *d = opendir(path);
+    while (d && readdir(d))
+        nr++;
+    if (d)
+        closedir(d);
+    return nr;
+}
+
+unsigned process_entries(pid_t pid, const char *folder)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, folder);
+    return folder_entries(path);
+}
+
+unsigned long long process_status_number(pid_t pid, const char *field, int base)
+{
+    char path[64], line[256];
+    size_t length = strlen(field);
+    unsigned long long number = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, field, length) && line[length] == ':') {
+            number = strtoull(line + length + 1, NULL, base);
+            break;
+        }
+    if (f)
+        (void)fclose(f);
+    return number;
+}

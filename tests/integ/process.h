@@ -1,0 +1,15 @@
+/* process.h - what a process holds, seen from outside through /proc. Contract: any thread, also where no test
+ * has begun; nothing fails here, a process that has gone holds nothing. */
+#ifndef INTEG_PROCESS_H
+#define INTEG_PROCESS_H
+
+#include <sys/types.h>
+
+/* How many names stand in a folder, "." and ".." among them; 0: it can't be read. */
+unsigned folder_entries(const char *path);
+/* The same for one of /proc/PID: "fd", "task". */
+unsigned process_entries(pid_t pid, const char *folder);
+/* What /proc/PID/status says of a field ("RssAnon", in KiB), written in this base; 0: nothing. */
+unsigned long long process_status_number(pid_t pid, const char *field, int base);
+
+#endif
