@@ -294,9 +294,11 @@ static void command_begin(struct agent *a, struct pp_pager *pp)
     case COMMAND_COVER:
         a->command_result = forks_cover(a);
         break;
+    case COMMAND_EMPTY:
+        forks_count_drained(a, (enum fork_drained)c->first);
+        break;
     case COMMAND_UNPIN:
     case COMMAND_THAW:
-    case COMMAND_EMPTY:
     case COMMAND_RECLAIM:
     case COMMAND_SETTLE:
         break;
@@ -352,7 +354,7 @@ static int command_settle(struct agent *a, const struct command *c)
 }
 
 /* Staged pages go back: the child has no staging. 1: none is left, and it is known what is out. */
-static int command_freeze(struct agent *a)
+static int command_freeze(struct agent *a, const struct command *c)
 {
     if (mutant_is(MUTANT_NO_FORK_DRAIN))
         return 1;
@@ -367,7 +369,8 @@ static int command_freeze(struct agent *a)
     }
     if (a->pg.nr_staged || a->pg.unmapped.nr)
         return 0;
-    a->command_result = pager_nr_out(&a->pg) > 0;
+    if (pager_nr_out(&a->pg))
+        a->command_result = forks_may_call((pid_t)c->first) ? 1 : -EPERM;
     return 1;
 }
 
@@ -386,7 +389,7 @@ static int command_slice(struct agent *a, struct pp_pager *pp, const struct comm
     case COMMAND_PIN:
         return pager_drain(&a->pg, &a->command_cursor, c->end, DRAIN_INSTALL, DRAIN_SLICE);
     case COMMAND_FREEZE:
-        return command_freeze(a);
+        return command_freeze(a, c);
     case COMMAND_THAW:
         a->is_command_waiting = !forks_are_settled(a, now_ns() - a->command_begin_ns);
         return !a->is_command_waiting;

@@ -285,17 +285,24 @@ static int open_uffd(struct agent *a, uint64_t features, int *ret_fd)
     return 0;
 }
 
+/* To be told of forks takes a right that most have not, and a fork can do without: whatever was in the way,
+ * one that does not tell is asked for next. A direct pager is not told: before a fork all of its pages come
+ * back. */
+static int open_main_uffd(struct agent *a, struct pp_pager *pp)
+{
+    pp->door.address_bytes = 0;
+    if (pp->is_direct)
+        return open_uffd(a, UFFD_FEATURES_DIRECT, &a->pg.uffd);
+    if (open_uffd(a, UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK, &a->pg.uffd))
+        return open_uffd(a, UFFD_FEATURES_MAIN, &a->pg.uffd);
+    forks_begin(a, &pp->door);
+    return 0;
+}
+
 static int open_uffds(struct agent *a, struct pp_pager *pp)
 {
     struct pager *pg = &a->pg;
-    /* To be told of forks takes a right that most have not, and without it we can do, too. A direct pager is not:
-     * before a fork everything of its comes back. */
-    int r = pp->is_direct ? -EPERM : open_uffd(a, UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK, &pg->uffd);
-    pp->door.address_bytes = 0;
-    if (r == 0)
-        forks_begin(a, &pp->door);
-    else
-        r = open_uffd(a, pp->is_direct ? UFFD_FEATURES_DIRECT : UFFD_FEATURES_MAIN, &pg->uffd);
+    int r = open_main_uffd(a, pp);
     if (r == 0)
         r = open_uffd(a, UFFD_FEATURES_STAGING, &pg->uffd_staging);
     if (r == -EPERM)

@@ -31,9 +31,10 @@ enum command_op {
     COMMAND_UNREGISTER, /* bring the interval back and forget it */
     COMMAND_PIN,
     COMMAND_UNPIN,
-    COMMAND_FREEZE, /* let nothing leave, bring back what is staged: a fork follows. 1: pages are out */
+    COMMAND_FREEZE, /* let nothing leave, bring back what is staged: the thread `first` forks. 1: pages are out;
+                     * -EPERM: and it may not make the calls that leave them out */
     COMMAND_COVER,  /* they may stay out: the child is going to bring back its own */
-    COMMAND_EMPTY,  /* they may not: bring everything back */
+    COMMAND_EMPTY,  /* they may not: bring everything back. `first`: enum fork_drained */
     COMMAND_THAW,
     COMMAND_STOP, /* bring everything back and end */
     COMMAND_RECLAIM, /* move out what may leave of the interval ... */

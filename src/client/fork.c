@@ -56,7 +56,7 @@ static bool can_child_look(const struct pp_pager *pp)
 static int knock(struct pp_pager *pp)
 {
     struct fork_door *door = &pp->door;
-    if (!door->address_bytes || !can_child_look(pp))
+    if (!can_child_look(pp))
         return -EOPNOTSUPP;
     door->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (door->socket < 0)
@@ -89,23 +89,38 @@ static void unblock_signals(void)
     nr_covered = 0;
 }
 
-/* Nothing leaves any more. Either nothing is out, or the child is going to bring back its own, or all comes back. */
+/* True: the child is going to bring back what is out. */
+static bool cover(struct pp_pager *pp)
+{
+    if (knock(pp))
+        return false;
+    if (pager_command_locked(pp, COMMAND_COVER, 0, 0) == 0)
+        return true;
+    close_door(&pp->door);
+    return false;
+}
+
+/* Libc has noted who holds this mutex, which is us: asking the kernel would be one more call that a filter of
+ * the program's may not know. */
+static uint64_t own_tid(const struct pp_pager *pp)
+{
+    return (uint64_t)pp->command_lock.__data.__owner;
+}
+
+/* Nothing leaves any more. Either nothing is out, or the child is going to bring back its own, or all comes
+ * back. */
 static void freeze(struct pp_pager *pp)
 {
     int error = errno; /* of whoever forks */
-    pp->door.is_covering = false;
-    if (pager_command_locked(pp, COMMAND_FREEZE, 0, 0) != 1)
-        goto done;
-    if (knock(pp) == 0) {
-        pp->door.is_covering = pager_command_locked(pp, COMMAND_COVER, 0, 0) == 0;
-        if (!pp->door.is_covering)
-            close_door(&pp->door);
-    }
-    if (!pp->door.is_covering)
-        (void)pager_command_locked(pp, COMMAND_EMPTY, 0, 0);
-    else if (!nr_covered++)
+    int r = pager_command_locked(pp, COMMAND_FREEZE, own_tid(pp), 0);
+    bool is_out = r == 1 || r == -EPERM, is_told = pp->door.address_bytes;
+    pp->door.is_covering = r == 1 && is_told && cover(pp);
+    if (pp->door.is_covering && !nr_covered++)
         block_signals();
-done:
+    if (is_out && !pp->door.is_covering) {
+        enum fork_drained why = !is_told ? FORK_UNTOLD : r == -EPERM ? FORK_FILTERED : FORK_REFUSED;
+        (void)pager_command_locked(pp, COMMAND_EMPTY, why, 0);
+    }
     errno = error;
 }
 

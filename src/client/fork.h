@@ -1,8 +1,8 @@
 /* fork.h - fork() in a process with pagers. Nothing leaves from before the fork until it is over. What is out
  * stays out where the kernel tells of forks, and the child brings back its own before fork() returns in it
- * (docs/fork.md); else everything comes back first, because re-attaching in the child is too late: libc has touched
- * its heap by then. The child has plain memory and stopped pagers. vfork and posix_spawn run no handlers and need
- * none: their child shares the address space. A raw clone() without CLONE_VM is a documented limit. */
+ * (docs/fork.md); else everything comes back first, because re-attaching in the child is too late: libc has
+ * touched its heap by then. The child has plain memory and stopped pagers. vfork and posix_spawn run no handlers
+ * and need none: their child shares the address space. A raw clone() without CLONE_VM is a documented limit. */
 #ifndef CLIENT_FORK_H
 #define CLIENT_FORK_H
 

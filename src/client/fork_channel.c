@@ -38,7 +38,7 @@ int fork_receive(int socket, struct fork_message *ret_m, int *ret_fd)
     struct msghdr message = { .msg_iov = &bytes,
                               .msg_iovlen = 1,
                               .msg_control = &control,
-                              .msg_controllen = sizeof control.space };
+                              .msg_controllen = CMSG_LEN(sizeof(int)) }; /* no room for a second */
     *ret_fd = -1;
     ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)

@@ -1,7 +1,7 @@
 /* fork_child.c - the child of a fork with pages out brings back its own copy of them; see docs/fork.md. It
- * runs in the handler of fork(), signals blocked, as the only thread of its process, and none of the program's code
- * runs before it is through. It allocates nothing and touches nothing that may be out: what it touches
- * all the same the parent's agent answers, until the child says that it is done.
+ * runs in the handler of fork(), signals blocked, as the only thread of its process, and none of the program's
+ * code runs before it is through. It allocates nothing and touches nothing that may be out: what it touches all
+ * the same the parent's agent answers, until the child says that it is done.
  *
  * Per page: as a restore (LZ4 1 us, checksum 0.2), and a sixteenth of a COPY of 16. */
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* forks.c - see forks.h and docs/fork.md. The agent writes down what was out at a fork, hands it to the child
- * with its userfaultfd, answers what the child touches before it has that, and keeps every place that is given up
- * until the child is through. */
+ * with its userfaultfd, answers what the child touches before it has that, and keeps every place that is given
+ * up until the child is through. */
 #include "client/forks.h"
 
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/smaps.h"
+#include "sys/tasks.h"
 #include "sys/uffd.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -100,6 +101,29 @@ void forks_end(struct agent *a)
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
         close_fd(&f->store_fds[i]);
     close_fd(&f->listener);
+}
+
+/* ---- before the fork */
+
+void forks_count_drained(struct agent *a, enum fork_drained why)
+{
+    stats_add(a->pg.stats, STAT_forks_drained, 1);
+    switch (why) {
+    case FORK_UNTOLD:
+        stats_add(a->pg.stats, STAT_forks_drained_untold, 1);
+        break;
+    case FORK_FILTERED:
+        stats_add(a->pg.stats, STAT_forks_drained_filter, 1);
+        break;
+    case FORK_REFUSED:
+        break;
+    }
+}
+
+bool forks_may_call(pid_t tid)
+{
+    int theirs = task_nr_filters(tid);
+    return theirs == 0 || (theirs > 0 && theirs == task_nr_filters((pid_t)syscall(SYS_gettid)));
 }
 
 /* ---- COVER */

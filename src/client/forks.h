@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include "base/intervals.h"
@@ -71,6 +72,18 @@ void forks_end(struct agent *a); /* closes all; children that are not through en
 /* A store was mapped at this place (takes the descriptor), or unmapped (-1). */
 void forks_keep_store(struct forks *f, unsigned store, int fd);
 
+/* Why everything came back before a fork. */
+enum fork_drained {
+    FORK_UNTOLD,   /* the kernel does not tell us of forks */
+    FORK_FILTERED, /* forks_may_call() */
+    FORK_REFUSED,  /* no descriptor, no /proc, too many children, ... : the next may be covered */
+};
+void forks_count_drained(struct agent *a, enum fork_drained why);
+
+/* A thread that has set itself a filter of system calls, or the child that has it, too, may be killed for those
+ * that cover a fork. As many filters as the agent has were there before the pager was. */
+bool forks_may_call(pid_t tid);
+
 /* COVER: takes the connection and readies everything that could fail. 0 or negative errno. */
 int forks_cover(struct agent *a);
 /* THAW: may the parent go on? */
@@ -107,8 +120,8 @@ int fork_receive(int socket, struct fork_message *ret_m, int *ret_fd);
 
 /* ---- fork_child.c */
 
-/* In the child, before any of the program's code. Of every pager: gets what it needs, for which the parent waits, or
- * does not return ... */
+/* In the child, before any of the program's code. Of every pager: gets what it needs, for which the parent
+ * waits, or does not return ... */
 void fork_child_take(struct pp_pager *pp);
 /* ... and brings back what was out. */
 void fork_child_refill(struct pp_pager *pp);

@@ -12,4 +12,8 @@ int tasks_each(int (*on_task)(pid_t tid, void *context), void *context);
  * single thread may make. Half a second at most. */
 void task_wait_gone(pid_t tid);
 
+/* How many filters of system calls (seccomp) a thread has, 0 where the kernel has none. Negative errno: /proc
+ * does not say. */
+int task_nr_filters(pid_t tid);
+
 #endif

@@ -46,6 +46,7 @@ struct row {
     int code;    /* DAEMON_START: its exit code; REFUSED: another errno than the point's */
     enum point also; /* AT_WORK: fails, too, ... */
     unsigned also_times; /* ... so often; 0: there is none */
+    bool is_untold; /* AT_START: it is not told of forks, and all comes back before one */
 };
 
 #define ROW(name, at, pass, times, what, ...)                                                            \
@@ -75,8 +76,9 @@ static const struct row rows[] = {
     ROW(RECV, AT_START, 1, 1, REFUSED, .says = "Cannot allocate memory"),
     ROW(MAP_SHARED, AT_START, 1, 1, REFUSED, .says = "cannot map the daemon's memory"),
     ROW(MAP_SHARED, AT_START, 2, 1, REFUSED, .says = "cannot map the daemon's memory"),
-    ROW(UFFD_OPEN, AT_START, 1, 1, REFUSED, .says = "Too many open files"),
-    ROW(UFFD_OPEN, AT_START, 2, 1, REFUSED, .says = "Too many open files"),
+    ROW(UFFD_OPEN, AT_START, 1, 1, GOES_ON, .is_untold = true), /* one that tells of forks */
+    ROW(UFFD_OPEN, AT_START, 1, 2, REFUSED, .says = "Too many open files"), /* and one that does not */
+    ROW(UFFD_OPEN, AT_START, 2, 1, REFUSED, .says = "Too many open files"), /* staging's */
     ROW(UFFD_API, AT_START, 1, 1, GOES_ON),
     ROW(UFFD_API, AT_START, 2, 1, GOES_ON),
     ROW(UFFD_WATCH, AT_START, 1, 1, REFUSED, .says = "Cannot allocate memory"),
@@ -333,6 +335,29 @@ static uint64_t address_space(void)
     return nr;
 }
 
+/* With pages out. */
+static void fork_once(struct pp_pager *pager, const char *how)
+{
+    struct pages p;
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    reclaim(pager, &p);
+    uint64_t before = pager_stat(pager, how);
+    pid_t pid = fork();
+    if (!pid) {
+        pages_check_all(&p);
+        _exit(0);
+    }
+    int status;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(pager_stat(pager, how), before + 1);
+    pages_check_all(&p);
+    CHECK_EQ(pp_unregister(pager, p.memory, pages_to_bytes(NR)), 0);
+    pages_unmap(&p);
+}
+
 static void at_start(const struct row *row)
 {
     struct pp_pager *pager = pager_open(whole.socket_path);
@@ -348,6 +373,8 @@ static void at_start(const struct row *row)
     } else {
         CHECK_EQ(r, 0);
     }
+    if (row->point == POINT_UFFD_OPEN || row->point == POINT_UFFD_API)
+        fork_once(pager, !row->is_untold && forks_are_told() ? "forks_covered" : "forks_drained_untold");
     CHECK_EQ(work(pager, false), 0);
     CHECK_EQ(pp_stop(pager), 0);
     pp_close(pager);

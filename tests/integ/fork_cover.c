@@ -1,10 +1,11 @@
-/* fork_cover - a fork leaves the parent's pages out, and the child finds every byte as it was at the fork, whatever
- * the parent does meanwhile; or it ends, and never runs on zeros (docs/fork.md). Method: a rogue daemon that
- * overwrites each place as soon as it is given up; children that compare all bytes; parents that write, evict,
- * end, and are killed; handlers of fork() that run in the child before ours. */
+/* fork_cover - a fork leaves the parent's pages out, and the child finds every byte as it was at the fork,
+ * whatever the parent does meanwhile; or it ends, and never runs on zeros (docs/fork.md). Method: a rogue daemon
+ * that overwrites each place as soon as it is given up; children that compare all bytes; parents that write,
+ * evict, end, and are killed; handlers of fork() that run in the child before ours. */
 #include "rogue.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "sys/uffd.h"
 
 #define NR 1024u
 
@@ -470,12 +473,84 @@ static void parent_is_killed_early(struct rogue *r)
     CHECK_EQ(shared->nr_gone_on, before);
 }
 
+/* ---- memory that is moved just before the fork, and of which the agent hears after it */
+
+struct mover {
+    int uffd; /* of what is in the way: our own */
+    unsigned char *from, *to;
+    size_t bytes;
+};
+static struct mover mover;
+
+/* The kernel has moved the memory, then says what was unmapped for it, waits until that is read, and only then
+ * says that it has moved. */
+static void *move(void *unused)
+{
+    void *r = mremap(mover.from, mover.bytes, mover.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, mover.to);
+    CHECK(r == mover.to);
+    return unused;
+}
+
+/* In the child, before our handler: the agent has been told of the fork, and not of the move. */
+static void let_mover_go(void)
+{
+    struct uffd_msg m;
+    CHECK_EQ(uffd_read(mover.uffd, &m, 1), 1);
+}
+
+static void put_in_the_way(void)
+{
+    uint64_t offered;
+    mover.uffd = uffd_open(-1);
+    CHECK(mover.uffd >= 0);
+    CHECK_EQ(uffd_handshake(mover.uffd, UFFD_FEATURE_EVENT_UNMAP, &offered), 0);
+    mover.to = mmap(NULL, mover.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(mover.to != MAP_FAILED);
+    CHECK_EQ(uffd_register(mover.uffd, (uintptr_t)mover.to, mover.bytes, UFFD_WATCH), 0);
+}
+
+static void move_back(void)
+{
+    void *r = mremap(mover.to, mover.bytes, mover.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, mover.from);
+    CHECK(r == mover.from);
+}
+
+static void moved_just_before(void)
+{
+    test_case("memory that has moved before the fork, which is told after it");
+    pthread_t thread;
+    arena_all_out(&a);
+    mover.bytes = pages_to_bytes(64);
+    mover.from = pages_at(&a.pages, 300);
+    put_in_the_way();
+    uint64_t before = pager_stat(a.pager, "fork_late_moves");
+    CHECK_EQ(pthread_create(&thread, NULL, move, NULL), 0);
+    struct pollfd moved = { .fd = mover.uffd, .events = POLLIN };
+    CHECK_EQ(poll(&moved, 1, (int)test_limit_ms(5000)), 1);
+    atomic_store(&early, let_mover_go);
+    pid_t pid = fork();
+    if (!pid) {
+        move_back();
+        check_and_end();
+    }
+    atomic_store(&early, NULL);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(pager_stat(a.pager, "fork_late_moves"), before + 1);
+    close(mover.uffd);
+    move_back();
+    pages_check_all(&a.pages);
+    pages_write_all(&a.pages);
+}
+
 int main(void)
 {
     struct rogue *r = rogue_new("rogue"), *second = rogue_new("second");
     shared = test_shared(sizeof *shared);
     CHECK_EQ(pthread_atfork(NULL, NULL, early_in_child), 0);
     test_begin("a fork leaves pages out, and the child finds its bytes", 40);
+    if (!forks_are_told())
+        test_skip("nobody tells this user of forks (CAP_SYS_PTRACE)");
     arena_begin(&a, r, NR);
     parent_keeps_its_pages_out();
     parent_writes_and_evicts();
@@ -486,6 +561,7 @@ int main(void)
     children_side_by_side();
     two_pagers(second);
     wiped_memory();
+    moved_just_before();
     no_descriptor();
     signals();
     under_fire();

@@ -538,6 +538,16 @@ void pager_start(struct pp_pager *pager)
         test_fail(__FILE__, __LINE__, "pp_start: %s (%s)", strerror(-r), pp_error(pager));
 }
 
+bool forks_are_told(void)
+{
+    uint64_t offered;
+    int fd = uffd_open(-1);
+    bool are_told = fd >= 0 && uffd_handshake(fd, UFFD_FEATURE_EVENT_FORK, &offered) == 0;
+    if (fd >= 0)
+        close(fd);
+    return are_told;
+}
+
 void daemon_start(struct daemon *d, const char *const options[])
 {
     const char *program = getenv("PP_DAEMON");

@@ -106,6 +106,9 @@ uint64_t pager_stat_now(const struct pp_pager *pager, const char *name);
 struct pp_pager *pager_open(const char *socket_path);
 void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
 
+/* Does the kernel tell this process of its forks, so that pages may stay out (docs/fork.md)? A right. */
+bool forks_are_told(void);
+
 /* With PP_TEST_DIRECT=1 in the environment every range of the test is a direct one: touching threads restore
  * their own pages (docs/direct.md). The same must hold as else; meson.build lists which tests run so, too. */
 bool test_is_direct(void);

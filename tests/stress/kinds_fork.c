@@ -1,5 +1,5 @@
-/* kinds_fork.c - processes that fork all the time while their pages leave, are written, discarded and moved: each
- * child, and some of theirs, compares every byte that no other thread was changing at that moment. */
+/* kinds_fork.c - processes that fork all the time while their pages leave, are written, discarded and moved:
+ * each child, and some of theirs, compares every byte that no other thread was changing at that moment. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,8 +115,8 @@ static void conclude(struct run *r, struct result *ret)
 {
     uint64_t nr_covered = atomic_load(&r->shared[COVERED]);
     (void)snprintf(ret->note, sizeof ret->note,
-                   "%lu forks, %lu with pages out (%lu pages), %lu moves told late, %lu grandchildren, %lu children "
-                   "that could not be covered",
+                   "%lu forks, %lu with pages out (%lu pages), %lu moves told late, %lu grandchildren, "
+                   "%lu children that could not be covered",
                    (unsigned long)atomic_load(&r->shared[FORKS]), (unsigned long)nr_covered,
                    (unsigned long)atomic_load(&r->shared[PAGES]),
                    (unsigned long)atomic_load(&r->shared[LATE]),

@@ -175,6 +175,7 @@ double run_kills_wanted(const struct run *r); /* in its share of the time */
 extern const struct kind *const stress_kinds[]; /* ends with NULL */
 extern const struct kind kind_threads, kind_direct_io, kind_thp, kind_discard, kind_remap,
     kind_protect, kind_churn, kind_syscalls, kind_two_clients, kind_many_clients, kind_kill_client,
-    kind_kill_daemon, kind_cap, kind_faults, kind_direct, kind_direct_daemon, kind_soak, kind_moments, kind_fork;
+    kind_kill_daemon, kind_cap, kind_faults, kind_direct, kind_direct_daemon, kind_soak, kind_moments,
+    kind_fork;
 
 #endif
