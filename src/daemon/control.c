@@ -65,6 +65,7 @@ struct control {
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
     uint32_t turn;      /* of the loop: users have their share of each */
+    uint64_t forgiven_ns; /* of this message's time, that is not its user's doing */
 };
 
 /* ---- the end of a session */
@@ -209,6 +210,10 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
                            : uffd_handshake(fds->fd[0], ask->features, &offered);
         answer.features = offered;
     }
+    if (answer.error == -EAGAIN) {
+        c->forgiven_ns = (uint64_t)HANDSHAKE_MS_MAX * NS_PER_MS;
+        answer.error = -EPERM;
+    }
     if (msg_send(s->socket, MSG_UFFD_API_DONE, &answer, NULL))
         end_session(c, s, "the client does not read its answers");
 }
@@ -352,6 +357,8 @@ static void read_socket(struct control *c, struct session *s)
         if (!still)
             return;
         uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
+        ns -= c->forgiven_ns < ns ? c->forgiven_ns : ns;
+        c->forgiven_ns = 0;
         user_pay(s->user, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
         begin_ns = end_ns;
     }

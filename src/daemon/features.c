@@ -61,7 +61,8 @@ void features_print(const struct features *f, const char *heat, const char *heat
               (f->uffd & UFFD_FEATURE_EVENT_REMOVE) && (f->uffd & UFFD_FEATURE_EVENT_UNMAP) &&
                   (f->uffd & UFFD_FEATURE_EVENT_REMAP),
               "what the application discards");
-    print_one("event: fork", f->uffd & UFFD_FEATURE_EVENT_FORK, "a fork leaves pages out; else all comes back first");
+    print_one("event: fork", f->uffd & UFFD_FEATURE_EVENT_FORK,
+              "a fork leaves pages out; else all comes back first");
     print_one("faulting thread's id", f->uffd & UFFD_FEATURE_THREAD_ID, "the agent follows it");
     print_one("UFFDIO_POISON", f->can_poison, "a lost page raises SIGBUS");
     print_one("own descriptor tables", f->has_own_descriptors, "what the application closes is not ours");

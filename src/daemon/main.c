@@ -90,6 +90,7 @@ int main(int argc, char **argv)
     code = sandbox_enter(&sandbox, error, sizeof error); /* before the first thread */
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
+        handshake_end();
         listener_close(&listener);
         return code;
     }
@@ -103,6 +104,7 @@ int main(int argc, char **argv)
         log_warning("event=no_swap; --evict-by pageout needs swap space and this machine has none: "
                     "continuing, but no page will leave until swapon(8)");
     code = control_run(&config, &features, &listener, source.watcher);
+    handshake_end();
     listener_close(&listener);
     return code;
 }

@@ -1,0 +1,274 @@
+/* handshake - the process that has a userfaultfd told of forks for who may not ask himself has one right and
+ * no more; stopped or killed it costs clients that event and nothing else; it ends with its daemon, however that
+ * ends, and is not there where the daemon has no such right. Method: the kernel's account of it in /proc; clients
+ * of another user that start and fork; what is no userfaultfd, and too much of it. */
+#include "command.h"
+#include "process.h"
+#include "support.h"
+
+#include <cap-ng.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/uffd.h"
+#include "wire/msg.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1 /* without a filter of system calls, and it may be looked at */
+#else
+#define IS_SANITIZED 0
+#endif
+
+#define NR 256u
+#define FLOOD_NR 2000
+
+static struct daemon d;
+static char *socket_path; /* for helpers */
+
+static const char *const options[] = { "--cold-age", "1h", NULL };
+
+/* ---- finding it */
+
+static bool has_name(const char *pid, const char *name)
+{
+    char path[300], text[32] = "";
+    (void)snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    (void)!read(fd, text, sizeof text - 1);
+    close(fd);
+    return !strncmp(text, name, strlen(name));
+}
+
+/* Of this daemon, 0: none. A zombie is one. */
+static pid_t helper_of(pid_t daemon)
+{
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+    CHECK(proc);
+    for (struct dirent *e; (e = readdir(proc)) && !found;) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (pid > 0 && has_name(e->d_name, "pp-handshake") &&
+            process_status_number(pid, "PPid", 10) == (unsigned long long)daemon)
+            found = pid;
+    }
+    closedir(proc);
+    return found;
+}
+
+static bool has_gone(pid_t pid)
+{
+    return kill(pid, 0) != 0;
+}
+
+/* ---- clients of another user */
+
+static bool become_nobody(void)
+{
+    return become_user(NOBODY) && prctl(PR_SET_DUMPABLE, 1) == 0; /* as after exec: else /proc/self is root's */
+}
+
+struct asked {
+    bool is_covered; /* of the fork; written by the helper */
+    uint64_t start_ms;
+};
+static struct asked *asked;
+
+static int client(void *unused)
+{
+    (void)unused;
+    struct pages p;
+    if (!become_nobody())
+        return 1;
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    struct pp_pager *pager = pager_open(socket_path);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    uint64_t begun_ms = test_now_ms();
+    pager_start(pager);
+    asked->start_ms = test_now_ms() - begun_ms;
+    WAIT_UNTIL(pp_reclaim(pager, p.memory, pages_to_bytes(NR)) == 0 && pages_nr_present(&p, 0, NR) == 0);
+    pid_t pid = fork();
+    if (!pid) {
+        pages_check_all(&p);
+        _exit(0);
+    }
+    int status;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    asked->is_covered = pager_stat(pager, "forks_covered") == 1;
+    CHECK_EQ(pager_stat(pager, "forks_drained_untold"), !asked->is_covered);
+    pages_check_all(&p);
+    pp_close(pager);
+    return 0;
+}
+
+static bool client_is_told(void)
+{
+    CHECK_EQ(helper_wait(helper_start(client, NULL)), 0);
+    return asked->is_covered;
+}
+
+/* ---- the cases */
+
+static void start(void)
+{
+    daemon_start(&d, options);
+    CHECK_EQ(chmod(d.socket_path, 0666), 0);
+    strcpy(socket_path, d.socket_path);
+}
+
+static void has_one_right(void)
+{
+    test_case("what the kernel says of it");
+    pid_t pid = helper_of(d.pid);
+    CHECK(pid > 0);
+    uint64_t right = 1ull << CAP_SYS_PTRACE;
+    CHECK_EQ(process_status_number(pid, "CapPrm", 16), right);
+    CHECK_EQ(process_status_number(pid, "CapEff", 16), right);
+    CHECK_EQ(process_status_number(pid, "CapInh", 16), 0);
+    CHECK_EQ(process_status_number(pid, "CapAmb", 16), 0);
+    CHECK_EQ(process_status_number(pid, "NoNewPrivs", 10), 1);
+    CHECK_EQ(process_status_number(pid, "Threads", 10), 1);
+    CHECK_EQ(process_entries(pid, "fd"), 1 + 2); /* its socket, "." and ".." */
+    if (!IS_SANITIZED)
+        CHECK_EQ(process_status_number(pid, "Seccomp", 10), 2);
+    WAIT_UNTIL(client_is_told());
+}
+
+/* Root, but with no right to look into others. */
+static int look_at_it(void *pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/mem", *(pid_t *)pid);
+    capng_clear(CAPNG_SELECT_ALL);
+    return capng_apply(CAPNG_SELECT_CAPS) == 0 && open(path, O_RDONLY | O_CLOEXEC) < 0 ? 0 : 1;
+}
+
+/* All of it is answered, and the helper is as it was. */
+static int flood(void *unused)
+{
+    (void)unused;
+    if (!become_nobody())
+        return 1;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), ends[2];
+    struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_uffd_api ask = { .features = UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct msg m;
+    CHECK(socket >= 0 && pipe2(ends, O_CLOEXEC) == 0);
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    int nr_answers = -1, device = -1; /* the first is WELCOME */
+    for (int i = 0; nr_answers < FLOOD_NR;) {
+        int uffd = device >= 0 && i % 2 ? uffd_open(device) : dup(ends[0]);
+        fds = (struct msg_fds){ .fd = { uffd }, .nr = 1 };
+        i += i < FLOOD_NR && msg_send(socket, MSG_UFFD_API, &ask, &fds) == 0;
+        close(uffd);
+        while (msg_recv(socket, &m, &fds) == 0) {
+            if (m.header.type == MSG_WELCOME && fds.nr == 6)
+                device = dup(fds.fd[5]);
+            nr_answers++;
+            msg_fds_close(&fds);
+        }
+    }
+    return 0;
+}
+
+static void floods(void)
+{
+    test_case("too many questions, half of them without a userfaultfd");
+    pid_t pid = helper_of(d.pid);
+    CHECK_EQ(helper_wait(helper_start(flood, NULL)), 0);
+    CHECK_EQ(helper_of(d.pid), pid);
+    CHECK_EQ(process_entries(pid, "fd"), 1 + 2);
+    WAIT_UNTIL(client_is_told());
+}
+
+static void is_stopped(void)
+{
+    test_case("it is stopped: the first who asks waits for a second, and goes on without");
+    pid_t pid = helper_of(d.pid);
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    CHECK(!client_is_told());
+    CHECK(!client_is_told());
+    CHECK(asked->start_ms < test_limit_ms(800));
+    test_case("it goes on, and what it says late is nobody's");
+    CHECK_EQ(kill(pid, SIGCONT), 0);
+    WAIT_UNTIL(client_is_told());
+    CHECK_EQ(helper_of(d.pid), pid);
+}
+
+static void ends_with_its_daemon(void)
+{
+    test_case("the daemon ends: it has ended by then");
+    pid_t pid = helper_of(d.pid);
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    CHECK(has_gone(pid));
+    test_case("the daemon is killed, and it is stopped");
+    start();
+    pid = helper_of(d.pid);
+    CHECK(pid > 0 && kill(pid, SIGSTOP) == 0);
+    CHECK_EQ(helper_kill(d.pid, SIGKILL), SIGKILL);
+    WAIT_UNTIL(has_gone(pid) || process_status_number(pid, "VmSize", 10) == 0); /* some init may not reap */
+}
+
+static void is_killed(void)
+{
+    test_case("it is killed: nothing is left of it, and all go on without");
+    start();
+    pid_t pid = helper_of(d.pid);
+    CHECK(pid > 0 && kill(pid, SIGKILL) == 0);
+    WAIT_UNTIL(has_gone(pid));
+    CHECK(!client_is_told());
+    CHECK(!client_is_told());
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+}
+
+static int weak_daemon(void *unused)
+{
+    (void)unused;
+    if (prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0) == 0)
+        execl(getenv("PP_DAEMON"), "process-pagerd", "--socket", socket_path, "--cold-age", "1h", NULL);
+    return 1;
+}
+
+static void has_no_right_to_give(void)
+{
+    test_case("a daemon without that right");
+    pid_t pid = helper_start(weak_daemon, NULL);
+    WAIT_UNTIL(access(socket_path, F_OK) == 0);
+    CHECK_EQ(chmod(socket_path, 0666), 0);
+    CHECK(!client_is_told());
+    CHECK_EQ(helper_of(pid), 0);
+    CHECK_EQ(helper_kill(pid, SIGTERM), 0);
+}
+
+int main(void)
+{
+    pid_t *pid = test_shared(sizeof *pid);
+    asked = test_shared(sizeof *asked);
+    socket_path = test_shared(sizeof d.socket_path);
+    test_begin("one process has one right, for all clients", 40);
+    if (geteuid() != 0 || !forks_are_told())
+        test_skip("nobody tells this user of forks (CAP_SYS_PTRACE)");
+    directory_open_to_all();
+    start();
+    has_one_right();
+    *pid = helper_of(d.pid);
+    if (!IS_SANITIZED)
+        CHECK_EQ(helper_wait(helper_start(look_at_it, pid)), 0);
+    floods();
+    is_stopped();
+    ends_with_its_daemon();
+    is_killed();
+    has_no_right_to_give();
+    return test_end();
+}
