@@ -15,6 +15,9 @@
  *   capset, prctl on capabilities         change the calling thread only: ours would keep the rights that
  *                                         the program wanted to be rid of
  *
+ * Of a filter of system calls for the calling thread only we take note: whatever that thread begins, and its
+ * children, have it, too, and it may end the process for a call of ours.
+ *
  * setuid and its like reach our threads, too: libc makes all threads do it, and ends the process if it goes
  * differently in one of them. As long as there is no agent we pause nevertheless, for nothing is lost by it.
  * With an agent we do not: a process that has changed its user may not open its own pagemap again.
@@ -33,6 +36,7 @@
 
 #include "preload/life.h"
 
+#define FILTER_MODE 2         /* SECCOMP_MODE_FILTER */
 #define SECCOMP_FILTER_OP 1   /* SECCOMP_SET_MODE_FILTER */
 #define SECCOMP_TSYNC_FLAG 1  /* SECCOMP_FILTER_FLAG_TSYNC */
 #define ALONE_FLAGS (CLONE_NEWUSER | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM)
@@ -69,6 +73,12 @@ static bool must_retire(long number, long a, long b)
            (number == SYS_seccomp && a == SECCOMP_FILTER_OP && (b & SECCOMP_TSYNC_FLAG));
 }
 
+static bool is_filter(long number, long a, long b)
+{
+    return (number == SYS_prctl && a == PR_SET_SECCOMP && b == FILTER_MODE) ||
+           (number == SYS_seccomp && a == SECCOMP_FILTER_OP);
+}
+
 /* The calls that the code at the end of this file knows by their numbers. */
 _Static_assert(SYS_unshare == 272 && SYS_setns == 308 && SYS_seccomp == 317 && SYS_mlockall == 151 &&
                SYS_capset == 126 && SYS_prctl == 157 && SYS_userfaultfd == 323, "x86-64");
@@ -80,6 +90,8 @@ __attribute__((used)) long interpose_call(long number, long a, long b, long c, l
     bool pauses = number == SYS_capset || (number == SYS_prctl && changes_rights(a));
     bool must_resume = pauses && life_pause();
     long r = kernel(number, a, b, c, d, e, f);
+    if (is_filter(number, a, b) && r == 0)
+        life_note_filter();
     if (must_resume)
         life_resume();
     return r;

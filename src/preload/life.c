@@ -33,6 +33,7 @@ static struct settings settings;
 static struct {
     pthread_mutex_t lock; /* rank 3: before all of the client's. Covers what follows, but must_end */
     bool has_thread, is_retired;
+    _Atomic bool has_filter; /* inherited by children */
     pthread_t thread;
     _Atomic pid_t tid; /* its own, written before it makes any call that is interposed */
     unsigned nr_pauses; /* of an agent: each brings everything back */
@@ -181,7 +182,7 @@ static void *live(void *unused)
 static void begin_thread(void)
 {
     pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes))
+    if (atomic_load(&life.has_filter) || pthread_attr_init(&attributes))
         return;
     sigset_t all, old;
     sigfillset(&all);
@@ -205,11 +206,12 @@ static void begin_anew(struct pp_pager *pp)
 static void on_child(void)
 {
     struct pp_pager *pager = life.pager;
-    bool is_retired = life.is_retired;
+    bool is_retired = life.is_retired, has_filter = atomic_load(&life.has_filter);
     memset(&life, 0, sizeof life);
     pthread_mutex_init(&life.lock, NULL);
     life.pager = pager;
     life.is_retired = is_retired;
+    atomic_store(&life.has_filter, has_filter);
     if (pager)
         begin_anew(pager);
     if (!is_retired)
@@ -279,6 +281,11 @@ void life_resume(void)
     }
     pthread_mutex_unlock(&life.lock);
     errno = error;
+}
+
+void life_note_filter(void)
+{
+    atomic_store(&life.has_filter, true);
 }
 
 /* ---- birth */

@@ -18,5 +18,8 @@ void life_retire(void);
 bool life_pause(void);
 bool life_pause_waiting(void); /* an agent goes on: false */
 void life_resume(void);
+/* The caller has set itself a filter of system calls. Threads that are there already go on; none is begun after
+ * that, here or in children, because it would have the filter, too. */
+void life_note_filter(void);
 
 #endif

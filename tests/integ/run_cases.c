@@ -25,7 +25,7 @@
 
 static const char *const cases[] = {
     "idle", "heap", "signals", "protect", "map_fixed", "close_all", "other_root", "privileges", "capabilities",
-    "new_user", "new_mounts", "filtered", "forks", "forks_early", "first_thread_leaves",
+    "new_user", "new_mounts", "filtered", "filtered_forks", "forks", "forks_early", "first_thread_leaves",
     "first_thread_is_ended", "many_threads", "locked", "not_dumpable", "locks_all", "own_userfaultfd", "execs",
     "goes_to_the_background",
 };

@@ -452,6 +452,36 @@ static void forks(void)
     }
 }
 
+/* A filter of one thread's, and its children's, that ends who makes a socket or looks into a file: the agent
+ * goes on without it, and neither it nor the next one must be the end of who forks. */
+static void filtered_forks(void)
+{
+    const struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof steps / sizeof *steps, (struct sock_filter *)(uintptr_t)steps };
+    NEED(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    NEED(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    await_out();
+    pid_t pid = fork();
+    if (pid == 0) {
+        check(0, NR);
+        nap_ms(300);
+        check(0, NR);
+        _exit(0);
+    }
+    check(0, NR);
+    await_child(pid);
+    fill(memory, NR);
+    await_out(); /* of the agent that was there before the filter */
+    check(0, NR);
+}
+
 static int nothing(struct dl_phdr_info *info, size_t size, void *context)
 {
     (void)info, (void)size, (void)context;
@@ -629,7 +659,8 @@ int main(int argc, char **argv)
         { "map_fixed", map_fixed }, { "close_all", close_all }, { "other_root", other_root },
         { "privileges", privileges }, { "capabilities", capabilities },
         { "not_dumpable", not_dumpable }, { "new_user", new_user },
-        { "new_mounts", new_mounts }, { "filtered", filtered }, { "locks_all", locks_all },
+        { "new_mounts", new_mounts }, { "filtered", filtered }, { "filtered_forks", filtered_forks },
+        { "locks_all", locks_all },
         { "own_userfaultfd", own_userfaultfd }, { "forks", forks }, { "forks_early", forks_early },
         { "first_thread_leaves", first_thread_leaves }, { "first_thread_is_ended", first_thread_is_ended },
         { "many_threads", many_threads }, { "locked", locked }, { "left_out", left_out },
