@@ -1,6 +1,6 @@
 /* duel.h - one run of a subject process against one way of keeping its memory: a daemon of its own, or a
  * zram device of its own, for as long as the run takes; its "name value" lines become columns of a row.
- * Used by bench/peer and bench/stall. */
+ * Used by bench/peer, bench/stall and bench/forks. */
 #ifndef BENCH_DUEL_H
 #define BENCH_DUEL_H
 

@@ -1,6 +1,6 @@
 /* subject.h - the process that is measured by bench/peer: fills memory, has all of it evicted by one
  * mechanism, touches it, and checks every byte. One run per process, so that each starts alike. Its parts are
- * here, too, for bench/stall, which touches in more ways. */
+ * here, too, for bench/stall, which touches in more ways, and for bench/forks. */
 #ifndef BENCH_SUBJECT_H
 #define BENCH_SUBJECT_H
 
