@@ -105,6 +105,17 @@ void forks_end(struct agent *a)
 
 /* ---- before the fork */
 
+/* Strangers that fill the queue would keep the forking thread out for good, even when they have gone. */
+static void turn_all_away(const struct forks *f)
+{
+    for (int i = 0; i < 2 * BACKLOG; i++) {
+        int fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            return;
+        close(fd);
+    }
+}
+
 void forks_count_drained(struct agent *a, enum fork_drained why)
 {
     stats_add(a->pg.stats, STAT_forks_drained, 1);
@@ -116,6 +127,7 @@ void forks_count_drained(struct agent *a, enum fork_drained why)
         stats_add(a->pg.stats, STAT_forks_drained_filter, 1);
         break;
     case FORK_REFUSED:
+        turn_all_away(&a->forks);
         break;
     }
 }
@@ -249,7 +261,10 @@ void forks_on_fork(void *context, int uffd)
     struct agent *a = context;
     struct fork_child *c = a->forks.expected;
     if (!c || c->uffd >= 0) { /* nobody's who waits for us; if both come at once, the child finds out */
-        close(uffd);
+        if (a->forks.has_given_number)
+            close(uffd); /* the number is wanted back now */
+        else
+            porter_close(a->porter, uffd);
         take_number_back(&a->forks);
         return;
     }

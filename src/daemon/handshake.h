@@ -13,7 +13,7 @@
 bool handshake_begin(void);
 /* Like uffd_handshake(). -EPERM: there is nobody to do it. -EAGAIN: waited for HANDSHAKE_MS_MAX, in vain; that
  * is done once, until the helper has answered. */
-#define HANDSHAKE_MS_MAX 1000
+#define HANDSHAKE_MS_MAX 500
 int handshake_do(int uffd, uint64_t features, uint64_t *ret_offered);
 /* Before the daemon ends in order: when it has ended, the helper has, too, and is nobody's to wait for. */
 void handshake_end(void);

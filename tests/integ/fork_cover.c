@@ -8,13 +8,17 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/tasks.h"
 #include "sys/uffd.h"
 
 #define NR 1024u
@@ -285,6 +289,104 @@ static void wiped_memory(void)
     pages_write_all(&a.pages);
 }
 
+/* ---- strangers at the agent's door: who were let in would be sent the stores */
+
+static struct strangers {
+    struct sockaddr_un address;
+    socklen_t address_bytes;
+    unsigned nr_wanted;      /* connections; as many as there is room for, if that is less */
+    _Atomic unsigned nr_let_in;
+    _Atomic bool are_there, may_go;
+    bool has_heard; /* anything but the end of a connection */
+} *strangers;
+
+/* The name behind an inode of a socket that listens. */
+static bool name_of(unsigned long inode, struct strangers *s)
+{
+    char line[256], name[64];
+    bool is_found = false;
+    FILE *f = fopen("/proc/self/net/unix", "re");
+    CHECK(f);
+    while (!is_found && fgets(line, sizeof line, f)) {
+        unsigned long flags, number;
+        if (sscanf(line, "%*s %*s %*s %lx %*s %*s %lu @%63s", &flags, &number, name) == 3 && number == inode)
+            is_found = flags & 0x10000; /* it listens */
+    }
+    fclose(f);
+    if (is_found) { /* the kernel shows its first byte, which is 0, as @ */
+        s->address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        memcpy(s->address.sun_path + 1, name, strlen(name));
+        s->address_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    }
+    return is_found;
+}
+
+static int on_descriptor(pid_t tid, void *found)
+{
+    for (int fd = 0; fd < 64; fd++) {
+        char path[64], link[64] = "";
+        unsigned long inode;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%d/fd/%d", (int)tid, fd);
+        if (readlink(path, link, sizeof link - 1) > 0 && sscanf(link, "socket:[%lu]", &inode) == 1 &&
+            name_of(inode, found))
+            return 1;
+    }
+    return 0;
+}
+
+static int be_strangers(void *unused)
+{
+    (void)unused;
+    int fds[16];
+    unsigned nr = 0;
+    for (; nr < strangers->nr_wanted && nr < 16; nr++) {
+        fds[nr] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        CHECK(fds[nr] >= 0);
+        if (connect(fds[nr], (struct sockaddr *)&strangers->address, strangers->address_bytes))
+            break;
+    }
+    atomic_store(&strangers->nr_let_in, nr);
+    atomic_store(&strangers->are_there, true);
+    WAIT_LONG_UNTIL(atomic_load(&strangers->may_go));
+    for (unsigned i = 0; i < nr; i++) {
+        char byte;
+        strangers->has_heard |= recv(fds[i], &byte, 1, 0) > 0;
+    }
+    return 0;
+}
+
+static void fork_beside(unsigned nr_wanted, bool is_covered)
+{
+    arena_all_out(&a);
+    strangers->nr_wanted = nr_wanted;
+    atomic_store(&strangers->are_there, false);
+    atomic_store(&strangers->may_go, false);
+    pid_t helper = helper_start(be_strangers, NULL);
+    WAIT_UNTIL(atomic_load(&strangers->are_there));
+    uint64_t before = nr_covered();
+    pid_t pid = fork();
+    if (!pid)
+        check_and_end();
+    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(nr_covered(), before + is_covered);
+    atomic_store(&strangers->may_go, true);
+    CHECK_EQ(helper_wait(helper), 0);
+    CHECK(!strangers->has_heard);
+    pages_check_all(&a.pages);
+    pages_write_all(&a.pages);
+}
+
+static void strangers_knock(void)
+{
+    test_case("strangers connect to what children are told through");
+    CHECK_EQ(tasks_each(on_descriptor, strangers), 1);
+    fork_beside(2, true);
+    CHECK_EQ(strangers->nr_let_in, 2);
+    fork_beside(16, false); /* no room for who forks */
+    CHECK(strangers->nr_let_in < 16);
+    fork_beside(0, true);
+}
+
 /* ---- without a descriptor */
 
 static void no_descriptor(void)
@@ -547,6 +649,7 @@ int main(void)
 {
     struct rogue *r = rogue_new("rogue"), *second = rogue_new("second");
     shared = test_shared(sizeof *shared);
+    strangers = test_shared(sizeof *strangers);
     CHECK_EQ(pthread_atfork(NULL, NULL, early_in_child), 0);
     test_begin("a fork leaves pages out, and the child finds its bytes", 40);
     if (!forks_are_told())
@@ -562,6 +665,7 @@ int main(void)
     two_pagers(second);
     wiped_memory();
     moved_just_before();
+    strangers_knock();
     no_descriptor();
     signals();
     under_fire();
