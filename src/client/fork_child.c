@@ -18,6 +18,7 @@
 #include "base/mutant.h"
 #include "client/client.h"
 #include "store/reader.h"
+#include "sys/apart.h"
 #include "sys/smaps.h"
 #include "sys/uffd.h"
 
@@ -55,7 +56,7 @@ _Noreturn static void die(const char *why)
 
 static void *map(int fd, uint64_t bytes)
 {
-    void *m = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *m = map_apart(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd);
     if (m == MAP_FAILED)
         die("no room in its address space: raise RLIMIT_AS (ulimit -v)");
     close(fd);
@@ -203,7 +204,7 @@ static void take_leave(struct refill *r)
 
 void fork_child_take(struct pp_pager *pp)
 {
-    struct refill *r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct refill *r = map_apart(sizeof *r, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (r == MAP_FAILED)
         die("no memory");
     r->socket = pp->door.socket;

@@ -16,6 +16,7 @@
 #include "base/mutant.h"
 #include "client/client.h"
 #include "client/sleep.h"
+#include "sys/apart.h"
 #include "sys/smaps.h"
 #include "sys/tasks.h"
 #include "sys/uffd.h"
@@ -165,7 +166,7 @@ static int map_pages(struct fork_child *c, size_t nr_max, int *ret_fd)
     if (fd < 0)
         return -errno;
     void *map = ftruncate(fd, (off_t)bytes) ? MAP_FAILED
-                                            : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+                                            : map_apart(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     if (map == MAP_FAILED) {
         int r = -errno;
         close(fd);
