@@ -300,7 +300,8 @@ int main(int argc, char **argv)
     if (r)
         fail("a userfaultfd in SIGBUS mode", r);
     fill_store();
-    printf("ns of a CPU for a page; median of %u\n%-40s %9s %9s\n", REPEATS_NR, "step", "1 thread", "8 threads");
+    printf("ns of a CPU for a page; median of %u\n", REPEATS_NR);
+    printf("%-40s %9s %9s\n", "step", "1 thread", "8 threads");
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         bool is_wanted = argc == 1;
         for (int k = 1; k < argc; k++)

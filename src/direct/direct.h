@@ -103,7 +103,7 @@ struct direct_look {
 };
 /* Only between enter and leave. */
 void direct_look(const struct direct *d, page_number page, struct direct_look *ret);
-/* The kernel has taken our pages for what the table calls out, of those from `first` on that have a bit; `ahead`:
+/* The kernel has taken our pages for what the table calls out: those from `first` on that have a bit; `ahead`:
  * which of them nobody waits for. Before leave. */
 void direct_note_returned(struct direct *d, uint32_t leaf, page_number first, uint64_t pages, uint64_t ahead);
 /* Of what came ahead in [first, end), in one leaf, somebody has come past. Only between enter and leave. */

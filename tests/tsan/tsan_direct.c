@@ -1,10 +1,11 @@
-/* A thread that restores its own page, and some beside it, never installs old bytes, nor zeros over a page that
- * is out. Method: the real direct.c, restore.c and passes.c, with the real table, staging and store reader, over
- * a kernel of plain data: one lock a page stands for what the kernel does in one step, and an event is raised,
- * read and zapped in its order. Owners write and discard their pages and know what must be in them; bystanders touch
- * all of them; one thread is the agent and evicts, stores, drains, reads events and learns what returned.
- * At each step that a thread can be preempted in, it is, at random. What is found is a wrong version
- * (mutants of the protocol) or a race that ThreadSanitizer reports (mutants of its memory orders). */
+/* A thread that restores its own page, and some beside it, never installs old bytes, nor zeros over a page
+ * that is out. Method: the real direct.c, restore.c and passes.c, with the real table, staging and store
+ * reader, over a kernel of plain data: one lock a page stands for what the kernel does in one step, and an
+ * event is raised, read and zapped in its order. Owners write and discard their pages and know what must be
+ * in them; bystanders touch all of them; one thread is the agent and evicts, stores, drains, reads events
+ * and learns what returned. At each step that a thread can be preempted in, it is, at random. What is found
+ * is a wrong version (mutants of the protocol) or a race that ThreadSanitizer reports (mutants of its memory
+ * orders). */
 #include "tsan.h"
 
 #include <errno.h>
