@@ -120,23 +120,41 @@ static bool is_stored(const struct direct_look *look)
     return look->page.state == PAGE_STORED && !look->is_returned && !look->is_leaving;
 }
 
-/* From the touched page on, in the pass's direction. What is there, is just leaving or can't be read is left
- * out; each page is looked at on its own, behind the hazard word that names them all. Bit i: page first + i
- * lies decoded in place i of the scratch. */
+/* Page k of the run, counted from the touched one in the pass's direction: where it lies in it. */
+static unsigned place_in_run(const struct direct_touch *t, const struct pass_plan *plan, unsigned k)
+{
+    return t->page == plan->first ? k : (unsigned)(plan->end - plan->first) - 1 - k;
+}
+
+/* And what it has is on its way to the cache while the one before is decoded: another process wrote it. */
+static void look_ahead(const struct direct *d, page_number page, struct direct_look *ret)
+{
+    direct_look(d, page, ret);
+    if (is_stored(ret))
+        store_prefetch(&d->stores[ret->page.store], ret->page.where);
+}
+
+/* What is there, is just leaving or can't be read is left out; each page is looked at on its own, behind the
+ * hazard word that names them all. Bit i: page first + i lies decoded in place i of the scratch. */
 static uint64_t decode_run(struct direct *d, const struct direct_touch *t, struct pass_plan *plan, int slot,
                            uint32_t *ret_leaf)
 {
     uint64_t decoded = 0, until_ns = now_ns() + RUN_NS;
     unsigned nr = (unsigned)(plan->end - plan->first), k;
-    for (k = 0; k < nr && (k == 0 || now_ns() < until_ns); k++) {
-        unsigned i = t->page == plan->first ? k : nr - 1 - k;
-        struct direct_look look;
-        direct_look(d, plan->first + i, &look);
-        bool is_decoded = is_stored(&look) && decode(d, &look, slot, i);
+    struct direct_look looks[2];
+    direct_look(d, t->page, &looks[0]);
+    for (k = 0; k < nr && (k == 0 || k % 4 || now_ns() < until_ns); k++) {
+        unsigned i = place_in_run(t, plan, k);
+        const struct direct_look *look = &looks[k % 2];
+        if (k == 0 && !is_stored(look))
+            return 0;
+        if (k + 1 < nr)
+            look_ahead(d, plan->first + place_in_run(t, plan, k + 1), &looks[(k + 1) % 2]);
+        bool is_decoded = is_stored(look) && decode(d, look, slot, i);
         if (k == 0 && !is_decoded)
             return 0;
         decoded |= (uint64_t)is_decoded << i;
-        *ret_leaf = look.leaf;
+        *ret_leaf = look->leaf;
     }
     if (t->page == plan->first)
         plan->end = plan->first + k;
