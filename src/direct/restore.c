@@ -184,7 +184,7 @@ static uint64_t install_run(struct direct *d, page_number first, uint64_t decode
         uint64_t copied;
         int r = uffd_copy_run_quietly(uffd, page_address(first + i), d->scratch[slot].pages[i],
                                       pages_to_bytes(row), &copied);
-        nr = (unsigned)bytes_to_pages(copied);
+        nr = mutant_is(MUTANT_DIRECT_RUN_BELIEVED) && copied ? row : (unsigned)bytes_to_pages(copied);
         installed |= bits(nr) << i;
         if (at >= i && at < i + nr)
             *ret_r = 0;
@@ -217,8 +217,6 @@ static bool restore_run(struct direct *d, const struct direct_touch *t, struct p
     unsigned at = (unsigned)(t->page - plan->first);
     int r;
     uint64_t installed = install_run(d, plan->first, decoded, at, slot, &r);
-    if (mutant_is(MUTANT_DIRECT_RUN_BELIEVED))
-        installed = decoded;
     uint64_t ahead = installed & ~(UINT64_C(1) << at);
     if (installed)
         direct_note_returned(d, leaf, plan->first, installed, ahead);

@@ -32,13 +32,13 @@ static void preempt(void);
 #include "codec/codec.h"
 #include "page/staging.h"
 
-#define PAGES_NR 6u
+#define PAGES_NR 4u
 #define FIRST_PAGE (UINT64_C(100) * LEAF_PAGES)
 #define OWNERS_NR 2u
 #define BYSTANDERS_NR 2u
 #define SLOTS_NR 2u
-#define PLACES_NR 8u
-#define STEPS_NR 4000u
+#define PLACES_NR 6u
+#define STEPS_NR 8000u
 #define HOLE UINT64_C(0x123000) /* an address of no page */
 
 static __thread uint32_t random_state;
@@ -93,10 +93,13 @@ int model_copy(int fd, uint64_t to, const void *page)
     return install(cell_at(to), version);
 }
 
-/* One page after the other, and no further than the first that does not go: what came before it is there. */
+/* One page after the other, no further than the first that does not go, and at times not that far: what came
+ * before is there. */
 int model_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
 {
     for (*ret_copied = 0; *ret_copied < bytes; *ret_copied += PAGE_BYTES) {
+        if (*ret_copied && next_random(&random_state) % 4 == 0)
+            return -EAGAIN;
         int r = model_copy(fd, to + *ret_copied, (const unsigned char *)pages + *ret_copied);
         if (r)
             return *ret_copied ? -EAGAIN : r;
