@@ -485,6 +485,10 @@ static void publish_touchers(struct agent *a, struct stats_block *st)
     stats_add(st, STAT_direct_zeros, now.zeros - told->zeros);
     stats_add(st, STAT_direct_raced, now.raced - told->raced);
     stats_add(st, STAT_direct_waits, now.waits - told->waits);
+    stats_add(st, STAT_direct_runs, now.runs - told->runs);
+    stats_add(st, STAT_prefetch_pages, now.ahead - told->ahead);
+    stats_add(st, STAT_prefetch_used, now.used - told->used);
+    stats_add(st, STAT_prefetch_wasted, now.wasted - told->wasted);
     stats_add(st, STAT_fault_wait_ns, now.waited_ns - told->waited_ns);
     *told = now;
 }
@@ -625,6 +629,8 @@ static void tick(struct agent *a, struct pp_pager *pp)
     tick_churn(a, now);
     tick_bars(a, pp, now);
     pager_learn_returned(&a->pg);
+    if (a->pg.direct)
+        atomic_store(&a->pg.direct->may_go_ahead, prefetch_may(a));
     session_try_leave(a, pp);
     agent_publish_stats(a, pp);
     tick_limits(a, pp);

@@ -173,6 +173,11 @@ static bool has_room(struct prefetcher *f)
     return true;
 }
 
+bool prefetch_may(struct agent *a)
+{
+    return a->prefetch.is_on && has_room(&a->prefetch);
+}
+
 /* 0: there is nothing more to take on now; 1: there may be; -EAGAIN. */
 static int take_on(struct agent *a, struct pp_pager *pp)
 {

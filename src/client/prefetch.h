@@ -79,6 +79,8 @@ void prefetch_init(struct prefetch *p);
 bool prefetch_learn(struct agent *a);
 /* One piece of work. True: there is more. */
 bool prefetch_piece(struct agent *a, struct pp_pager *pp);
+/* May what nobody has asked for come back at all: is it wished, and is there room? */
+bool prefetch_may(struct agent *a);
 /* What is under way is not wanted, or not allowed, any more. */
 void prefetch_forget(struct agent *a);
 /* How long the agent may sleep. UINT64_MAX: as long as it likes. */

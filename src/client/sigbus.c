@@ -52,6 +52,7 @@ static __thread struct {
     unsigned nr_in_a_row;              /* ... and how often it was */
     unsigned hint;                     /* each thread's own, from 1 */
     unsigned place;                    /* whose page it was */
+    struct passes passes;
 } mine __attribute__((tls_model("initial-exec")));
 
 /* ---- in the handler */
@@ -98,7 +99,12 @@ static enum direct_result try_place(struct place *p, page_number page, unsigned 
     case PLACE_CLOSING:  return DIRECT_WAIT; /* everything is back; a hole reads as zeros in a moment */
     case PLACE_OPEN:     break;
     }
-    enum direct_result r = direct_restore(&p->direct, page, own_hint(), since_ns, false);
+    /* Who has had to wait asks for what it needs alone. */
+    struct direct_touch touch = { .page = page,
+                                  .since_ns = since_ns,
+                                  .hint = own_hint(),
+                                  .passes = waits ? NULL : &mine.passes };
+    enum direct_result r = direct_restore(&p->direct, &touch);
     bool is_of_no_use = r == DIRECT_DONE && mine.nr_in_a_row >= AGAIN_MAX;
     return is_of_no_use || (r == DIRECT_WAIT && waits == WAITS_MAX) ? DIRECT_ASK : r;
 }
@@ -151,8 +157,10 @@ static enum direct_result try_places(page_number page, unsigned waits, uint64_t 
     if (asked)
         return ask_places(asked, page);
     /* What can be written is somebody else's, then. */
-    if (doubts && best == DIRECT_NOT_OURS && !can_be_written(page))
-        return direct_restore(&places[__builtin_ctz(doubts)].direct, page, own_hint(), since_ns, true);
+    if (doubts && best == DIRECT_NOT_OURS && !can_be_written(page)) {
+        struct direct_touch touch = { .page = page, .since_ns = since_ns, .hint = own_hint(), .in_doubt = true };
+        return direct_restore(&places[__builtin_ctz(doubts)].direct, &touch);
+    }
     return best;
 }
 
@@ -339,7 +347,8 @@ static enum direct_result fill(struct direct *d, page_number page)
     int state;
     pthread_sigmask(SIG_SETMASK, &all, &before);
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    enum direct_result r = direct_restore(d, page, own_hint(), now_ns(), false);
+    struct direct_touch touch = { .page = page, .since_ns = now_ns(), .hint = own_hint() };
+    enum direct_result r = direct_restore(d, &touch);
     (void)pthread_setcancelstate(state, &state);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return r;

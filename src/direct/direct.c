@@ -31,6 +31,15 @@ static uint64_t bit_of(page_number page)
     return UINT64_C(1) << page % 64;
 }
 
+/* The bits of [first, first + nr) that stand in the word of `page`, and the first page behind that word. */
+static uint64_t mask_from(page_number page, page_number end, page_number *ret_next)
+{
+    page_number next = (page / 64 + 1) * 64;
+    *ret_next = next < end ? next : end;
+    uint64_t nr = *ret_next - page;
+    return (nr == 64 ? ~UINT64_C(0) : (UINT64_C(1) << nr) - 1) << page % 64;
+}
+
 /* ---- a touching thread */
 
 /* Neighbours in `hint` begin in different cache lines. */
@@ -40,17 +49,18 @@ static unsigned slot_at(unsigned hint, unsigned i)
     return (n % 8 * 8 + n / 8 % 8) % DIRECT_SLOTS_NR;
 }
 
-int direct_enter(struct direct *d, page_number page, unsigned hint)
+int direct_enter(struct direct *d, page_number first, unsigned nr, unsigned hint)
 {
-    bool is_blind = mutant_is(MUTANT_DIRECT_NO_HAZARD);
+    uint64_t word = hazard_make(first, mutant_is(MUTANT_DIRECT_RUN_UNNAMED) ? 1 : nr);
+    if (mutant_is(MUTANT_DIRECT_NO_HAZARD))
+        word = UINT64_MAX;
     for (unsigned i = 0; i < DIRECT_SLOTS_NR; i++) {
         unsigned slot = slot_at(hint, i);
         uint64_t none = 0;
         /* seq_cst, here and at the gate: either the agent sees our word, or we see what it wrote before it
          * looked. */
         if (atomic_load_explicit(&d->hazards[slot], memory_order_relaxed) ||
-            !atomic_compare_exchange_strong(&d->hazards[slot], &none,
-                                            is_blind ? UINT64_MAX : page + 1))
+            !atomic_compare_exchange_strong(&d->hazards[slot], &none, word))
             continue;
         if (atomic_load(&d->gate) % 2) {
             direct_leave(d, (int)slot);
@@ -86,12 +96,27 @@ void direct_look(const struct direct *d, page_number page, struct direct_look *r
     ret->checksum = __atomic_load_n(&leaf->checksums[page % LEAF_PAGES], __ATOMIC_RELAXED);
 }
 
-void direct_note_returned(struct direct *d, uint32_t leaf, page_number page)
+void direct_note_returned(struct direct *d, uint32_t leaf, page_number first, uint64_t pages, uint64_t ahead)
 {
-    atomic_fetch_or(&d->leaves[leaf].returned[word_of(page)], bit_of(page));
+    unsigned shift = first % 64;
+    if (ahead) /* first, so that who learns of the page knows; the other is seq_cst */
+        atomic_fetch_or_explicit(&d->leaves[leaf].ahead[word_of(first)], ahead << shift, memory_order_relaxed);
+    atomic_fetch_or(&d->leaves[leaf].returned[word_of(first)], pages << shift);
     /* seq_cst both: either we see the agent's taking of the dirty bit, or it sees the page's. */
     if (!(atomic_load(&d->dirty[leaf / 64]) >> leaf % 64 & 1))
         atomic_fetch_or(&d->dirty[leaf / 64], UINT64_C(1) << leaf % 64);
+}
+
+void direct_note_passed(struct direct *d, page_number first, page_number end)
+{
+    struct page_leaf *leaf = page_table_find(d->table, first);
+    if (!leaf)
+        return;
+    for (page_number page = first, next; page < end; page = next) {
+        uint64_t mask = mask_from(page, end, &next);
+        atomic_fetch_and_explicit(&d->leaves[leaf - d->table->leaves].ahead[word_of(page)], ~mask,
+                                  memory_order_relaxed);
+    }
 }
 
 void direct_ask(struct direct *d, page_number page, unsigned hint)
@@ -134,24 +159,23 @@ void direct_open_gate(struct direct *d)
         atomic_fetch_add_explicit(&d->gate, 1, memory_order_release);
 }
 
+/* How many of [first, first + nr) come before the first that somebody is restoring. */
+static unsigned nr_before_hazards(struct direct *d, page_number first, unsigned nr)
+{
+    for (unsigned i = 0; i < DIRECT_SLOTS_NR; i++) {
+        uint64_t word = atomic_load(&d->hazards[i]);
+        if (word && hazard_first(word) < first + nr && hazard_end(word) > first)
+            nr = hazard_first(word) > first ? (unsigned)(hazard_first(word) - first) : 0;
+    }
+    return nr;
+}
+
 bool direct_is_touched(struct direct *d, page_number page)
 {
     if (mutant_is(MUTANT_DIRECT_SLOT_AT_ONCE))
         return false;
     atomic_thread_fence(memory_order_seq_cst);
-    for (unsigned i = 0; i < DIRECT_SLOTS_NR; i++)
-        if (atomic_load(&d->hazards[i]) == page + 1)
-            return true;
-    return false;
-}
-
-/* The bits of [first, first + nr) that stand in the word of `page`, and the first page behind that word. */
-static uint64_t mask_from(page_number page, page_number end, page_number *ret_next)
-{
-    page_number next = (page / 64 + 1) * 64;
-    *ret_next = next < end ? next : end;
-    uint64_t nr = *ret_next - page;
-    return (nr == 64 ? ~UINT64_C(0) : (UINT64_C(1) << nr) - 1) << page % 64;
+    return nr_before_hazards(d, page, 1) == 0;
 }
 
 static void set_leaving(struct direct *d, uint32_t leaf, page_number first, unsigned nr)
@@ -170,26 +194,15 @@ static void clear_leaving(struct direct *d, uint32_t leaf, page_number first, un
     }
 }
 
-/* How many of [first, first + nr) come before the first that somebody is restoring. */
-static unsigned untouched(struct direct *d, page_number first, unsigned nr)
-{
-    for (unsigned i = 0; i < DIRECT_SLOTS_NR; i++) {
-        page_number page = atomic_load(&d->hazards[i]) - 1;
-        if (page >= first && page < first + nr)
-            nr = (unsigned)(page - first);
-    }
-    return nr;
-}
-
 unsigned direct_begin_leaving(struct direct *d, uint32_t leaf, page_number first, unsigned nr)
 {
     unsigned may = nr;
     if (mutant_is(MUTANT_DIRECT_LOOK_EARLY))
-        may = untouched(d, first, nr);
+        may = nr_before_hazards(d, first, nr);
     if (!mutant_is(MUTANT_DIRECT_NO_LEAVING))
         set_leaving(d, leaf, first, nr);
     if (!mutant_is(MUTANT_DIRECT_LOOK_EARLY))
-        may = untouched(d, first, nr);
+        may = nr_before_hazards(d, first, nr);
     clear_leaving(d, leaf, first + may, nr - may);
     /* Nobody is inside for them, so these bits are of the time before. */
     for (page_number page = first; page < first + may; page++)
@@ -220,8 +233,15 @@ bool direct_is_returned(const struct direct *d, uint32_t leaf, page_number page)
     return direct_returned_word(d, leaf, word_of(page)) & bit_of(page);
 }
 
+bool direct_is_ahead(const struct direct *d, uint32_t leaf, page_number page)
+{
+    return atomic_load_explicit(&d->leaves[leaf].ahead[word_of(page)], memory_order_relaxed) & bit_of(page);
+}
+
 void direct_forget_returned(struct direct *d, uint32_t leaf, page_number page)
 {
+    if (direct_is_ahead(d, leaf, page))
+        atomic_fetch_and_explicit(&d->leaves[leaf].ahead[word_of(page)], ~bit_of(page), memory_order_relaxed);
     atomic_fetch_and_explicit(&d->leaves[leaf].returned[word_of(page)], ~bit_of(page),
                               memory_order_release);
 }
@@ -273,6 +293,10 @@ struct direct_sums direct_sums(const struct direct *d)
         s.raced += read_count(&c->raced);
         s.waits += read_count(&c->waits);
         s.waited_ns += read_count(&c->waited_ns);
+        s.ahead += read_count(&c->ahead);
+        s.used += read_count(&c->used);
+        s.wasted += read_count(&c->wasted);
+        s.runs += read_count(&c->runs);
     }
     return s;
 }

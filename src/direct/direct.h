@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/intervals.h"
+#include "direct/passes.h"
 #include "page/table.h"
 #include "store/reader.h"
 
@@ -24,26 +25,31 @@
 struct direct_leaf {
     _Atomic uint64_t leaving[DIRECT_LEAF_WORDS];  /* agent: may be moved out just now */
     _Atomic uint64_t returned[DIRECT_LEAF_WORDS]; /* toucher: it is back, whatever its entry says */
+    _Atomic uint64_t ahead[DIRECT_LEAF_WORDS]; /* toucher: ahead of a touch that has not come; a hint */
 };
+_Static_assert(LEAF_PAGES % DIRECT_RUN_ALIGN == 0 && DIRECT_RUN_ALIGN == 64, "a run's bits lie in one word");
 
 /* Goes with a hazard word; whoever holds that one. */
 struct direct_scratch {
-    _Alignas(4096) unsigned char page[PAGE_BYTES];
+    _Alignas(4096) unsigned char pages[DIRECT_RUN_MAX][PAGE_BYTES];
     struct store_scratch store;
 };
 
 struct direct_counts {
     _Alignas(64) _Atomic uint64_t restored, staged, zeros, raced, waits, waited_ns;
+    /* Of those restored: ahead of a touch; passed since, or found to be in vain. */
+    _Alignas(64) _Atomic uint64_t ahead, used, wasted, runs;
 };
 
 struct direct_sums {
-    uint64_t restored, staged, zeros, raced, waits, waited_ns;
+    uint64_t restored, staged, zeros, raced, waits, waited_ns, ahead, used, wasted, runs;
 };
 
 struct direct {
-    _Alignas(64) _Atomic uint64_t hazards[DIRECT_SLOTS_NR]; /* page + 1; 0: free */
+    _Alignas(64) _Atomic uint64_t hazards[DIRECT_SLOTS_NR]; /* hazard_make(); 0: free */
     _Alignas(64) _Atomic uint32_t gate;                     /* odd: closed */
     _Atomic bool is_asking; /* some word of `asked` was set */
+    _Atomic bool may_go_ahead; /* agent: pages may be brought back that nobody has touched */
     _Atomic uint64_t asked[DIRECT_SLOTS_NR];                /* page + 1 the agent is to restore */
     struct direct_counts counts[DIRECT_SLOTS_NR];
     /* set at birth */
@@ -67,9 +73,24 @@ size_t direct_dirty_bytes(uint32_t nr_leaves);
 
 /* ---- a touching thread */
 
-/* Claims a hazard word for the page. -1: none is free, or the gate is closed. *hint: where to look first,
- * each thread's own. */
-int direct_enter(struct direct *d, page_number page, unsigned hint);
+/* A hazard word names a run: its first page + 1 below, its further pages above. */
+#define HAZARD_NR_SHIFT 56
+static inline uint64_t hazard_make(page_number first, unsigned nr)
+{
+    return (uint64_t)(nr - 1) << HAZARD_NR_SHIFT | (first + 1);
+}
+static inline page_number hazard_first(uint64_t word)
+{
+    return (word & ((UINT64_C(1) << HAZARD_NR_SHIFT) - 1)) - 1;
+}
+static inline page_number hazard_end(uint64_t word)
+{
+    return hazard_first(word) + (word >> HAZARD_NR_SHIFT) + 1;
+}
+
+/* Claims a hazard word for [first, first + nr), nr <= DIRECT_RUN_MAX. -1: none is free, or the gate is closed.
+ * hint: where to look first, each thread's own. */
+int direct_enter(struct direct *d, page_number first, unsigned nr, unsigned hint);
 void direct_leave(struct direct *d, int slot);
 
 struct direct_look {
@@ -82,13 +103,15 @@ struct direct_look {
 };
 /* Only between enter and leave. */
 void direct_look(const struct direct *d, page_number page, struct direct_look *ret);
-/* The kernel has taken our page for what the table calls out. Before leave. */
-void direct_note_returned(struct direct *d, uint32_t leaf, page_number page);
+/* The kernel has taken our pages for what the table calls out: those from `first` on that have a bit; `ahead`:
+ * which of them nobody waits for. Before leave. */
+void direct_note_returned(struct direct *d, uint32_t leaf, page_number first, uint64_t pages, uint64_t ahead);
+/* Of what came ahead in [first, end), in one leaf, somebody has come past. Only between enter and leave. */
+void direct_note_passed(struct direct *d, page_number first, page_number end);
 /* The agent is to do it. The caller rings its bell, and waits without a hazard word. */
 void direct_ask(struct direct *d, page_number page, unsigned hint);
 
-/* restore.c: one attempt for the page, which its thread waits for since then. in_doubt: ours, if it is
- * registered at all. */
+/* restore.c: one attempt. */
 enum direct_result {
     DIRECT_DONE,    /* it is there: run the instruction again */
     DIRECT_WAIT,    /* not now: an event, the agent, or no free word */
@@ -96,8 +119,14 @@ enum direct_result {
     DIRECT_IN_DOUBT, /* another's mapping is there, or one that is protected in another way than we know */
     DIRECT_NOT_OURS /* no registered mapping is there, or the page is lost */
 };
-enum direct_result direct_restore(struct direct *d, page_number page, unsigned hint, uint64_t since_ns,
-                                  bool in_doubt);
+struct direct_touch {
+    page_number page;      /* that is wanted, by its thread since then */
+    uint64_t since_ns;
+    unsigned hint;
+    bool in_doubt;         /* it is ours, if it is registered at all */
+    struct passes *passes; /* the thread's, for more than that page; NULL: it alone */
+};
+enum direct_result direct_restore(struct direct *d, const struct direct_touch *touch);
 /* whose.c, of a page that the table does not have out: 1: it is in a range of ours; 0: it is, and zeros have
  * just been moved in; -EINVAL: it is not, or it is not readable and writable; else as MOVE says. The agent, or
  * a thread between enter and leave. */
@@ -119,7 +148,9 @@ void direct_end_leaving(struct direct *d, uint32_t leaf, page_number first, unsi
 struct direct_sums direct_sums(const struct direct *d);
 
 bool direct_is_returned(const struct direct *d, uint32_t leaf, page_number page);
-/* After the entry says RESIDENT. */
+/* Ahead of a touch, of which nothing is known yet? Beside a returned page. */
+bool direct_is_ahead(const struct direct *d, uint32_t leaf, page_number page);
+/* After the entry says RESIDENT. Forgets both. */
 void direct_forget_returned(struct direct *d, uint32_t leaf, page_number page);
 /* A leaf that has returned pages, from *cursor on; UINT32_MAX: none. It counts as looked at from now on. */
 uint32_t direct_next_dirty(struct direct *d, uint32_t *cursor);

@@ -21,6 +21,7 @@ static void learn_page(struct pager *pg, struct page_leaf *leaf, page_number pag
     }
     if (!was_out) /* it was absent after the event that barred it: no bit outlives the gate */
         page_on_bar_over(p);
+    bool is_ahead = direct_is_ahead(pg->direct, index_of(pg, leaf), page);
     direct_forget_returned(pg->direct, index_of(pg, leaf), page); /* after the entry */
     pager_release(pg, release);
     if (!was_out)
@@ -28,7 +29,7 @@ static void learn_page(struct pager *pg, struct page_leaf *leaf, page_number pag
     stats_add(pg->stats, STAT_restore_success, 1);
     stats_add(pg->stats, STAT_restore_staged, was_staged);
     if (pg->on_feedback)
-        (void)pg->on_feedback(pg->context, FEEDBACK_REFAULT, page);
+        (void)pg->on_feedback(pg->context, is_ahead ? FEEDBACK_PREFETCHED : FEEDBACK_REFAULT, page);
 }
 
 void pager_learn_returned_in(struct pager *pg, struct page_leaf *leaf)

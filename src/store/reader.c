@@ -12,6 +12,8 @@
 #include "base/point.h"
 #include "codec/codec.h"
 
+#define CACHE_LINE_BYTES 64u
+
 static bool is_inside(const struct store_map *map, uint64_t offset, size_t size)
 {
     return map->bytes && offset <= map->nr_bytes && size <= map->nr_bytes - offset;
@@ -91,6 +93,16 @@ int store_read(const struct store_map *map, locator place, uint32_t checksum,
     if (r < 0)
         store_scratch_forget(scratch); /* what is read again is read from the store */
     return r;
+}
+
+void store_prefetch(const struct store_map *map, locator place)
+{
+    uint64_t offset = locator_offset(place);
+    size_t size = locator_size(place);
+    if (!locator_has_blob(place) || locator_kind_of(place) == LOCATOR_ZSTD || !is_inside(map, offset, size))
+        return; /* of a group its neighbours have it, mostly */
+    for (size_t i = 0; i < size; i += CACHE_LINE_BYTES)
+        __builtin_prefetch(map->bytes + offset + i);
 }
 
 void store_touch(const struct store_map *map, locator place)

@@ -45,6 +45,9 @@ static inline void store_scratch_forget(struct store_scratch *scratch)
 int store_read(const struct store_map *map, locator place, uint32_t checksum,
                struct store_scratch *scratch, void *ret_page);
 
+/* Asks for a place's bytes, before they are read; reads nothing, so it need not be live any more. */
+void store_prefetch(const struct store_map *map, locator place);
+
 /* Reads a byte at both ends of a live place, so that the map has its pages before they are wanted: the
  * kernel maps 16 at a time, and a touch that meets an unmapped one waits for that, too. */
 void store_touch(const struct store_map *map, locator place);

@@ -74,12 +74,12 @@ int uffd_move(int fd, uint64_t to, uint64_t from, uint64_t bytes, uint64_t *ret_
     return r;
 }
 
-static int copy(int fd, uint64_t to, const void *page, uint64_t mode)
+static int copy(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t mode, uint64_t *ret_copied)
 {
-    struct uffdio_copy argument = {
-        .dst = to, .src = (uintptr_t)page, .len = PAGE_BYTES, .mode = mode
-    };
-    return call(fd, UFFDIO_COPY, &argument);
+    struct uffdio_copy argument = { .dst = to, .src = (uintptr_t)pages, .len = bytes, .mode = mode };
+    int r = call(fd, UFFDIO_COPY, &argument);
+    *ret_copied = argument.copy > 0 ? (uint64_t)argument.copy : 0;
+    return r;
 }
 
 static int zeropage(int fd, uint64_t to, uint64_t mode)
@@ -90,15 +90,13 @@ static int zeropage(int fd, uint64_t to, uint64_t mode)
 
 int uffd_copy(int fd, uint64_t to, const void *page)
 {
-    return copy(fd, to, page, 0);
+    uint64_t copied;
+    return copy(fd, to, page, PAGE_BYTES, 0, &copied);
 }
 
 int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
 {
-    struct uffdio_copy argument = { .dst = to, .src = (uintptr_t)pages, .len = bytes };
-    int r = call(fd, UFFDIO_COPY, &argument);
-    *ret_copied = argument.copy > 0 ? (uint64_t)argument.copy : 0;
-    return r;
+    return copy(fd, to, pages, bytes, 0, ret_copied);
 }
 
 int uffd_zeropage(int fd, uint64_t to)
@@ -108,7 +106,13 @@ int uffd_zeropage(int fd, uint64_t to)
 
 int uffd_copy_quietly(int fd, uint64_t to, const void *page)
 {
-    return copy(fd, to, page, UFFDIO_COPY_MODE_DONTWAKE);
+    uint64_t copied;
+    return copy(fd, to, page, PAGE_BYTES, UFFDIO_COPY_MODE_DONTWAKE, &copied);
+}
+
+int uffd_copy_run_quietly(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
+{
+    return copy(fd, to, pages, bytes, UFFDIO_COPY_MODE_DONTWAKE, ret_copied);
 }
 
 int uffd_zeropage_quietly(int fd, uint64_t to)

@@ -49,6 +49,7 @@ int uffd_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64
 int uffd_zeropage(int fd, uint64_t to);
 /* The same, and nobody is woken: for descriptors in SIGBUS mode, on which nobody waits. */
 int uffd_copy_quietly(int fd, uint64_t to, const void *page);
+int uffd_copy_run_quietly(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied);
 int uffd_zeropage_quietly(int fd, uint64_t to);
 int uffd_poison(int fd, uint64_t to);
 int uffd_wake(int fd, uint64_t start, uint64_t bytes);

@@ -24,6 +24,7 @@ static _Atomic bool is_over;
 static void begin_direct(struct rogue *r)
 {
     a.rogue = r;
+    r->prefetches = true;
     rogue_start(r);
     pages_map(&a.pages, NR);
     pages_write_all(&a.pages);
@@ -46,6 +47,63 @@ static void the_agent_is_not_asked(void)
     CHECK_EQ(pager_stat(a.pager, "faults_missing"), faults);
     CHECK_EQ(pager_stat(a.pager, "direct_asked"), 0);
     WAIT_UNTIL(pager_stat_now(a.pager, "pages_stored") == 0); /* the table has learnt of all */
+}
+
+static void check_in_order(void)
+{
+    for (uint32_t i = 0; i < NR; i++)
+        pages_check(&a.pages, i);
+}
+
+/* Once the agent has seen that there is room. */
+static void wait_for_runs(void)
+{
+    uint64_t runs = pager_stat(a.pager, "direct_runs");
+    do {
+        arena_all_out(&a);
+        check_in_order();
+    } while (pager_stat_now(a.pager, "direct_runs") == runs);
+}
+
+static volatile unsigned char touched;
+
+static void neighbours(void)
+{
+    test_case("a thread that comes in order brings back what it will touch next");
+    wait_for_runs();
+    arena_all_out(&a);
+    uint64_t restored = pager_stat_now(a.pager, "direct_restores");
+    uint64_t ahead = pager_stat(a.pager, "prefetch_pages");
+    uint64_t used = pager_stat(a.pager, "prefetch_used");
+    check_in_order();
+    CHECK_EQ(pager_stat_now(a.pager, "direct_restores") - restored, NR);
+    CHECK(pager_stat(a.pager, "prefetch_pages") - ahead > NR * 3 / 4);
+    CHECK(pager_stat(a.pager, "prefetch_used") - used > NR / 2);
+
+    test_case("downwards, too");
+    arena_all_out(&a);
+    ahead = pager_stat_now(a.pager, "prefetch_pages");
+    for (uint32_t i = NR; i-- > 0;)
+        pages_check(&a.pages, i);
+    CHECK(pager_stat_now(a.pager, "prefetch_pages") - ahead > NR * 3 / 4);
+
+    test_case("what nobody came for is known, and leaves again");
+    arena_all_out(&a);
+    uint64_t unwanted = a.rogue->nr_unwanted;
+    uint32_t at = 64; /* no run ends in the next 32 pages because its leaf does */
+    while (page_of((uintptr_t)pages_at(&a.pages, at)) % 64)
+        at++;
+    for (uint32_t i = 0; i < 8; i++)
+        touched = pages_at(&a.pages, at + i)[0];
+    CHECK(pages_nr_present(&a.pages, at, 16) > 8);
+    uint64_t wasted = pager_stat_now(a.pager, "prefetch_wasted");
+    WAIT_UNTIL(a.rogue->nr_unwanted > unwanted); /* its age begins anew, as of no page that was wanted */
+    CHECK(a.rogue->nr_unwanted < NR / 4); /* all the rest was */
+    for (uint32_t i = 200; i < 400; i += 40) /* no pass: those known until then are over */
+        touched = pages_at(&a.pages, i)[0];
+    CHECK(pager_stat_now(a.pager, "prefetch_wasted") > wasted);
+    arena_all_out(&a);
+    check_in_order();
 }
 
 /* Each thread writes and checks its own pages, and touches all others. */
@@ -317,6 +375,7 @@ static void locked_pages(void)
     CHECK_EQ(syscall(SYS_munlock, a.pages.memory, pages_to_bytes(32)), 0);
     rogue_kill(a.rogue);
     a.rogue->answer = ROGUE_HONEST;
+    a.rogue->prefetches = false; /* of a page that it is asked for, the agent would look for a pass */
     rogue_start(a.rogue);
     WAIT_UNTIL(a.rogue->nr_ranges > 0);
     pages_write_all(&a.pages);
@@ -384,6 +443,7 @@ int main(void)
     install(own_handler, NULL);
     begin_direct(r);
     the_agent_is_not_asked();
+    neighbours();
     eight_threads();
     changes_under_touches();
     handlers();

@@ -425,8 +425,9 @@ static void take_given_up(struct session *s)
     while (ring_take(&s->given_up, &e) == 1)
         drop(s, e.place);
     struct feedback_entry f;
-    while (ring_take(&s->feedback, &f) == 1)
-        ; /* without judgement */
+    while (ring_take(&s->feedback, &f) == 1) /* without judgement */
+        if ((f.word & 0xff) == FEEDBACK_PREFETCHED)
+            orders->nr_unwanted += feedback_nr(f);
 }
 
 /* ---- other places for what is stored */

@@ -63,6 +63,7 @@ struct rogue {
     _Atomic uint64_t rounds;                        /* of its loop */
     _Atomic uint64_t nr_joins, nr_clients, nr_ranges;
     _Atomic uint64_t nr_raw, nr_stored, nr_given_up;
+    _Atomic uint64_t nr_unwanted;                   /* pages told of as brought back ahead of no touch */
     _Atomic uint64_t nr_held;                       /* answers not yet given */
     _Atomic uint64_t nr_asked, nr_squeezed_held;    /* for other places; pages whose answer is not yet given */
     _Atomic bool is_quiet;                          /* nothing offered, nothing to answer */

@@ -1,10 +1,11 @@
-/* A thread that restores its own page never installs old bytes, nor zeros over a page that is out. Method:
- * the real direct.c and restore.c, with the real table, staging and store reader, over a kernel of plain
- * data: one lock a page stands for what the kernel does in one step, and an event is raised, read and
- * zapped in its order. Owners write and discard their pages and know what must be in them; bystanders touch
- * all of them; one thread is the agent and evicts, stores, drains, reads events and learns what returned.
- * At each step that a thread can be preempted in, it is, at random. What is found is a wrong version
- * (mutants of the protocol) or a race that ThreadSanitizer reports (mutants of its memory orders). */
+/* A thread that restores its own page, and some beside it, never installs old bytes, nor zeros over a page
+ * that is out. Method: the real direct.c, restore.c and passes.c, with the real table, staging and store
+ * reader, over a kernel of plain data: one lock a page stands for what the kernel does in one step, and an
+ * event is raised, read and zapped in its order. Owners write and discard their pages and know what must be
+ * in them; bystanders touch all of them; one thread is the agent and evicts, stores, drains, reads events
+ * and learns what returned. At each step that a thread can be preempted in, it is, at random. What is found
+ * is a wrong version (mutants of the protocol) or a race that ThreadSanitizer reports (mutants of its memory
+ * orders). */
 #include "tsan.h"
 
 #include <errno.h>
@@ -22,8 +23,10 @@ static void preempt(void);
 
 /* restore.c's kernel is ours. */
 #define uffd_copy_quietly model_copy
+#define uffd_copy_run_quietly model_copy_run
 #define uffd_zeropage_quietly model_zeropage
 #define uffd_move model_move
+#include "direct/passes.c"
 #include "direct/restore.c"
 #include "direct/whose.c"
 #include "codec/codec.h"
@@ -35,7 +38,7 @@ static void preempt(void);
 #define BYSTANDERS_NR 2u
 #define SLOTS_NR 2u
 #define PLACES_NR 6u
-#define STEPS_NR 4000u
+#define STEPS_NR 8000u
 #define HOLE UINT64_C(0x123000) /* an address of no page */
 
 static __thread uint32_t random_state;
@@ -88,6 +91,20 @@ int model_copy(int fd, uint64_t to, const void *page)
     uint64_t version;
     memcpy(&version, page, sizeof version);
     return install(cell_at(to), version);
+}
+
+/* One page after the other, no further than the first that does not go, and at times not that far: what came
+ * before is there. */
+int model_copy_run(int fd, uint64_t to, const void *pages, uint64_t bytes, uint64_t *ret_copied)
+{
+    for (*ret_copied = 0; *ret_copied < bytes; *ret_copied += PAGE_BYTES) {
+        if (*ret_copied && next_random(&random_state) % 4 == 0)
+            return -EAGAIN;
+        int r = model_copy(fd, to + *ret_copied, (const unsigned char *)pages + *ret_copied);
+        if (r)
+            return *ret_copied ? -EAGAIN : r;
+    }
+    return 0;
 }
 
 int model_zeropage(int fd, uint64_t to)
@@ -162,6 +179,17 @@ static struct interval watched_items[] = { { FIRST_PAGE, FIRST_PAGE + PAGES_NR, 
 static const struct intervals watched = { .items = watched_items, .nr = 1, .nr_max = 1 }, unsettled;
 static _Atomic unsigned nr_owners_left = OWNERS_NR;
 
+/* A pass that comes to this page by now, upwards or downwards, with a run of any length behind it. */
+static void make_pass(struct passes *p, page_number page)
+{
+    uint32_t r = next_random(&random_state);
+    struct pass *s = &p->all[0];
+    *s = (struct pass){ .nr_places = (uint8_t)(1 + r % 2), .nr_ahead = r / 2 % 2 };
+    s->direction = r / 4 % 2 ? 1 : -1;
+    s->first = s->direction > 0 ? page - s->nr_places : page + 1;
+    s->end = s->first + s->nr_places;
+}
+
 /* Reads or, with a version, writes; faults until the page is there. Both in one step, as an access is. */
 static uint64_t access_page(unsigned i, uint64_t version, unsigned hint)
 {
@@ -175,7 +203,13 @@ static uint64_t access_page(unsigned i, uint64_t version, unsigned hint)
         if (is_present)
             return found;
         preempt(); /* the signal is on its way */
-        enum direct_result r = direct_restore(&direct, FIRST_PAGE + i, hint % 2, now_ns(), false);
+        struct passes passes = { .turn = 0 };
+        struct direct_touch touch = { .page = FIRST_PAGE + i, .since_ns = now_ns(), .hint = hint % 2 };
+        if (next_random(&random_state) % 4) {
+            make_pass(&passes, touch.page);
+            touch.passes = &passes;
+        }
+        enum direct_result r = direct_restore(&direct, &touch);
         CHECK(r == DIRECT_DONE || r == DIRECT_WAIT);
         if (r == DIRECT_WAIT)
             sched_yield();
@@ -450,6 +484,7 @@ int main(void)
     direct.is_registered = is_registered;
     direct.unsettled = &unsettled;
     direct.hole = HOLE;
+    direct.may_go_ahead = true;
 
     pthread_t agent = begin(be_agent, NULL), owners[OWNERS_NR], bystanders[BYSTANDERS_NR];
     for (unsigned i = 0; i < OWNERS_NR; i++)
