@@ -18,6 +18,7 @@
 
 #include "base/intervals.h"
 #include "client/prefetch.h"
+#include "client/urgent.h"
 #include "pager/pager.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
@@ -142,6 +143,7 @@ struct agent {
     uint64_t fault_ns; /* wall time spent on faults and events */
     struct direct_sums told_of_touchers;
     struct prefetcher prefetch;
+    struct urgency urgency;
     char error[160];
 };
 
