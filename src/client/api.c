@@ -17,6 +17,7 @@
 #include "base/point.h"
 #include "client/client.h"
 #include "client/fork.h"
+#include "sys/apart.h"
 
 const char *pp_version(void)
 {
@@ -93,11 +94,10 @@ static bool copy_config(struct pp_pager *pp, const struct pp_config *config)
  * it). The list of ranges is populated by touch. */
 static struct pp_pager *map_pager(void)
 {
-    void *m = mmap(NULL, PAGER_BYTES, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *m = map_apart(PAGER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     void *bell = point_fails(POINT_PAGER_MEMORY)
                      ? MAP_FAILED
-                     : mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                     : map_apart(PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (m == MAP_FAILED || bell == MAP_FAILED) {
         if (m != MAP_FAILED)
             munmap(m, PAGER_BYTES);

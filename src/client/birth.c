@@ -23,6 +23,7 @@
 #include "client/fork.h"
 #include "client/sigbus.h"
 #include "client/sleep.h"
+#include "sys/apart.h"
 #include "sys/lock.h"
 #include "sys/sched.h"
 #include "sys/tasks.h"
@@ -78,8 +79,8 @@ static int reserve_region(struct pp_pager *pp, size_t *ret_table_bytes)
     for (size_t table = TABLE_BYTES_MAX; table >= TABLE_BYTES_MIN; table /= 2) {
         size_t bytes = page_round_up(region_bytes_without_table() + table + touchers_bytes(pp, table));
         void *m = point_fails(POINT_REGION) ? MAP_FAILED
-                                            : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                                            : map_apart(bytes, PROT_READ | PROT_WRITE,
+                                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
         if (m == MAP_FAILED)
             continue;
         (void)madvise(m, bytes, MADV_NOHUGEPAGE);

@@ -17,6 +17,7 @@
 #include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
+#include "sys/apart.h"
 
 #define JOIN_PAUSE_FIRST_NS (100 * NS_PER_MS)
 #define JOIN_PAUSE_MAX_NS (2 * NS_PER_S)
@@ -119,7 +120,7 @@ bool session_has_place(const struct agent *a)
 static void *map_private_to_us(int fd, size_t bytes, int protection)
 {
     void *m = point_fails(POINT_MAP_SHARED) ? MAP_FAILED
-                                            : mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
+                                            : map_apart(bytes, protection, MAP_SHARED | MAP_NORESERVE, fd);
     if (m == MAP_FAILED)
         return NULL;
     (void)madvise(m, bytes, MADV_DONTFORK);

@@ -263,13 +263,14 @@ static uint16_t with_level(uint16_t page, unsigned level)
     return (uint16_t)((page & ~(7u << PAGE_LEVEL_SHIFT)) | level << PAGE_LEVEL_SHIFT);
 }
 
-/* One unit more than the time itself: the write was within the unit that age 0 stands for. */
+/* One unit more than the time itself: the write was within the unit that age 0 stands for. A governed unit is
+ * a quarter of the shortest cold age, so it is saved where nothing was rounded. */
 static uint64_t units_needed(const struct heat *h, const struct chunk *c, uint16_t page)
 {
     if (h->is_governed)
         return page & PAGE_OFFERED
                    ? c->cold_units / 4u + 1u
-                   : clamp(((uint64_t)c->cold_units << level_of(page)) + 1, 1, PAGE_AGE);
+                   : clamp(((uint64_t)c->cold_units << level_of(page)) + !c->is_exact, 1, PAGE_AGE);
     if (page & PAGE_OFFERED) /* and still there: the client could not just then */
         return clamp(h->cold_age_ms / 4, 10, UINT32_MAX) / h->unit_ms + 1;
     uint64_t idle_ms = h->cold_age_ms << level_of(page);
@@ -492,11 +493,18 @@ void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, boo
         if (is_touched) {
             note_touched(h, c, &c->pages[i]);
             c->pages[i] &= (uint16_t) ~(PAGE_AGE | PAGE_OFFERED | PAGE_INCOMPRESSIBLE);
+            c->is_exact = false;
             continue;
         }
         c->pages[i] |= PAGE_THERE;
         c->nr_ready += is_ready(h, c, i);
     }
+}
+
+void pages_begin_age(struct chunk *c, uint64_t now_ms)
+{
+    c->age_ms = now_ms;
+    c->is_exact = true;
 }
 
 void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms)

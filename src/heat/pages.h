@@ -28,6 +28,7 @@ struct chunk {
     bool is_dull; /* scan: nothing there, or all of it written and not protected: no page can grow old */
     uint32_t closed; /* cells of which no page is ready, whatever its age; 0 but for a source that probes */
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
+    bool is_exact;         /* ages count from a look that found all of it touched: not rounded */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms; /* scan */
     uint64_t hands_off_ms; /* scan: not to be protected before */
@@ -75,6 +76,8 @@ void pages_look_begin(struct heat *h, struct chunk *c, uint64_t now_ms);
 bool pages_has_room(struct heat *h, struct chunk *c); /* false: no memory for its pages */
 uint32_t pages_nr_offered(const struct chunk *c, uint32_t from, uint32_t to); /* has room */
 void pages_note(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, bool is_touched);
+/* All of the chunk was touched up to now: its ages need not be rounded. */
+void pages_begin_age(struct chunk *c, uint64_t now_ms);
 void pages_cap_age(struct heat *h, struct chunk *c, uint32_t from, uint32_t to, uint64_t idle_ms);
 void pages_look_end(struct heat *h, struct chunk *c);
 

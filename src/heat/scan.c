@@ -209,6 +209,8 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         note_region(s, c, &s->regions[i]);
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
+    if (mode == PAGEMAP_SCAN_PROTECT && c->nr_written == c->nr)
+        pages_begin_age(c, now_ms);
     pages_look_end(&s->heat, c);
     nr_written_before += s->nr_come; /* as those that we have been told of */
     if (c->protected_ms && c->nr_written > nr_written_before)

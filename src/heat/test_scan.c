@@ -391,6 +391,34 @@ static void what_is_busy_is_not_counted(void **state)
     area_free(&a);
 }
 
+/* How long the first `nr` pages of a chunk have been idle when the last of them can be picked, of those that all
+ * were written. */
+static uint64_t leaves_after_ms(struct area *a, size_t nr)
+{
+    static bool picked[CHUNK];
+    write_pages(a, 0, CHUNK);
+    pass(a, 700); /* the trial is over, and all of it is protected */
+    write_pages(a, 0, nr);
+    uint64_t written_ms = a->now_ms;
+    for (size_t sum = 0; sum < nr && a->now_ms < written_ms + 5000; sum += pick_all(a, picked))
+        pass(a, 50);
+    return a->now_ms - written_ms;
+}
+
+static void a_chunk_written_as_a_whole_leaves_a_unit_earlier(void **state)
+{
+    (void)state;
+    is_governed = true;
+    struct area a = area_new(CHUNK, 1000), b = area_new(CHUNK, 1000);
+    uint64_t whole_ms = leaves_after_ms(&a, CHUNK), part_ms = leaves_after_ms(&b, CHUNK - 1);
+    is_governed = false;
+    printf("%d and %d ms\n", (int)whole_ms, (int)part_ms);
+    assert_in_range(whole_ms, 1000, 1250);
+    assert_in_range(part_ms, 1300, 1500);
+    area_free(&a);
+    area_free(&b);
+}
+
 static void another_cold_age_is_taken_at_the_next_look(void **state)
 {
     (void)state;
@@ -1037,6 +1065,7 @@ int main(void)
         cmocka_unit_test(ages_are_counted_there_and_out_and_when_touched),
         cmocka_unit_test(a_chunk_that_is_out_as_a_whole_stays_on_the_list),
         cmocka_unit_test(what_is_busy_is_not_counted),
+        cmocka_unit_test(a_chunk_written_as_a_whole_leaves_a_unit_earlier),
         cmocka_unit_test(another_cold_age_is_taken_at_the_next_look),
         cmocka_unit_test(out_for_longer_than_it_had_to_wait_is_not_too_soon),
         cmocka_unit_test(steps_are_taken_back_at_the_longest_cold_age_too),

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #define NR 8192u
+#define HOLE_BYTES ((size_t)1 << 30)
 
 static const char *const options[] = { "--cold-age", "100ms", "--reclaim-rate", "4G", NULL };
 static struct daemon d;
@@ -25,9 +26,26 @@ static void next_daemon(uint64_t joins_before)
     WAIT_LONG_UNTIL(pager_stat(pager, "daemon_joins") > joins_before);
 }
 
+/* The place that the kernel would choose next. An application may fill its own hole with MAP_FIXED; what we
+ * mapped there meanwhile would be gone. */
+static void *hole_make(void)
+{
+    void *hole = mmap(NULL, HOLE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(hole != MAP_FAILED && munmap(hole, HOLE_BYTES) == 0);
+    return hole;
+}
+
+static void hole_check(void *hole)
+{
+    CHECK(mmap(hole, HOLE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+               -1, 0) == hole);
+    CHECK_EQ(munmap(hole, HOLE_BYTES), 0);
+}
+
 static void ended(int signal, const char *name)
 {
     test_case(name);
+    void *hole = hole_make();
     uint64_t joins = pager_stat(pager, "daemon_joins");
     all_out();
     CHECK_EQ(helper_kill(d.pid, signal), signal == SIGTERM ? 0 : SIGKILL); /* in order: exit code 0 */
@@ -37,6 +55,7 @@ static void ended(int signal, const char *name)
     all_out();
     CHECK_EQ(helper_kill(d.pid, signal), signal == SIGTERM ? 0 : SIGKILL); /* in order: exit code 0 */
     next_daemon(joins + 1);
+    hole_check(hole);
     pages_check_all(&p);
     pages_write_all(&p);
 }
