@@ -230,15 +230,21 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     c->protected_ms = now_ms;
 }
 
+/* It was looked at before, and time has come for what was protected then. */
+static bool is_time_for(const struct chunk *c, uint64_t after_ms, uint64_t now_ms)
+{
+    uint64_t due_ms = c->protected_ms + after_ms;
+    return c->looked_ms < due_ms && now_ms >= due_ms;
+}
+
 static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)
 {
     uint64_t pause_ms = s->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
     if (c->is_tried && !c->is_looked_at && pause_ms > TRIAL_MS)
         pause_ms = TRIAL_MS;
     bool is_awaited = c->probe && c->probe->due_ms && now_ms >= c->probe->due_ms;
-    /* What was protected then may be asked from now on. */
-    uint64_t half_ms = c->protected_ms + s->heat.cold_age_ms / 2;
-    is_awaited |= s->is_probing && c->looked_ms < half_ms && now_ms >= half_ms;
+    is_awaited |= s->is_probing && is_time_for(c, s->heat.cold_age_ms / 2, now_ms); /* it may be asked */
+    is_awaited |= c->is_exact && is_time_for(c, s->heat.cold_age_ms, now_ms);       /* all of it may leave */
     return !c->looked_ms || now_ms >= c->looked_ms + pause_ms || is_awaited;
 }
 
