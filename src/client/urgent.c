@@ -9,8 +9,10 @@
 
 #define SLICE_NS (NS_PER_MS / 10) /* the shortest there is */
 #define LOOK_EVERY_NS NS_PER_MS   /* so much more than the allowance may be used */
-/* Since the last look: an eighth of a tick of 4 ms, and more than a hundred wake-ups of an idle CPU. */
+#define LOOK_FOR_WAITS_EVERY_NS (NS_PER_MS / 2)
+/* In that time, beyond what idle CPUs take to wake: in a guest 25 us each, which may be half of all time. */
 #define WAIT_NS (NS_PER_MS / 2)
+#define WAKE_NS (40 * NS_PER_US)
 #define CROWDED_FOR_NS NS_PER_S /* then one wait more tells whether it still is */
 
 static void tell(struct agent *a)
@@ -58,12 +60,13 @@ void urgent_set_wanted(struct agent *a, bool is_wanted)
  * machine may be idle. */
 static void look_at_waits(struct urgency *u, uint64_t now)
 {
-    uint64_t waited_ns = class_waited_ns(u->waits_fd);
-    if (waited_ns - u->waited_ns >= WAIT_NS && !u->has_worked)
+    struct class_waits before = u->waits;
+    class_read_waits(u->waits_fd, &u->waits);
+    uint64_t usual_ns = (u->waits.nr - before.nr) * WAKE_NS;
+    if (u->waits.ns - before.ns >= WAIT_NS + usual_ns && !u->has_worked)
         u->crowded_until_ns = now + CROWDED_FOR_NS;
-    u->waited_ns = waited_ns;
     u->has_worked = false;
-    u->next_look_ns = now + LOOK_EVERY_NS;
+    u->next_look_ns = now + LOOK_FOR_WAITS_EVERY_NS;
 }
 
 /* ---- in the class */
@@ -114,7 +117,7 @@ static void stay_or_leave(struct agent *a, uint64_t now)
     if (may && now < u->crowded_until_ns)
         return;
     urgent_leave(a);
-    u->waited_ns = class_waited_ns(u->waits_fd); /* the next wait is looked for from here on */
+    class_read_waits(u->waits_fd, &u->waits); /* the next wait is looked for from here on */
     u->has_worked = false;
 }
 

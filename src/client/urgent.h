@@ -25,7 +25,8 @@ struct urgency {
     uint64_t next_look_ns;
     bool has_worked; /* since then: anything but answers */
     int waits_fd;
-    uint64_t waited_ns, crowded_until_ns;
+    struct class_waits waits;
+    uint64_t crowded_until_ns;
 };
 
 /* When the agent has made what threads it makes: they would not have its nice value any more. */

@@ -79,14 +79,15 @@ int class_open_waits(void)
     return fd < 0 ? -errno : fd;
 }
 
-/* "running waiting times", in ns. */
-uint64_t class_waited_ns(int fd)
+/* "running waiting times", the first two in ns. */
+void class_read_waits(int fd, struct class_waits *ret_waits)
 {
-    char text[96];
+    char text[96], *at;
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = 0;
-    const char *at = strchr(text, ' ');
-    return at ? strtoull(at, NULL, 10) : 0;
+    (void)strtoull(text, &at, 10);
+    ret_waits->ns = strtoull(at, &at, 10);
+    ret_waits->nr = strtoull(at, &at, 10);
 }
 
 int class_enter(const struct own_class *c)

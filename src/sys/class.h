@@ -29,7 +29,10 @@ int class_set_slice(struct own_class *c, uint64_t ns);
 /* How long the calling thread has waited for a CPU so far, by a descriptor (/proc/thread-self/schedstat).
  * Negative errno: the kernel does not count it. */
 int class_open_waits(void);
-uint64_t class_waited_ns(int fd); /* about 1 us */
+struct class_waits {
+    uint64_t ns, nr; /* and how often it has got one */
+};
+void class_read_waits(int fd, struct class_waits *ret_waits); /* about 1 us */
 /* 0, or negative errno. About 1 us each. */
 int class_enter(const struct own_class *c);
 int class_leave(const struct own_class *c);
