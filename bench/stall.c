@@ -170,11 +170,22 @@ static bool cell(const struct csv_table *t, struct key k, const char *column, do
     return false;
 }
 
+static bool has_column(const struct csv_table *t, const char *column)
+{
+    double value;
+    for (size_t row = 0; row < csv_table_rows(t); row++)
+        if (csv_table_get_number(t, row, column, &value))
+            return true;
+    return false;
+}
+
 static void print_metric(FILE *f, const struct csv_table *t, struct key k, const char *phase,
                          const char *what, const char *label, double scale)
 {
     char column[64];
     snprintf(column, sizeof column, "%s_%s", phase, what);
+    if (!has_column(t, column))
+        return; /* stages, in the program that does not tell them */
     fprintf(f, "  %-12s %-14s", phase, label);
     for (k.arm = 0; k.arm < SUBJECT_ARMS_NR; k.arm++) {
         if (!is_listed(settings.arms, subject_arm_names[k.arm]))
@@ -212,6 +223,10 @@ static void print_table(FILE *f, const struct csv_table *t)
         { "max_ns", "max, us", 1e-3 },      { "pages_per_s", "pages/s", 1 },
         { "target_cpu_us_per_page", "CPU us/page", 1 },
         { "daemon_cpu_us_per_page", "daemon us/page", 1 },
+        { "reach_p50_ns", "reached, us", 1e-3 },   { "reach_p99_ns", "p99, us", 1e-3 },
+        { "decode_p50_ns", "decoded, us", 1e-3 },  { "decode_p99_ns", "p99, us", 1e-3 },
+        { "install_p50_ns", "the call, us", 1e-3 }, { "install_p99_ns", "p99, us", 1e-3 },
+        { "back_p50_ns", "call, back, us", 1e-3 }, { "back_p99_ns", "p99, us", 1e-3 },
         { "evicted_beside", "evicted", 1 },
     };
     fprintf(f, "median [min, max] of %u; x: against zram, pair by pair\n", (unsigned)settings.repeats);

@@ -17,6 +17,7 @@
 #include "common/pace.h"
 #include "common/rng.h"
 #include "process_pager.h"
+#include "stages.h"
 
 #define SETTLE_NS 300000000u /* between eviction and touches: the daemon's last work is over */
 #define BESIDE_BYTES ((size_t)16 << 20)
@@ -28,6 +29,7 @@ struct toucher {
     const struct stall *stall;
     unsigned index;
     struct latency latency;
+    struct stages stages;
     uint64_t nr, wrong;
 };
 
@@ -57,7 +59,9 @@ static void touch(struct toucher *t, uint64_t page)
     const unsigned char *at = s->memory + page * CONTENT_PAGE_BYTES;
     uint64_t begin_ns = pace_now_ns();
     (void)*(const volatile unsigned char *)at;
-    latency_record(&t->latency, pace_now_ns() - begin_ns);
+    uint64_t end_ns = pace_now_ns();
+    latency_record(&t->latency, end_ns - begin_ns);
+    stages_record(&t->stages, begin_ns, end_ns);
     t->wrong += !content_stamp_is(&s->content, page, 1, at);
 }
 
@@ -126,7 +130,9 @@ static void say_phase(struct stall *st, const char *phase, uint64_t elapsed_ns, 
     static struct latency all;
     memset(&all, 0, sizeof all);
     double nr = 0;
+    struct stages *stages[STALL_THREADS_MAX];
     for (unsigned i = 0; i < st->spec->nr_threads; i++) {
+        stages[i] = &st->touchers[i].stages;
         latency_merge(&all, &st->touchers[i].latency);
         nr += (double)st->touchers[i].nr;
         st->s.wrong += st->touchers[i].wrong;
@@ -139,6 +145,7 @@ static void say_phase(struct stall *st, const char *phase, uint64_t elapsed_ns, 
         if (which[i].per_mille < 999 || nr >= LATENCY_P999_MIN)
             say_named(phase, which[i].name, (double)latency_percentile_ns(&all, 0, which[i].per_mille));
     say_named(phase, "max_ns", (double)all.max_ns);
+    stages_say(phase, stages, (unsigned)st->spec->nr_threads);
     say_named(phase, "n", nr);
     say_named(phase, "pages_per_s", nr / ((double)elapsed_ns / 1e9));
     say_named(phase, "target_cpu_us_per_page", (double)own_ns / 1e3 / nr);

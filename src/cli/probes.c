@@ -14,6 +14,7 @@
 #include "cli/figures.h"
 #include "cli/library.h"
 #include "sys/cgroup.h"
+#include "sys/class.h"
 #include "sys/damon.h"
 #include "sys/limits.h"
 #include "sys/uffd.h"
@@ -240,6 +241,18 @@ static enum finding look_cpus(const struct exam *e, char *ret_found, size_t capa
     return found(may);
 }
 
+static enum finding look_class(const struct exam *e, char *ret_found, size_t capacity)
+{
+    (void)e;
+    struct own_class c;
+    class_find(&c);
+    if (c.kind == CLASS_NICE)
+        (void)snprintf(ret_found, capacity, "only a nice value of %d", c.urgent_nice);
+    else
+        say(ret_found, capacity, c.kind == CLASS_REALTIME ? "tried" : "may not be taken");
+    return found(c.kind == CLASS_REALTIME);
+}
+
 static enum finding look_idle_cpus(const struct exam *e, char *ret_found, size_t capacity)
 {
     (void)e;
@@ -289,6 +302,8 @@ const struct probe probes[] = {
       "raise memory.max (v1: memory.limit_in_bytes) of that cgroup", false, false, look_memory_limit },
     { "choosing a CPU", "who answers a fault goes where it happened", "allow sched_setaffinity(2) in the "
       "sandbox", false, true, look_cpus },
+    { "a real-time class", "where all CPUs are taken, who answers a fault waits its turn", "ulimit -r 1, which "
+      "root allows (systemd: LimitRTPRIO=1; PAM: rtprio 1), and no ulimit -R", false, true, look_class },
     { "idle CPUs stay near", "waking a CPU that the host has taken away is the longest part of a stall",
       "echo 200000 >/sys/module/haltpoll/parameters/guest_halt_poll_ns", false, false, look_idle_cpus },
 };

@@ -99,6 +99,18 @@ static void print_rates(const struct session_figures *f)
            figures_number(f->json, "client_evict_success"));
 }
 
+/* How its agents wait for faults: --agent-class, and what the process may. */
+static void print_class(const cJSON *s)
+{
+    const char *class = figures_number(s, "agents_realtime") > 0 ? "realtime"
+                        : figures_number(s, "agents_nice") > 0   ? "nice"
+                                                                 : "ordinary";
+    char used[16];
+    printf("  %-12s %8s  class, for faults; %s of CPU in it, used up %.0f times\n", "agent", class,
+           figures_time(figures_number(s, "agent_urgent_cpu_ns"), used, sizeof used),
+           figures_number(s, "agent_urgent_used_up"));
+}
+
 static void print_session(const struct figures *all, const struct session_figures *f)
 {
     const cJSON *s = f->json;
@@ -113,6 +125,7 @@ static void print_session(const struct figures *all, const struct session_figure
     if (f->is_saved_known)
         print_size("saved net", f->saved_bytes, "what is out, less what is paid");
     print_stalls(s);
+    print_class(s);
     print_rates(f);
     printf("  %-12s %8s  %s watched, %s cold\n", "heat", figures_text(s, "heat"),
            figures_size(figures_number(s, "pages_watched") * (double)PAGE_BYTES, watched, sizeof watched),

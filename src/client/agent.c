@@ -118,6 +118,7 @@ static unsigned evict_run(struct agent *a, page_number first, uint32_t nr, bool 
 {
     if (now_ns() - a->last_fault_ns > FOLLOW_TIMEOUT_NS)
         follow_nobody();
+    urgent_leave(a);
     if (a->session.is_pageout)
         return pager_page_out(&a->pg, first, nr, if_unwritten);
     unsigned looked;
@@ -675,6 +676,7 @@ static bool find_piece(struct agent *a, struct pp_pager *pp)
 {
     if (!pp->find || a->is_frozen || now_ns() < a->next_find_ns)
         return false;
+    urgent_leave(a);
     pp->find(pp);
     return !a->next_find_ns;
 }
@@ -719,6 +721,7 @@ static void serve(struct agent *a)
         return;
     }
     /* EAGAIN: who raised the event must run first. ENOMEM: somebody has to give some back. */
+    urgent_leave(a);
     if (++a->nr_spins < SPINS_BEFORE_NAP) {
         sched_yield();
         return;
@@ -743,6 +746,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         is_busy |= command_piece(a, pp) | order_piece(a, pp);
         if (a->is_socket_ready || now_ns() >= a->next_tick_ns) {
             a->is_socket_ready = false;
+            urgent_leave(a);
             session_poll(a, pp);
             tick(a, pp);
         }
@@ -762,10 +766,14 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         is_busy |= must_starve || a->is_leaving || a->pg.unmapped.nr || a->pg.nr_give_back || a->must_end ||
                    !a->next_tick_ns /* the clock is to be set first */;
         sleep_ring_porter(a, pp, is_busy);
-        if (!is_busy)
-            sleep_until_needed(a, pp);
-        else
+        if (is_busy) {
+            urgent_leave(a); /* one piece is as short as the answer to a fault: more of them are not */
             sleep_lightly(a);
+        } else {
+            urgent_rest(a);
+            sleep_until_needed(a, pp);
+        }
     }
+    urgent_leave(a);
     sleep_lightly(a);
 }

@@ -364,6 +364,7 @@ static void close_descriptors(struct agent *a, struct porter *porter)
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    urgent_end(a);
     maps_close(&a->pg.maps);
     headroom_close(&a->prefetch.headroom);
 }
@@ -421,6 +422,8 @@ static int wake_up(struct pp_pager *pp)
     if (r) {
         session_close(pp->agent);
         close_descriptors(pp->agent, pp->porter);
+    } else {
+        urgent_begin(pp->agent);
     }
     return r;
 }

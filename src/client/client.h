@@ -19,6 +19,7 @@
 #include "base/intervals.h"
 #include "client/forks.h"
 #include "client/prefetch.h"
+#include "client/urgent.h"
 #include "pager/pager.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
@@ -148,6 +149,7 @@ struct agent {
     struct direct_sums told_of_touchers;
     struct prefetcher prefetch;
     struct forks forks;
+    struct urgency urgency;
     char error[160];
 };
 

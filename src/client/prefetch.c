@@ -205,6 +205,7 @@ static int wait_for_helper(struct agent *a)
 {
     if (++a->prefetch.nr_waits < WAITS_BEFORE_YIELD)
         return 0;
+    urgent_leave(a); /* else nobody would get it */
     sched_yield();
     return a->prefetch.nr_waits < WAITS_MAX ? 0 : pager_ahead_skip(&a->pg);
 }
@@ -268,6 +269,7 @@ static bool give_way(struct agent *a)
         prefetch_forget(a);
         return false;
     }
+    urgent_leave(a);
     sched_yield();
     return true;
 }

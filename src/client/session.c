@@ -181,6 +181,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     a->prefetch.is_on = w->features & WELCOME_PREFETCH && !s->is_pageout;
     if (!a->prefetch.is_on)
         prefetch_forget(a);
+    urgent_set_wanted(a, w->features & WELCOME_URGENT);
 
     int store = free_store(&a->pg);
     int r = -EPROTO;

@@ -70,6 +70,8 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
           "scan: takes a few pages out first, to see what is read" },
         { "prefetch", 0, OPTION_CHOICE, &c->prefetch, 0, 0, "on|off",
           "bring pages back ahead of a pass in order, and before a rhythm's next burst" },
+        { "agent-class", 0, OPTION_CHOICE, &c->agent_class, 0, 0, "auto|normal",
+          "how clients wait for faults; auto: in a real-time class while CPUs are taken, if they may" },
         { "damon-sample", 0, OPTION_TIME, &c->damon_sample_ms, 1, 10000, "TIME",
           "DAMON looks at a page of each region so often" },
         { "damon-aggregation", 0, OPTION_TIME, &c->damon_aggregation_ms, 1, 60000, "TIME",

@@ -21,6 +21,9 @@ enum evict_by { EVICT_BY_MOVE, EVICT_BY_PAGEOUT };
 /* In what ways pages are kept; by the order of --tiers' words. */
 enum tiers { TIERS_LZ4_ZSTD, TIERS_LZ4 };
 
+/* How clients' agents wait for faults; by the order of --agent-class' words. */
+enum agent_class { AGENT_CLASS_AUTO, AGENT_CLASS_NORMAL };
+
 struct config {
     const char *socket_path; /* NULL: the place for this user */
     const char *csv_path;    /* NULL: none */
@@ -38,6 +41,7 @@ struct config {
     unsigned heat;     /* enum heat_source */
     unsigned probe;    /* enum choice: take a few pages first, to see what is read */
     unsigned prefetch; /* enum choice: do clients bring pages back ahead of touches? */
+    unsigned agent_class; /* enum agent_class: how clients wait for faults */
     unsigned sandbox;  /* enum sandbox_mode of sandbox.h */
     uint64_t damon_sample_ms, damon_aggregation_ms, damon_update_ms;
     uint64_t damon_regions_min, damon_regions_max;

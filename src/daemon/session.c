@@ -154,7 +154,8 @@ int session_join(struct session *s, const struct config *config, const struct ms
     *ret_welcome = (struct msg_welcome){
         .version = WIRE_VERSION,
         .features = (config->evict_by == EVICT_BY_PAGEOUT ? WELCOME_EVICT_BY_PAGEOUT : 0u) |
-                    (config->prefetch == CHOICE_ON ? WELCOME_PREFETCH : 0u),
+                    (config->prefetch == CHOICE_ON ? WELCOME_PREFETCH : 0u) |
+                    (config->agent_class == AGENT_CLASS_AUTO ? WELCOME_URGENT : 0u),
         .session_id = s->id,
         .has_device = device >= 0,
         .store_bytes = file_bytes,

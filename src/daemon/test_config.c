@@ -217,6 +217,20 @@ static void prefetch_is_on_or_off(void **state)
     assert_non_null(strstr(said, "on|off"));
 }
 
+static void agents_have_a_class_or_not(void **state)
+{
+    (void)state;
+    assert_int_equal(READ("--cold-age", "5s"), 0);
+    assert_int_equal(config.agent_class, AGENT_CLASS_AUTO);
+    write_file("agent-class = normal\n");
+    assert_int_equal(READ("--config", path), 0);
+    assert_int_equal(config.agent_class, AGENT_CLASS_NORMAL);
+    assert_int_equal(READ("--config", path, "--agent-class", "auto"), 0);
+    assert_int_equal(config.agent_class, AGENT_CLASS_AUTO);
+    assert_int_equal(READ("--config", path, "--agent-class", "rr"), EX_USAGE);
+    assert_non_null(strstr(said, "auto|normal"));
+}
+
 static void tiers_and_caps(void **state)
 {
     (void)state;
@@ -295,6 +309,7 @@ int main(void)
         cmocka_unit_test(damon_in_disorder_is_refused),
         cmocka_unit_test(how_to_evict_is_one_of_two_words),
         cmocka_unit_test(prefetch_is_on_or_off),
+        cmocka_unit_test(agents_have_a_class_or_not),
         cmocka_unit_test(tiers_and_caps),
         cmocka_unit_test(a_bad_file_is_78_and_names_its_line),
         cmocka_unit_test(a_bad_word_is_64_whatever_the_file_says),

@@ -3,8 +3,10 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mutant.h"
 #include "base/point.h"
+#include "base/stage.h"
 #include "pager/pager.h"
 
 /* Zeros, only ever read: what a touch of nothing gets where the zero page can't be mapped. */
@@ -31,7 +33,10 @@ static int copy(struct pager *pg, page_number page, const void *bytes)
 {
     bool must_fail = point_fails(POINT_COPY_NO_MEMORY) || point_fails(POINT_COPY_CHANGING) ||
                      point_fails(POINT_COPY_REFUSED);
-    return must_fail ? -errno : uffd_copy(pg->uffd, page_address(page), bytes);
+    stage_note(STAGE_READY, now_ns());
+    int r = must_fail ? -errno : uffd_copy(pg->uffd, page_address(page), bytes);
+    stage_note(STAGE_INSTALLED, now_ns());
+    return r;
 }
 
 /* COPY's answer, given its meaning. -EEXIST becomes 0: it is there, and who waits is woken. An error that has

@@ -9,12 +9,14 @@
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "base/point.h"
+#include "base/stage.h"
 #include "pager/pager.h"
 
 #define READ_BATCH 32
 
 static void queue_fault(struct pager *pg, const struct uffd_msg *m, uint64_t read_ns)
 {
+    stage_note(STAGE_READ, read_ns);
     pg->faults[pg->nr_faults++] = (struct pending_fault){
         .page = page_of(m->arg.pagefault.address),
         .read_ns = read_ns,

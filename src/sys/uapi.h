@@ -1,5 +1,5 @@
 /* uapi.h - what the kernel offers and older libc headers do not know yet: userfaultfd up to Linux
- * 6.8, PAGEMAP_SCAN (6.7) and PROCMAP_QUERY (6.11). Written from Documentation/admin-guide/mm/userfaultfd.rst,
+ * 6.8, PAGEMAP_SCAN (6.7), PROCMAP_QUERY (6.11) and sched_setattr(2). Written from Documentation/admin-guide/mm/userfaultfd.rst,
  * ioctl_userfaultfd(2) and Documentation/filesystems/proc.rst; names and numbers are the kernel's. */
 #ifndef SYS_UAPI_H
 #define SYS_UAPI_H
@@ -96,6 +96,22 @@ struct pm_scan_arg {
     __u64 return_mask;
 };
 #define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#endif
+
+/* What sched_setattr(2) takes, in its first size. libc and the kernel's header both name theirs sched_attr, and
+ * which of them there are is a matter of their versions. */
+struct sched_attr_v0 {
+    __u32 size;
+    __u32 sched_policy;
+    __u64 sched_flags;
+    __s32 sched_nice;
+    __u32 sched_priority;
+    __u64 sched_runtime; /* SCHED_OTHER: the slice, 0.1 to 100 ms, since Linux 6.12 */
+    __u64 sched_deadline;
+    __u64 sched_period;
+};
+#ifndef SCHED_FLAG_RESET_ON_FORK
+#define SCHED_FLAG_RESET_ON_FORK 0x01
 #endif
 
 #ifndef MADV_COLLAPSE

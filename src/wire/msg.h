@@ -43,6 +43,7 @@ struct msg_hello {
 enum welcome_feature { /* bits; a client passes over those it does not know */
     WELCOME_EVICT_BY_PAGEOUT = 1, /* evict by madvise(MADV_PAGEOUT), hand no page over */
     WELCOME_PREFETCH = 2,         /* bring pages back before they are touched */
+    WELCOME_URGENT = 4,           /* the agent may wait for faults in a real-time class, if it is permitted */
 };
 
 struct msg_welcome {

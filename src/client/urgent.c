@@ -1,0 +1,139 @@
+/* urgent.c - see urgent.h. */
+#include "client/urgent.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mutant.h"
+#include "client/client.h"
+
+#define SLICE_NS (NS_PER_MS / 10) /* the shortest there is */
+#define LOOK_EVERY_NS NS_PER_MS   /* so much more than the allowance may be used */
+#define LOOK_FOR_WAITS_EVERY_NS (NS_PER_MS / 2)
+/* In that time, beyond what idle CPUs take to wake: in a guest 25 us each, which may be half of all time. */
+#define WAIT_NS (NS_PER_MS / 2)
+#define WAKE_NS (40 * NS_PER_US)
+#define CROWDED_FOR_NS NS_PER_S /* then one wait more tells whether it still is */
+
+static void tell(struct agent *a)
+{
+    const struct urgency *u = &a->urgency;
+    stats_set(a->pg.stats, STAT_agents_realtime, u->is_wanted && u->own.kind == CLASS_REALTIME);
+    stats_set(a->pg.stats, STAT_agents_nice, u->is_wanted && u->own.kind == CLASS_NICE);
+}
+
+void urgent_begin(struct agent *a)
+{
+    struct urgency *u = &a->urgency;
+    class_find(&u->own);
+    u->waits_fd = class_open_waits();
+    if (u->waits_fd < 0)
+        u->own.kind = CLASS_ORDINARY; /* it could not be told when there is a reason */
+    allowance_begin(&u->allowance, now_ns());
+    u->has_begun = true;
+    urgent_set_wanted(a, u->is_wanted);
+}
+
+void urgent_end(struct agent *a)
+{
+    struct urgency *u = &a->urgency;
+    if (u->has_begun && u->waits_fd >= 0)
+        close(u->waits_fd);
+    u->has_begun = false;
+}
+
+void urgent_set_wanted(struct agent *a, bool is_wanted)
+{
+    struct urgency *u = &a->urgency;
+    u->is_wanted = is_wanted;
+    if (!u->has_begun)
+        return;
+    urgent_leave(a);
+    if (is_wanted || u->own.slice_ns)
+        (void)class_set_slice(&u->own, is_wanted ? SLICE_NS : 0); /* refused: without */
+    tell(a);
+}
+
+/* ---- is there a reason? */
+
+/* Only of a time of nothing but faults: while pages leave, porter and daemon keep CPUs busy, and after it the
+ * machine may be idle. */
+static void look_at_waits(struct urgency *u, uint64_t now)
+{
+    struct class_waits before = u->waits;
+    class_read_waits(u->waits_fd, &u->waits);
+    uint64_t usual_ns = (u->waits.nr - before.nr) * WAKE_NS;
+    if (u->waits.ns - before.ns >= WAIT_NS + usual_ns && !u->has_worked)
+        u->crowded_until_ns = now + CROWDED_FOR_NS;
+    u->has_worked = false;
+    u->next_look_ns = now + LOOK_FOR_WAITS_EVERY_NS;
+}
+
+/* ---- in the class */
+
+/* What has been used of it. False: no more now. */
+static bool look_at_use(struct agent *a, uint64_t now)
+{
+    struct urgency *u = &a->urgency;
+    uint64_t cpu_ns = thread_cpu_ns(), used_ns = cpu_ns - u->cpu_ns;
+    u->cpu_ns = cpu_ns;
+    u->next_look_ns = now + LOOK_EVERY_NS;
+    stats_add(a->pg.stats, STAT_agent_urgent_cpu_ns, used_ns);
+    return allowance_use(&u->allowance, now, used_ns) || mutant_is(MUTANT_URGENT_UNBOUNDED);
+}
+
+void urgent_leave(struct agent *a)
+{
+    struct urgency *u = &a->urgency;
+    u->has_worked = true;
+    if (!u->is_on || mutant_is(MUTANT_URGENT_AT_WORK))
+        return;
+    u->is_on = false;
+    (void)look_at_use(a, now_ns());
+    (void)class_leave(&u->own); /* downwards one always may */
+}
+
+static void enter(struct agent *a, uint64_t now)
+{
+    struct urgency *u = &a->urgency;
+    if (!allowance_is_back(&u->allowance, now))
+        return;
+    if (class_enter(&u->own)) { /* the process has given its rights up meanwhile */
+        u->own.kind = CLASS_ORDINARY;
+        tell(a);
+        return;
+    }
+    u->is_on = true;
+    u->cpu_ns = thread_cpu_ns();
+    u->next_look_ns = now + LOOK_EVERY_NS;
+}
+
+static void stay_or_leave(struct agent *a, uint64_t now)
+{
+    struct urgency *u = &a->urgency;
+    bool may = look_at_use(a, now);
+    if (!may)
+        stats_add(a->pg.stats, STAT_agent_urgent_used_up, 1);
+    if (may && now < u->crowded_until_ns)
+        return;
+    urgent_leave(a);
+    class_read_waits(u->waits_fd, &u->waits); /* the next wait is looked for from here on */
+    u->has_worked = false;
+}
+
+void urgent_rest(struct agent *a)
+{
+    struct urgency *u = &a->urgency;
+    if (!u->is_wanted || u->own.kind == CLASS_ORDINARY)
+        return;
+    uint64_t now = now_ns();
+    if (u->is_on) {
+        if (now >= u->next_look_ns)
+            stay_or_leave(a, now);
+        return;
+    }
+    if (now >= u->next_look_ns)
+        look_at_waits(u, now);
+    if (now < u->crowded_until_ns)
+        enter(a, now);
+}

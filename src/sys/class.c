@@ -1,0 +1,101 @@
+/* class.c - see class.h. The real-time class is asked for by sched_setscheduler(2), which is what sandboxes
+ * know how to refuse (systemd's RestrictRealtime=), and which keeps nice value and slice. */
+#include "sys/class.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sys/uapi.h"
+
+#define URGENT_NICE -10 /* the weight of nine others */
+
+static int set_policy(int policy, int priority)
+{
+    struct sched_param p = { .sched_priority = priority };
+    return sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &p) ? -errno : 0;
+}
+
+static int set_attributes(int nice, uint64_t slice_ns)
+{
+    struct sched_attr_v0 a = { .size = sizeof a,
+                               .sched_policy = SCHED_OTHER,
+                               .sched_flags = SCHED_FLAG_RESET_ON_FORK,
+                               .sched_nice = nice,
+                               .sched_runtime = slice_ns };
+    return syscall(SYS_sched_setattr, 0, &a, 0) ? -errno : 0;
+}
+
+/* Who uses that much of a CPU in a real-time class gets a signal: the application's, for what we do. */
+static bool is_realtime_timed(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_RTTIME, &limit) || limit.rlim_cur != RLIM_INFINITY;
+}
+
+/* As low a value as RLIMIT_NICE lets, if it is lower than it is. */
+static bool may_be_nice(struct own_class *c)
+{
+    struct rlimit limit;
+    c->urgent_nice = URGENT_NICE;
+    if (c->nice > URGENT_NICE && set_attributes(c->urgent_nice, 0) && getrlimit(RLIMIT_NICE, &limit) == 0 &&
+        limit.rlim_cur <= 40)
+        c->urgent_nice = 20 - (int)limit.rlim_cur;
+    bool may = c->urgent_nice < c->nice && set_attributes(c->urgent_nice, 0) == 0;
+    (void)set_attributes(c->nice, 0); /* upwards one always may */
+    return may;
+}
+
+void class_find(struct own_class *ret_class)
+{
+    *ret_class = (struct own_class){ .kind = CLASS_ORDINARY, .nice = getpriority(PRIO_PROCESS, 0) };
+    ret_class->is_fixed = sched_getscheduler(0) != SCHED_OTHER;
+    if (ret_class->is_fixed)
+        return;
+    if (!is_realtime_timed() && set_policy(SCHED_RR, 1) == 0) {
+        (void)set_policy(SCHED_OTHER, 0);
+        ret_class->kind = CLASS_REALTIME;
+    } else if (may_be_nice(ret_class)) {
+        ret_class->kind = CLASS_NICE;
+    }
+}
+
+int class_set_slice(struct own_class *c, uint64_t ns)
+{
+    int r = c->is_fixed ? -EPERM : set_attributes(c->nice, ns);
+    if (r == 0)
+        c->slice_ns = ns;
+    return r;
+}
+
+int class_open_waits(void)
+{
+    int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* "running waiting times", the first two in ns. */
+void class_read_waits(int fd, struct class_waits *ret_waits)
+{
+    char text[96], *at;
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = 0;
+    (void)strtoull(text, &at, 10);
+    ret_waits->ns = strtoull(at, &at, 10);
+    ret_waits->nr = strtoull(at, &at, 10);
+}
+
+int class_enter(const struct own_class *c)
+{
+    return c->kind == CLASS_REALTIME ? set_policy(SCHED_RR, 1) : set_attributes(c->urgent_nice, c->slice_ns);
+}
+
+int class_leave(const struct own_class *c)
+{
+    return c->kind == CLASS_REALTIME ? set_policy(SCHED_OTHER, 0) : set_attributes(c->nice, c->slice_ns);
+}

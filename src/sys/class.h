@@ -1,0 +1,40 @@
+/* class.h - how soon the calling thread gets a CPU, once it wants one: a real-time class where that is
+ * permitted, else a nice value, else the ordinary class with a short slice. Contract: nothing is allocated.
+ * Which of them is decided once, by trying; a thread that is not of the ordinary class when it asks is left
+ * alone. */
+#ifndef SYS_CLASS_H
+#define SYS_CLASS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum class_kind {
+    CLASS_ORDINARY,  /* nothing else is permitted */
+    CLASS_NICE,      /* RLIMIT_NICE; or CAP_SYS_NICE in a group that has no real-time share */
+    CLASS_REALTIME,  /* RLIMIT_RTPRIO, or CAP_SYS_NICE */
+};
+
+struct own_class {
+    enum class_kind kind; /* which class_enter() goes to */
+    bool is_fixed;        /* somebody has chosen another class for it: nothing is changed */
+    int nice, urgent_nice; /* at first, and instead */
+    uint64_t slice_ns;
+};
+
+/* What the calling thread may; it stays where it is. */
+void class_find(struct own_class *ret_class);
+/* In the ordinary class: it may be preempted after so long, and may preempt who has a longer slice (Linux 6.12;
+ * older kernels pass over it). 0: the kernel's own. 0, or negative errno. */
+int class_set_slice(struct own_class *c, uint64_t ns);
+/* How long the calling thread has waited for a CPU so far, by a descriptor (/proc/thread-self/schedstat).
+ * Negative errno: the kernel does not count it. */
+int class_open_waits(void);
+struct class_waits {
+    uint64_t ns, nr; /* and how often it has got one */
+};
+void class_read_waits(int fd, struct class_waits *ret_waits); /* about 1 us */
+/* 0, or negative errno. About 1 us each. */
+int class_enter(const struct own_class *c);
+int class_leave(const struct own_class *c);
+
+#endif
