@@ -1,6 +1,7 @@
 /* uapi.h - what the kernel offers and older libc headers do not know yet: userfaultfd up to Linux
- * 6.8, PAGEMAP_SCAN (6.7), PROCMAP_QUERY (6.11) and sched_setattr(2). Written from Documentation/admin-guide/mm/userfaultfd.rst,
- * ioctl_userfaultfd(2) and Documentation/filesystems/proc.rst; names and numbers are the kernel's. */
+ * 6.8, PAGEMAP_SCAN (6.7), PROCMAP_QUERY (6.11) and sched_setattr(2). Written from
+ * Documentation/admin-guide/mm/userfaultfd.rst, ioctl_userfaultfd(2) and Documentation/filesystems/proc.rst;
+ * names and numbers are the kernel's. */
 #ifndef SYS_UAPI_H
 #define SYS_UAPI_H
 
