@@ -373,6 +373,18 @@ static int live(void *argument)
     return 1;
 }
 
+/* Once the daemon has seen the end of the call by which a client was to be told of forks. */
+static unsigned descriptors_at_rest(pid_t pid)
+{
+    unsigned least = process_entries(pid, "fd");
+    for (int i = 0; i < 100; i++) {
+        test_nap_us(2000);
+        unsigned nr = process_entries(pid, "fd");
+        least = nr < least ? nr : least;
+    }
+    return least;
+}
+
 /* One client lives on beside them, and its daemon. */
 static void client_dies(struct victim *v)
 {
@@ -386,7 +398,7 @@ static void client_dies(struct victim *v)
     struct pp_pager *pager = pager_open(d.socket_path);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
-    unsigned descriptors = process_entries(d.pid, "fd");
+    unsigned descriptors = descriptors_at_rest(d.pid);
     CHECK(descriptors);
     for (size_t i = 0; i < CLIENT_ROWS_NR; i++) {
         test_case(point_name(client_rows[i].point));
