@@ -371,7 +371,7 @@ static int command_freeze(struct agent *a, const struct command *c)
     if (a->pg.nr_staged || a->pg.unmapped.nr)
         return 0;
     if (pager_nr_out(&a->pg))
-        a->command_result = forks_may_call((pid_t)c->first) ? 1 : -EPERM;
+        a->command_result = forks_may_call(a, (pid_t)c->first) ? 1 : -EPERM;
     return 1;
 }
 

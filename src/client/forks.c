@@ -71,6 +71,7 @@ static int listen_anywhere(struct fork_door *door)
 
 void forks_begin(struct agent *a, struct fork_door *door)
 {
+    a->forks.nr_filters = task_nr_filters((pid_t)syscall(SYS_gettid));
     int fd = listen_anywhere(door);
     if (fd < 0)
         door->address_bytes = 0; /* everything comes back before a fork */
@@ -133,10 +134,10 @@ void forks_count_drained(struct agent *a, enum fork_drained why)
     }
 }
 
-bool forks_may_call(pid_t tid)
+bool forks_may_call(const struct agent *a, pid_t tid)
 {
     int theirs = task_nr_filters(tid);
-    return theirs == 0 || (theirs > 0 && theirs == task_nr_filters((pid_t)syscall(SYS_gettid)));
+    return theirs == 0 || (theirs > 0 && theirs == a->forks.nr_filters);
 }
 
 /* ---- COVER */
@@ -165,7 +166,8 @@ static int map_pages(struct fork_child *c, size_t nr_max, int *ret_fd)
         fd = memfd_create("process-pager-fork", MFD_CLOEXEC);
     if (fd < 0)
         return -errno;
-    void *map = ftruncate(fd, (off_t)bytes) ? MAP_FAILED
+    /* Of memory that is there: a fault that gets none would end the process, in the middle of the event. */
+    void *map = fallocate(fd, 0, 0, (off_t)bytes) ? MAP_FAILED
                                             : map_apart(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     if (map == MAP_FAILED) {
         int r = -errno;
@@ -261,6 +263,7 @@ void forks_on_fork(void *context, int uffd)
 {
     struct agent *a = context;
     struct fork_child *c = a->forks.expected;
+    urgent_leave(a);
     if (!c || c->uffd >= 0) { /* nobody's who waits for us; if both come at once, the child finds out */
         if (a->forks.has_given_number)
             close(uffd); /* the number is wanted back now */
@@ -292,9 +295,11 @@ bool forks_on_no_descriptor(void *context)
 
 /* ---- what came late */
 
-static bool is_registered(const struct fork_child *c, page_number page)
+/* In the child. 1, 0, or -EAGAIN: it is changing its mappings just now, and does not say. */
+static int is_registered(const struct fork_child *c, page_number page)
 {
-    return uffd_writeprotect(c->uffd, page_address(page), PAGE_BYTES, false) != -ENOENT;
+    int r = uffd_writeprotect(c->uffd, page_address(page), PAGE_BYTES, false);
+    return r == -EAGAIN ? r : r != -ENOENT;
 }
 
 static bool is_any_listed(const struct fork_child *c, page_number first, page_number end)
@@ -332,12 +337,14 @@ static bool was_moved_later(const struct fork_child *c, page_number page)
 /* Told after FORK. If it happened after the fork the child still has our registration where the memory was. */
 static void on_late_remap(struct agent *a, struct fork_child *c, page_number from, page_number to, size_t nr)
 {
-    if (was_moved_later(c, from) || is_registered(c, from)) {
+    int was_there = was_moved_later(c, from) ? 1 : is_registered(c, from);
+    int is_here = was_there == 0 ? is_registered(c, to) : 0;
+    if (was_there < 0 || is_here < 0)
+        c->is_lost = true; /* a handler of the program's before ours: nothing can be told from that */
+    if (was_there > 0)
         note_later(c, to, to + nr);
-        return;
-    }
-    if (!is_registered(c, to))
-        return; /* not memory that children get */
+    if (is_here <= 0)
+        return; /* happened later, or not memory that children get */
     stats_add(a->pg.stats, STAT_fork_late_moves, 1);
     if (is_any_listed(c, to, to + nr))
         c->is_lost = true; /* moved over memory that was out itself: not worth a rule, and never seen */
@@ -367,12 +374,13 @@ static const struct fork_page *find_page(const struct fork_child *c, page_number
     return NULL;
 }
 
-/* Asked of our own process: the child's mappings are what ours were. */
-static bool is_wiped(page_number page)
+/* Asked of our own process: the child's mappings are what ours were. 1, 0, or negative errno: not known. */
+static int is_wiped(page_number page)
 {
     struct interval items[64];
     struct intervals wiped = { .items = items, .nr_max = sizeof items / sizeof *items };
-    return smaps_wiped(&wiped) || intervals_find(&wiped, page);
+    int r = smaps_wiped(&wiped);
+    return r ? r : intervals_find(&wiped, page) != NULL;
 }
 
 static int give_bytes(const struct fork_child *c, page_number page, const void *bytes)
@@ -390,8 +398,8 @@ static void answer(struct agent *a, struct fork_child *c, page_number page)
     struct pager *pg = &a->pg;
     const struct fork_page *p = find_page(c, page);
     const void *bytes = zeros;
-    int r = 0;
-    if (p && !is_wiped(page)) {
+    int wiped = p ? is_wiped(page) : 1, r = wiped < 0 ? wiped : 0;
+    if (wiped == 0) {
         r = p->what.state == PAGE_STORED
                 ? store_read(&pg->stores[p->what.store], p->what.where, p->checksum, &pg->scratch, pg->page)
                 : -EILSEQ;
@@ -494,6 +502,8 @@ static void child_piece(struct agent *a, struct fork_child *c)
 bool forks_piece(struct agent *a)
 {
     bool is_unsettled = false;
+    if (a->forks.nr)
+        urgent_leave(a);
     for (unsigned i = 0; a->forks.nr && i < FORK_CHILDREN_MAX; i++) {
         struct fork_child *c = &a->forks.children[i];
         if (!c->is_taken)

@@ -52,6 +52,7 @@ struct forks {
     unsigned nr;                 /* taken */
     struct fork_child *expected; /* of the fork that is under way */
     bool has_given_number;       /* /dev/null's, to the event's descriptor */
+    int nr_filters; /* of system calls, when the agent began: others may be set for all threads later */
     int store_fds[PAGE_STORES_NR]; /* of each store map, for children to map; -1: none */
 };
 
@@ -81,8 +82,8 @@ enum fork_drained {
 void forks_count_drained(struct agent *a, enum fork_drained why);
 
 /* A thread that has set itself a filter of system calls, or the child that has it, too, may be killed for those
- * that cover a fork. As many filters as the agent has were there before the pager was. */
-bool forks_may_call(pid_t tid);
+ * that cover a fork. As many filters as the agent had when it began were there before the pager was. */
+bool forks_may_call(const struct agent *a, pid_t tid);
 
 /* COVER: takes the connection and readies everything that could fail. 0 or negative errno. */
 int forks_cover(struct agent *a);

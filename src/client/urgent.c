@@ -90,7 +90,7 @@ void urgent_leave(struct agent *a)
         return;
     u->is_on = false;
     (void)look_at_use(a, now_ns());
-    (void)class_leave(&u->own); /* downwards one always may */
+    u->is_on = class_leave(&u->own) != 0; /* downwards one always may, but for filters of system calls */
 }
 
 static void enter(struct agent *a, uint64_t now)

@@ -97,5 +97,7 @@ int class_enter(const struct own_class *c)
 
 int class_leave(const struct own_class *c)
 {
-    return c->kind == CLASS_REALTIME ? set_policy(SCHED_OTHER, 0) : set_attributes(c->nice, c->slice_ns);
+    if (c->kind == CLASS_REALTIME && set_policy(SCHED_OTHER, 0) == 0)
+        return 0;
+    return set_attributes(c->nice, c->slice_ns); /* also where a filter forbids the other call */
 }

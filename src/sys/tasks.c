@@ -51,5 +51,7 @@ int task_nr_filters(pid_t tid)
     close(fd);
     text[n > 0 ? n : 0] = 0;
     const char *at = r ? NULL : strstr(text, name);
+    if (!at && n == (ssize_t)sizeof text - 1)
+        return -E2BIG; /* hundreds of groups stand before it */
     return at ? (int)strtol(at + sizeof name - 1, NULL, 10) : r;
 }
