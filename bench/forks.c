@@ -52,16 +52,11 @@ static const struct option_row rows[] = {
       "path of process-pagerd; else looked for beside this program" },
 };
 
-static const char *peer_choices[SUBJECT_ARMS_NR + 1];
-
 /* How this program calls itself for one run. */
 static const struct option_row subject_rows[] = {
     { "subject", OPTION_FLAG, &settings.is_subject, 0, 0, NULL, "be measured (internal)" },
     { "fork-arm", OPTION_CHOICE, &settings.fork_arm, 0, 0, arm_names, "(internal)" },
-    { "arm", OPTION_CHOICE, &settings.subject.arm, 0, 0, peer_choices, "(internal)" },
-    { "socket", OPTION_STRING, &settings.subject.socket_path, 0, 0, NULL, "(internal)" },
-    { "daemon-pid", OPTION_UINT, &settings.subject.daemon_pid, 0, 1e9, NULL, "(internal)" },
-    { "zram-id", OPTION_UINT, &settings.subject.zram_id, 0, 1e6, NULL, "(internal)" },
+    SUBJECT_ROWS(settings.subject, subject_arm_names),
 };
 
 /* ---- the subject */
@@ -216,7 +211,6 @@ static int run_all(struct csv_table *t)
 
 int main(int argc, char **argv)
 {
-    memcpy(peer_choices, subject_arm_names, sizeof *peer_choices * SUBJECT_ARMS_NR);
     const struct option_table table = {
         .program = "forks",
         .about = "What a fork costs, with memory there and out, with and without a pager, in one run.",

@@ -54,10 +54,7 @@ static const struct option_row rows[] = {
 /* How this program calls itself for one run. */
 static const struct option_row subject_rows[] = {
     { "subject", OPTION_FLAG, &settings.is_subject, 0, 0, NULL, "be measured (internal)" },
-    { "arm", OPTION_CHOICE, &settings.subject.arm, 0, 0, arm_choices, "(internal)" },
-    { "socket", OPTION_STRING, &settings.subject.socket_path, 0, 0, NULL, "(internal)" },
-    { "daemon-pid", OPTION_UINT, &settings.subject.daemon_pid, 0, 1e9, NULL, "(internal)" },
-    { "zram-id", OPTION_UINT, &settings.subject.zram_id, 0, 1e6, NULL, "(internal)" },
+    SUBJECT_ROWS(settings.subject, arm_choices),
 };
 
 static int run_subject(void)

@@ -61,18 +61,13 @@ static const struct option_row rows[] = {
       "path of process-pagerd; else looked for beside this program" },
 };
 
-static const char *arm_choices[SUBJECT_ARMS_NR + 1];
-
 /* How this program calls itself for one run. */
 static const struct option_row subject_rows[] = {
     { "subject", OPTION_FLAG, &settings.is_subject, 0, 0, NULL, "be measured (internal)" },
     { "hog", OPTION_FLAG, &settings.is_hog, 0, 0, NULL, "compute (internal)" },
     { "evicting", OPTION_FLAG, &settings.is_evicting, 0, 0, NULL, "(internal)" },
     { "nr-threads", OPTION_UINT, &settings.nr_threads, 1, STALL_THREADS_MAX, NULL, "(internal)" },
-    { "arm", OPTION_CHOICE, &settings.subject.arm, 0, 0, arm_choices, "(internal)" },
-    { "socket", OPTION_STRING, &settings.subject.socket_path, 0, 0, NULL, "(internal)" },
-    { "daemon-pid", OPTION_UINT, &settings.subject.daemon_pid, 0, 1e9, NULL, "(internal)" },
-    { "zram-id", OPTION_UINT, &settings.subject.zram_id, 0, 1e6, NULL, "(internal)" },
+    SUBJECT_ROWS(settings.subject, subject_arm_names),
 };
 
 /* Is the word one of "a,b,c"? */
@@ -278,7 +273,6 @@ static int run_all(struct csv_table *t)
 
 int main(int argc, char **argv)
 {
-    memcpy(arm_choices, subject_arm_names, sizeof *arm_choices * SUBJECT_ARMS_NR);
     const struct option_table table = {
         .program = "stall",
         .about = "What a touch of a page that is out takes, against zram (lz4, page-cluster 0), in one run. "

@@ -26,7 +26,7 @@
 
 #define BATCH_BYTES ((size_t)2 << 20)
 
-const char *const subject_arm_names[SUBJECT_ARMS_NR] = { "pager", "zram", "direct" };
+const char *const subject_arm_names[SUBJECT_ARMS_NR + 1] = { "pager", "zram", "direct", NULL };
 
 void subject_say(const char *name, double value)
 {

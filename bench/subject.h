@@ -11,7 +11,7 @@
 
 enum subject_arm { SUBJECT_PAGER, SUBJECT_ZRAM, SUBJECT_PEER_ARMS_NR,
                    SUBJECT_DIRECT = SUBJECT_PEER_ARMS_NR, SUBJECT_ARMS_NR };
-extern const char *const subject_arm_names[SUBJECT_ARMS_NR];
+extern const char *const subject_arm_names[SUBJECT_ARMS_NR + 1]; /* NULL at the end */
 
 struct subject_spec {
     unsigned arm; /* enum subject_arm */
@@ -23,6 +23,13 @@ struct subject_spec {
     uint64_t daemon_pid;                /* pager: whose CPU time counts, too */
     uint64_t zram_id;                   /* zram */
 };
+
+/* Rows of options by which a program calls itself as the subject; beside bench/duel.h, which passes them. */
+#define SUBJECT_ROWS(spec, arm_choices)                                                             \
+    { "arm", OPTION_CHOICE, &(spec).arm, 0, 0, arm_choices, "(internal)" },                          \
+    { "socket", OPTION_STRING, &(spec).socket_path, 0, 0, NULL, "(internal)" },                      \
+    { "daemon-pid", OPTION_UINT, &(spec).daemon_pid, 0, 1e9, NULL, "(internal)" },                   \
+    { "zram-id", OPTION_UINT, &(spec).zram_id, 0, 1e6, NULL, "(internal)" }
 
 /* ---- parts */
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/point.h"
+#include "sys/lines.h"
 #include "sys/uapi.h"
 
 int maps_open(struct maps *m)
@@ -93,30 +94,24 @@ static bool parse_line(const char *line, struct maps_vma *ret_vma)
     return true;
 }
 
+struct search {
+    uint64_t address;
+    struct maps_vma *ret_vma;
+};
+
+/* 1: this is the one. */
+static int on_line(void *context, const char *line)
+{
+    const struct search *s = context;
+    return parse_line(line, s->ret_vma) && s->ret_vma->end > s->address;
+}
+
 static int find_by_text(struct maps *m, uint64_t address, struct maps_vma *ret_vma)
 {
-    char buffer[1024], line[128];
-    size_t line_bytes = 0;
     if (lseek(m->fd, 0, SEEK_SET) < 0)
         return -errno;
-    for (;;) {
-        ssize_t n = read(m->fd, buffer, sizeof buffer);
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return -ENOENT;
-        for (ssize_t i = 0; i < n; i++) {
-            if (buffer[i] != '\n') {
-                if (line_bytes < sizeof line - 1) /* a long name is cut; we need its start only */
-                    line[line_bytes++] = buffer[i];
-                continue;
-            }
-            line[line_bytes] = 0;
-            line_bytes = 0;
-            if (parse_line(line, ret_vma) && ret_vma->end > address)
-                return 0;
-        }
-    }
+    int r = lines_each(m->fd, on_line, &(struct search){ .address = address, .ret_vma = ret_vma });
+    return r > 0 ? 0 : r == 0 ? -ENOENT : r;
 }
 
 int maps_find(struct maps *m, uint64_t address, struct maps_vma *ret_vma)

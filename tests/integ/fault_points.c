@@ -344,14 +344,7 @@ static void fork_once(struct pp_pager *pager, const char *how)
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     reclaim(pager, &p);
     uint64_t before = pager_stat(pager, how);
-    pid_t pid = fork();
-    if (!pid) {
-        pages_check_all(&p);
-        _exit(0);
-    }
-    int status;
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
-    CHECK_EQ(status, 0);
+    pages_check_in_child(&p);
     CHECK_EQ(pager_stat(pager, how), before + 1);
     pages_check_all(&p);
     CHECK_EQ(pp_unregister(pager, p.memory, pages_to_bytes(NR)), 0);

@@ -33,14 +33,6 @@ static struct shared {
 
 static struct arena a;
 
-static int status_of(pid_t pid)
-{
-    int status;
-    CHECK(pid > 0);
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
 static uint64_t nr_covered(void)
 {
     return pager_stat(a.pager, "forks_covered");
@@ -79,7 +71,7 @@ static void parent_keeps_its_pages_out(void)
             check_and_end();
         CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0);
         CHECK_EQ(nr_covered(), before + 1);
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
         CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0);
         pages_check_all(&a.pages);
         pages_write_all(&a.pages);
@@ -108,7 +100,7 @@ static void parent_writes_and_evicts(void)
         arena_out(&a, 0, NR);
         pages_check_all(&a.pages);
         pages_write_all(&a.pages);
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
         WAIT_UNTIL(a.rogue->nr_given_up > given_up); /* and then they are */
     }
 }
@@ -129,7 +121,7 @@ static void child_is_slow(void)
     arena_out(&a, 0, NR);
     pages_check_all(&a.pages);
     atomic_store(&shared->may_go_on, true);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_write_all(&a.pages);
 }
 
@@ -153,7 +145,7 @@ static void early_touches(void)
     if (!pid)
         check_and_end();
     atomic_store(&early, NULL);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
 }
@@ -171,13 +163,13 @@ static void grandchildren(void)
             pid_t last = fork();
             if (!last)
                 check_and_end();
-            CHECK_EQ(status_of(last), 0);
+            CHECK_EQ(child_wait(last), 0);
             check_and_end();
         }
-        CHECK_EQ(status_of(grandchild), 0);
+        CHECK_EQ(child_wait(grandchild), 0);
         check_and_end();
     }
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
 }
@@ -199,11 +191,11 @@ static void child_with_a_pager(void)
         if (!grandchild)
             check_and_end();
         CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0);
-        CHECK_EQ(status_of(grandchild), 0);
+        CHECK_EQ(child_wait(grandchild), 0);
         CHECK_EQ(pp_stop(a.pager), 0);
         check_and_end();
     }
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
 }
@@ -218,7 +210,7 @@ static void exec_at_once(void)
             execl("/bin/true", "true", NULL);
             _exit(1);
         }
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
     }
     CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0);
     pages_check_all(&a.pages);
@@ -240,7 +232,7 @@ static void children_side_by_side(void)
         }
     }
     for (unsigned i = 0; i < 24; i++)
-        CHECK_EQ(status_of(pids[i]), 0);
+        CHECK_EQ(child_wait(pids[i]), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
 }
@@ -258,7 +250,7 @@ static void two_pagers(struct rogue *r)
         check_and_end();
     }
     CHECK_EQ(pages_nr_present(&a.pages, 0, NR) + pages_nr_present(&b.pages, 0, NR), 0);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
     arena_end(&b);
@@ -282,7 +274,7 @@ static void wiped_memory(void)
             a.pages.versions[i] = 0;
         check_and_end();
     }
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     CHECK_EQ(madvise(pages_at(&a.pages, 100), pages_to_bytes(50), MADV_KEEPONFORK), 0);
     CHECK_EQ(madvise(pages_at(&a.pages, 200), pages_to_bytes(50), MADV_DOFORK), 0);
     pages_check_all(&a.pages);
@@ -367,7 +359,7 @@ static void fork_beside(unsigned nr_wanted, bool is_covered)
     pid_t pid = fork();
     if (!pid)
         check_and_end();
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     CHECK_EQ(nr_covered(), before + is_covered);
     atomic_store(&strangers->may_go, true);
     CHECK_EQ(helper_wait(helper), 0);
@@ -403,7 +395,7 @@ static void no_descriptor(void)
         pid_t pid = fork();
         if (!pid)
             check_and_end();
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
         CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
         CHECK_EQ(nr_covered(), before);
     }
@@ -439,7 +431,7 @@ static void signals(void)
         }
         (void)kill(pid, SIGUSR1);
         CHECK_EQ(raise(SIGUSR1), 0);
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
         pages_write_all(&a.pages);
     }
 }
@@ -465,7 +457,7 @@ static void failed_fork(void)
     CHECK_EQ(setrlimit(RLIMIT_NPROC, &limit), 0);
     CHECK_EQ(setresuid(0, 0, 0), 0);
     if (pid > 0)
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
     else
         CHECK_EQ(error, EAGAIN);
     rogue_offer_all(a.rogue); /* it is over: pages leave again */
@@ -508,7 +500,7 @@ static void under_fire(void)
         }
         for (uint32_t i = NR / 2; i < NR; i++)
             pages_write(&a.pages, i);
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
     }
     atomic_store(&is_over, true);
     CHECK_EQ(pthread_join(thread, NULL), 0);
@@ -637,7 +629,7 @@ static void moved_just_before(void)
     }
     atomic_store(&early, NULL);
     CHECK_EQ(pthread_join(thread, NULL), 0);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     CHECK_EQ(pager_stat(a.pager, "fork_late_moves"), before + 1);
     close(mover.uffd);
     move_back();

@@ -16,14 +16,6 @@ extern char **environ;
 
 static struct arena a;
 
-static int status_of(pid_t pid)
-{
-    int status;
-    CHECK(pid > 0);
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
 /* In the child: everything right, and a pager of its own works. */
 static void child(void)
 {
@@ -45,7 +37,7 @@ static void plain_fork(void)
         pid_t pid = fork();
         if (!pid)
             child();
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
         pages_check_all(&a.pages);
         pages_write_all(&a.pages);
     }
@@ -59,7 +51,7 @@ static void fork_with_staged_pages(void)
     pid_t pid = fork();
     if (!pid)
         child();
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
     rogue_answers(a.rogue, ROGUE_HONEST);
@@ -74,10 +66,10 @@ static void child_outlives_parent_and_has_children(void)
         pid_t grandchild = fork();
         if (!grandchild)
             child();
-        CHECK_EQ(status_of(grandchild), 0);
+        CHECK_EQ(child_wait(grandchild), 0);
         child();
     }
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
 }
@@ -100,7 +92,7 @@ static void pager_in_the_child(void)
         pages_check_all(&a.pages);
         _exit(0);
     }
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     CHECK_EQ(a.rogue->nr_joins, joins + (test_is_direct() ? 2 : 1)); /* a companion joins for itself */
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
@@ -131,7 +123,7 @@ static void under_fire(void)
         pid_t pid = fork();
         if (!pid)
             _exit(0); /* it may have forked in the middle of a write: nothing to check */
-        CHECK_EQ(status_of(pid), 0);
+        CHECK_EQ(child_wait(pid), 0);
     }
     atomic_store(&is_over, true);
     CHECK_EQ(pthread_join(thread, NULL), 0);
@@ -149,12 +141,12 @@ static void others(void)
         execl("/bin/true", "true", NULL);
         _exit(1);
     }
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0); /* nobody was brought back for it */
     test_case("posix_spawn");
     char *argv[] = { (char *)"true", NULL };
     CHECK_EQ(posix_spawn(&pid, "/bin/true", NULL, NULL, argv, environ), 0);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(child_wait(pid), 0);
     CHECK_EQ(pages_nr_present(&a.pages, 0, NR), 0);
     pages_check_all(&a.pages);
     test_case("exec with everything out");

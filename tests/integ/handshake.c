@@ -98,13 +98,7 @@ static int client(void *unused)
     pager_start(pager);
     asked->start_ms = test_now_ms() - begun_ms;
     WAIT_UNTIL(pp_reclaim(pager, p.memory, pages_to_bytes(NR)) == 0 && pages_nr_present(&p, 0, NR) == 0);
-    pid_t pid = fork();
-    if (!pid) {
-        pages_check_all(&p);
-        _exit(0);
-    }
-    int status;
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    pages_check_in_child(&p);
     asked->is_covered = pager_stat(pager, "forks_covered") == 1;
     CHECK_EQ(pager_stat(pager, "forks_drained_untold"), !asked->is_covered);
     pages_check_all(&p);

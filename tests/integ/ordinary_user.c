@@ -56,14 +56,7 @@ static void forks(void)
     pages_write_all(&p);
     for (int round = 0; round < 2; round++) {
         all_out();
-        pid_t pid = fork();
-        if (!pid) {
-            pages_check_all(&p);
-            _exit(0);
-        }
-        int status;
-        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
-        CHECK_EQ(status, 0);
+        pages_check_in_child(&p);
         CHECK_EQ(pager_stat(pager, *is_helped ? "forks_covered" : "forks_drained_untold"), round + 1);
         pages_check_all(&p);
         pages_write_all(&p);

@@ -372,6 +372,14 @@ int helper_kill(pid_t pid, int signal)
     return signal == SIGKILL || signal == SIGTERM ? helper_wait(pid) : 0;
 }
 
+int child_wait(pid_t pid)
+{
+    int status;
+    CHECK(pid > 0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
 /* ---- pages */
 
 /* At a multiple of four pages: so many make a group, and none shall begin in the middle of one. */
@@ -467,6 +475,16 @@ void pages_check_all(const struct pages *p)
 {
     for (uint32_t i = 0; i < p->nr; i++) /* a stride that meets each page once, out of order */
         pages_check(p, p->nr % 7 ? (uint32_t)((uint64_t)i * 7 % p->nr) : i);
+}
+
+void pages_check_in_child(const struct pages *p)
+{
+    pid_t pid = fork();
+    if (!pid) {
+        pages_check_all(p);
+        _exit(0);
+    }
+    CHECK_EQ(child_wait(pid), 0);
 }
 
 uint64_t memory_nr_present(const void *address, size_t nr_pages)

@@ -75,6 +75,9 @@ int helper_kill(pid_t pid, int signal);
 int helper_wait(pid_t pid);              /* its wait status; at most ten seconds */
 bool helper_has_ended(pid_t pid, int *ret_status);
 
+/* A child that the test itself has made by fork() (or not: that ends the test): its wait status. */
+int child_wait(pid_t pid);
+
 /* ---- pages: all 4096 bytes depend on the page's number and its version; version 0 reads as zeros.
  * They shrink to about an eighth. */
 struct pages {
@@ -94,6 +97,8 @@ void pages_write_all(struct pages *p);
 bool pages_is_right(const struct pages *p, uint32_t i);
 void pages_check(const struct pages *p, uint32_t i); /* ends the test when wrong */
 void pages_check_all(const struct pages *p);         /* in an order of its own */
+/* The same, in a child of fork(). */
+void pages_check_in_child(const struct pages *p);
 /* How many are present in memory now, by pagemap: no touch. */
 uint32_t pages_nr_present(const struct pages *p, uint32_t first, uint32_t nr);
 uint64_t memory_nr_present(const void *address, size_t nr_pages);
