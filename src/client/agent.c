@@ -492,6 +492,8 @@ static void publish_touchers(struct agent *a, struct stats_block *st)
     stats_add(st, STAT_prefetch_wasted, now.wasted - told->wasted);
     stats_add(st, STAT_fault_wait_ns, now.waited_ns - told->waited_ns);
     *told = now;
+    direct_take_times(a->pg.direct, &st->hists[STAT_HIST_fault_missing_ns],
+                      &st->hists[STAT_HIST_restore_wall_ns]);
 }
 
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
