@@ -704,6 +704,7 @@ static void serve(struct agent *a)
     if (!n && !a->pg.nr_faults)
         return;
     uint64_t begin_ns = now_ns();
+    urgent_see(a, begin_ns - a->last_fault_ns);
     unsigned nr_left = pager_answer(&a->pg);
     if (nr_left)
         sleep_lightly(a);
