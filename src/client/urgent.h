@@ -5,9 +5,9 @@
  * leaves it for all that is longer than the answer to a fault, and for a while when it has used up what
  * policy/allowance.h grants.
  *
- * In the ordinary class it weighs more while faults come and nothing else does, where it may. Whose answers cost
- * more CPU than their thread uses in between owes the queue: that thread preempts it before it sleeps, so it
- * never sleeps, and the kernel wakes the thread on the other, idle CPU (docs/stall.md, "The chase"). The
+ * In the ordinary class it weighs more while faults come and nothing else does, where it may. If its answers
+ * cost more CPU than their thread uses in between, it owes the queue: that thread preempts it before it sleeps,
+ * so it never sleeps, and the kernel wakes the thread on the other, idle CPU (docs/stall.md, "The chase"). The
  * agent's. */
 #ifndef CLIENT_URGENT_H
 #define CLIENT_URGENT_H

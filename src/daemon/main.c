@@ -76,17 +76,20 @@ int main(int argc, char **argv)
         return EX_OSERR;
     }
     oom_be_last();
+    /* Its helper must not have the listening socket, not for a moment: if we were killed in it, the next daemon
+     * would be told that one answers. */
+    bool tells_forks = handshake_begin();
     struct listener listener;
     char error[300];
     code = listener_open(config.socket_path, &listener, error, sizeof error);
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
+        handshake_end();
         return code;
     }
     const struct sandbox sandbox = { .mode = (enum sandbox_mode)config.sandbox,
                                      .csv_path = config.csv_path,
                                      .socket_path = listener.path };
-    bool tells_forks = handshake_begin();
     code = sandbox_enter(&sandbox, error, sizeof error); /* before the first thread */
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
