@@ -301,7 +301,9 @@ static void read_results(struct arm *arm)
     free(time_text);
     if (spec->kind != ARM_BASELINE) {
         in_folder(spec, "daemon.csv", path);
-        result->has_session = csv_row_read(path, "pid", pid_text, &result->session) == 0;
+        /* With direct ranges a process has a session more, which has none of them. */
+        result->has_session =
+            csv_row_read(path, "pid", pid_text, "range_add_msgs", &result->session) == 0;
         if (!result->has_session && result->exit_code == 0)
             fail(arm, EXIT_SYSTEM, "daemon.csv", "no row for the workload");
     }

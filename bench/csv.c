@@ -217,7 +217,8 @@ static bool cell_is(const struct csv_row *row, const char *column, const char *v
     return cell && strcmp(cell, value) == 0;
 }
 
-int csv_row_read(const char *path, const char *column, const char *value, struct csv_row *ret_row)
+int csv_row_read(const char *path, const char *column, const char *value, const char *most,
+                 struct csv_row *ret_row)
 {
     struct csv_row row = {.text = file_read(path)};
     if (!row.text)
@@ -225,11 +226,15 @@ int csv_row_read(const char *path, const char *column, const char *value, struct
     char *rest = row.text;
     row.count = split(strsep(&rest, "\n"), &row.names);
     char **found = NULL;
+    double found_most = 0;
     while (rest && *rest) {
         size_t count = split(strsep(&rest, "\n"), &row.values);
-        if (count == row.count && cell_is(&row, column, value)) {
+        bool is_one = count == row.count && cell_is(&row, column, value);
+        double its_most = is_one && most ? csv_row_number(&row, most) : 0;
+        if (is_one && (!found || its_most >= found_most)) {
             free(found);
             found = row.values;
+            found_most = its_most;
         } else {
             free(row.values);
         }

@@ -48,9 +48,10 @@ struct csv_row {
     size_t count;
 };
 
-/* The row of the file whose cell `column` is `value`, the last one if there are more.
- * -ENOENT: no file, or no such row. */
-int csv_row_read(const char *path, const char *column, const char *value, struct csv_row *ret_row);
+/* The row of the file whose cell `column` is `value`: of more than one that with the largest number
+ * in the column `most` (NULL: any), and of equal ones the last. -ENOENT: no file, or no such row. */
+int csv_row_read(const char *path, const char *column, const char *value, const char *most,
+                 struct csv_row *ret_row);
 void csv_row_free(struct csv_row *row);
 /* NULL: no such column. */
 const char *csv_row_get(const struct csv_row *row, const char *name);

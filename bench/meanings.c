@@ -28,7 +28,8 @@ const struct meaning meanings[] = {
      "Of that total, by thread: the daemon's process, and the two threads inside the target."},
     {"pager_fault_missing_p95_ns, _p99_ns",
      "Service of a missing-page fault: from reading the event to the end of the waking call. It "
-     "does not see how long the event waited to be read: what the client felt stands beside it."},
+     "does not see how long the event waited to be read: what the client felt stands beside it. With "
+     "--direct nobody is asked: what the touching thread felt, 1.5 µs of it assumed for the signal."},
     {"pager_restore_wall_p95_ns, _p99_ns", "Decompressing a page or moving it back from staging, "
                                            "and putting it in its place. Between this and the "
                                            "fault's time lies scheduling, not the codec."},

@@ -215,15 +215,22 @@ static void the_row_of_a_pid_is_found(void **state)
     close(mkstemp(path));
     made_file(path, "session_id,name,pid,wall_ms\n1,a,77,100\n2,b,78,200\n3,,77,300\n4,cut");
     struct csv_row row;
-    assert_int_equal(csv_row_read(path, "pid", "77", &row), 0);
+    assert_int_equal(csv_row_read(path, "pid", "77", NULL, &row), 0);
     assert_string_equal(csv_row_get(&row, "session_id"), "3");
     assert_string_equal(csv_row_get(&row, "name"), "");
     assert_true(csv_row_number(&row, "wall_ms") == 300);
     assert_null(csv_row_get(&row, "absent"));
     csv_row_free(&row);
-    assert_int_not_equal(csv_row_read(path, "pid", "79", &row), 0);
+    assert_int_equal(csv_row_read(path, "pid", "77", "session_id", &row), 0);
+    assert_string_equal(csv_row_get(&row, "session_id"), "3");
+    csv_row_free(&row);
+    made_file(path, "session_id,pid,ranges\n1,77,0\n2,77,5\n3,77,5\n4,77,0\n5,78,9\n");
+    assert_int_equal(csv_row_read(path, "pid", "77", "ranges", &row), 0);
+    assert_string_equal(csv_row_get(&row, "session_id"), "3");
+    csv_row_free(&row);
+    assert_int_not_equal(csv_row_read(path, "pid", "79", NULL, &row), 0);
     unlink(path);
-    assert_int_not_equal(csv_row_read(path, "pid", "77", &row), 0);
+    assert_int_not_equal(csv_row_read(path, "pid", "77", NULL, &row), 0);
 }
 
 static void cells_stay_under_their_columns(void **state)

@@ -199,7 +199,7 @@ static void read_session(struct under *u, pid_t pid)
     char path[PATH_MAX], text[24];
     under_path(u, "sessions", path);
     (void)snprintf(text, sizeof text, "%d", (int)pid);
-    u->has_session = csv_row_read(path, "pid", text, &u->session) == 0;
+    u->has_session = csv_row_read(path, "pid", text, NULL, &u->session) == 0;
 }
 
 int under_end(struct under *u, int code)

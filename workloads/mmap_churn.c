@@ -27,7 +27,7 @@ static int churn_once(struct worker *w, struct pages *map)
         map->base = NULL;
         return -errno;
     }
-    int r = pager_register(pager, map->base, bytes);
+    int r = pager_register(pager, map->base, bytes, w->run->settings.is_direct);
     for (size_t i = 0; r == 0 && i < map->count; i++)
         pages_touch(map, i, &w->toucher);
     uint64_t touched_ns = pace_now_ns();

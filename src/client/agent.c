@@ -487,6 +487,8 @@ static void publish_touchers(struct agent *a, struct stats_block *st)
     stats_add(st, STAT_prefetch_wasted, now.wasted - told->wasted);
     stats_add(st, STAT_fault_wait_ns, now.waited_ns - told->waited_ns);
     *told = now;
+    direct_take_times(a->pg.direct, &st->hists[STAT_HIST_fault_missing_ns],
+                      &st->hists[STAT_HIST_restore_wall_ns]);
 }
 
 void agent_publish_stats(struct agent *a, struct pp_pager *pp)
@@ -697,6 +699,7 @@ static void serve(struct agent *a)
     if (!n && !a->pg.nr_faults)
         return;
     uint64_t begin_ns = now_ns();
+    urgent_see(a, begin_ns - a->last_fault_ns);
     unsigned nr_left = pager_answer(&a->pg);
     if (nr_left)
         sleep_lightly(a);

@@ -125,6 +125,7 @@ static void lay_out_touchers(struct pp_pager *pp, struct bump *b)
     d->dirty = take(b, direct_dirty_bytes(pg->table.nr_leaves_max));
     d->scratch = take(b, DIRECT_SLOTS_NR * sizeof *d->scratch);
     memset(d->counts, 0, sizeof d->counts);
+    atomic_store(&d->timed, 0);
     atomic_store(&d->may_go_ahead, false); /* until the agent has looked */
     pg->direct = d;
 }

@@ -13,6 +13,10 @@
 /* In that time, beyond what idle CPUs take to wake: in a guest 25 us each, which may be half of all time. */
 #define WAIT_NS (NS_PER_MS / 2)
 #define WAKE_NS (40 * NS_PER_US)
+/* So many faults in a row that came so soon after the last answer: their thread cannot have used as much CPU as
+ * their answers did, also if both had to be woken on another CPU. */
+#define NR_SOON 8u
+#define SOON_NS (60 * NS_PER_US)
 #define CROWDED_FOR_NS NS_PER_S /* then one wait more tells whether it still is */
 
 static void tell(struct agent *a)
@@ -69,6 +73,24 @@ static void look_at_waits(struct urgency *u, uint64_t now)
     u->next_look_ns = now + LOOK_FOR_WAITS_EVERY_NS;
 }
 
+/* ---- its weight */
+
+static void weigh(struct urgency *u, bool is_heavy)
+{
+    if (u->is_heavy == is_heavy || u->own.urgent_nice == u->own.nice)
+        return;
+    if (class_set_heavy(&u->own, is_heavy) == 0)
+        u->is_heavy = is_heavy;
+    else if (is_heavy)
+        u->own.urgent_nice = u->own.nice; /* the process has given its rights up meanwhile */
+}
+
+void urgent_see(struct agent *a, uint64_t after_ns)
+{
+    struct urgency *u = &a->urgency;
+    u->nr_soon = after_ns > SOON_NS ? 0 : u->nr_soon < NR_SOON ? u->nr_soon + 1 : NR_SOON;
+}
+
 /* ---- in the class */
 
 /* What has been used of it. False: no more now. */
@@ -82,15 +104,18 @@ static bool look_at_use(struct agent *a, uint64_t now)
     return allowance_use(&u->allowance, now, used_ns) || mutant_is(MUTANT_URGENT_UNBOUNDED);
 }
 
+/* Downwards one always may, but for filters of system calls. */
 void urgent_leave(struct agent *a)
 {
     struct urgency *u = &a->urgency;
     u->has_worked = true;
-    if (!u->is_on || mutant_is(MUTANT_URGENT_AT_WORK))
+    if (mutant_is(MUTANT_URGENT_AT_WORK))
         return;
-    u->is_on = false;
-    (void)look_at_use(a, now_ns());
-    u->is_on = class_leave(&u->own) != 0; /* downwards one always may, but for filters of system calls */
+    if (u->is_on) {
+        (void)look_at_use(a, now_ns());
+        u->is_on = class_leave(&u->own) != 0;
+    }
+    weigh(u, false);
 }
 
 static void enter(struct agent *a, uint64_t now)
@@ -124,7 +149,10 @@ static void stay_or_leave(struct agent *a, uint64_t now)
 void urgent_rest(struct agent *a)
 {
     struct urgency *u = &a->urgency;
-    if (!u->is_wanted || u->own.kind == CLASS_ORDINARY)
+    if (!u->is_wanted)
+        return;
+    weigh(u, u->nr_soon == NR_SOON);
+    if (u->own.kind == CLASS_ORDINARY)
         return;
     uint64_t now = now_ns();
     if (u->is_on) {

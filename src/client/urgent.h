@@ -3,7 +3,12 @@
  * where it may (sys/class.h), and a fault wakes it there. It does so only while it has been made to wait: on
  * CPUs that are idle the class costs, because who is woken from it goes to another one (docs/stall.md). It
  * leaves it for all that is longer than the answer to a fault, and for a while when it has used up what
- * policy/allowance.h grants. The agent's. */
+ * policy/allowance.h grants.
+ *
+ * In the ordinary class it weighs more while faults come and nothing else does, where it may. Whose answers cost
+ * more CPU than their thread uses in between owes the queue: that thread preempts it before it sleeps, so it
+ * never sleeps, and the kernel wakes the thread on the other, idle CPU (docs/stall.md, "The chase"). The
+ * agent's. */
 #ifndef CLIENT_URGENT_H
 #define CLIENT_URGENT_H
 
@@ -20,6 +25,8 @@ struct urgency {
     bool has_begun;
     bool is_wanted; /* by the daemon */
     bool is_on;
+    bool is_heavy;
+    unsigned nr_soon; /* faults in a row that came right after an answer */
     struct allowance allowance;
     uint64_t cpu_ns; /* what it had used when that was last looked at */
     uint64_t next_look_ns;
@@ -34,6 +41,8 @@ void urgent_begin(struct agent *a);
 /* Does the daemon want it? Before the beginning, too. */
 void urgent_set_wanted(struct agent *a, bool is_wanted);
 void urgent_end(struct agent *a);
+/* A fault was read so long after the last answer. */
+void urgent_see(struct agent *a, uint64_t after_ns);
 /* Before each sleep. 25 ns; 1 us once a millisecond, or where the class changes. */
 void urgent_rest(struct agent *a);
 /* Before, or in the middle of, work that is not the answer to a fault. Nothing to do: 1 ns. */

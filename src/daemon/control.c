@@ -629,11 +629,14 @@ static void leave_damon(struct control *c)
 }
 
 /* What the return of a page costs the client: what its agent measures, and being woken before and after,
- * which nobody sees who is not the touching thread. */
+ * which nobody sees who is not the touching thread. Of a session of direct ranges what is assumed at first
+ * stays: a signal costs a thread more than it can measure of it. */
 static void tell_return_cost(struct session *s)
 {
-    const struct histogram *h = &s->memory->agent_stats.hists[STAT_HIST_fault_missing_ns];
-    if (s->heat_ops->set_return_ns && histogram_count(h))
+    const struct stats_block *st = &s->memory->agent_stats;
+    const struct histogram *h = &st->hists[STAT_HIST_fault_missing_ns];
+    bool is_direct = stats_get(st, STAT_direct_restores) > stats_get(st, STAT_faults_missing);
+    if (s->heat_ops->set_return_ns && histogram_count(h) && !is_direct)
         s->heat_ops->set_return_ns(s->heat, histogram_percentile(h, 500) + WAKING_NS);
 }
 

@@ -300,3 +300,13 @@ struct direct_sums direct_sums(const struct direct *d)
     }
     return s;
 }
+
+void direct_take_times(struct direct *d, struct histogram *felt_ns, struct histogram *restore_ns)
+{
+    /* A time that is just being recorded may be told with the next one of its slot. */
+    for (uint64_t slots = atomic_exchange(&d->timed, 0); slots; slots &= slots - 1) {
+        struct direct_scratch *scratch = &d->scratch[__builtin_ctzll(slots)];
+        histogram_take(felt_ns, &scratch->felt_ns);
+        histogram_take(restore_ns, &scratch->restore_ns);
+    }
+}

@@ -14,6 +14,7 @@
 #include "base/intervals.h"
 #include "direct/passes.h"
 #include "page/table.h"
+#include "stats/stats.h"
 #include "store/reader.h"
 
 /* Threads that can be restoring at a time; more wait. Eight cache lines, which the agent reads for each
@@ -27,12 +28,14 @@ struct direct_leaf {
     _Atomic uint64_t returned[DIRECT_LEAF_WORDS]; /* toucher: it is back, whatever its entry says */
     _Atomic uint64_t ahead[DIRECT_LEAF_WORDS]; /* toucher: ahead of a touch that has not come; a hint */
 };
+_Static_assert(DIRECT_SLOTS_NR == 64, "the slots' bits are a word");
 _Static_assert(LEAF_PAGES % DIRECT_RUN_ALIGN == 0 && DIRECT_RUN_ALIGN == 64, "a run's bits lie in one word");
 
-/* Goes with a hazard word; whoever holds that one. */
+/* Goes with a hazard word; whoever holds that one. Of the times the agent takes what is new. */
 struct direct_scratch {
     _Alignas(4096) unsigned char pages[DIRECT_RUN_MAX][PAGE_BYTES];
     struct store_scratch store;
+    struct histogram felt_ns, restore_ns;
 };
 
 struct direct_counts {
@@ -52,6 +55,7 @@ struct direct {
     _Atomic bool may_go_ahead; /* agent: pages may be brought back that nobody has touched */
     _Atomic uint64_t asked[DIRECT_SLOTS_NR];                /* page + 1 the agent is to restore */
     struct direct_counts counts[DIRECT_SLOTS_NR];
+    _Atomic uint64_t timed; /* a bit a slot: there are times in it that the agent has not taken */
     /* set at birth */
     const struct page_table *table;
     const struct store_map *stores; /* [PAGE_STORES_NR] */
@@ -146,6 +150,8 @@ unsigned direct_begin_leaving(struct direct *d, uint32_t leaf, page_number first
 void direct_end_leaving(struct direct *d, uint32_t leaf, page_number first, unsigned nr);
 
 struct direct_sums direct_sums(const struct direct *d);
+/* Adds what touchers have timed since the last call: what they felt, and the restore without its waits. */
+void direct_take_times(struct direct *d, struct histogram *felt_ns, struct histogram *restore_ns);
 
 bool direct_is_returned(const struct direct *d, uint32_t leaf, page_number page);
 /* Ahead of a touch, of which nothing is known yet? Beside a returned page. */

@@ -66,6 +66,23 @@ void histogram_record(struct histogram *h, uint64_t value)
     max_raise(&h->max, value);
 }
 
+/* One addition that is never lost to the other's exchange, and no lock: 4 ns where no other CPU has the
+ * line. A largest value that is stored just after it was taken is told the next time. */
+void histogram_record_shared(struct histogram *h, uint64_t value)
+{
+    atomic_fetch_add_explicit(&h->buckets[bucket_of(value)], 1, memory_order_relaxed);
+    max_raise(&h->max, value);
+}
+
+void histogram_take(struct histogram *into, struct histogram *from)
+{
+    for (unsigned b = 0; b < HIST_BUCKETS; b++)
+        if (atomic_load_explicit(&from->buckets[b], memory_order_relaxed))
+            bucket_add(&into->buckets[b],
+                       atomic_exchange_explicit(&from->buckets[b], 0, memory_order_relaxed));
+    max_raise(&into->max, atomic_exchange_explicit(&from->max, 0, memory_order_relaxed));
+}
+
 static void histogram_merge(struct histogram *into, const struct histogram *from)
 {
     for (unsigned b = 0; b < HIST_BUCKETS; b++)

@@ -50,6 +50,10 @@ struct stats_block {
 void stats_add(struct stats_block *b, enum stat_number number, uint64_t amount);
 void stats_set(struct stats_block *b, enum stat_number number, uint64_t value);
 void histogram_record(struct histogram *h, uint64_t value);
+/* For a histogram that one thread writes, in a signal handler, too, and another one empties ... */
+void histogram_record_shared(struct histogram *h, uint64_t value);
+/* ... with this: moves all that `from` holds to `into`, whose writer the caller is. */
+void histogram_take(struct histogram *into, struct histogram *from);
 
 /* Reader side. */
 uint64_t stats_get(const struct stats_block *b, enum stat_number number);

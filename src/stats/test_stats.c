@@ -122,6 +122,24 @@ static void merging_is_adding(void **state)
     free(sum);
 }
 
+/* What one thread records and another takes is there once, whoever comes between. */
+static void taking_moves_everything(void **state)
+{
+    (void)state;
+    struct histogram shared = {0}, into = {0}, plain = {0};
+    for (uint64_t v = 1; v < 1000000; v += v / 3 + 1) {
+        histogram_record(&plain, v);
+        histogram_record_shared(&shared, v);
+        if (v % 2)
+            histogram_take(&into, &shared);
+    }
+    histogram_take(&into, &shared);
+    histogram_take(&into, &shared);
+    assert_memory_equal(&into, &plain, sizeof(into));
+    assert_int_equal(histogram_count(&shared), 0);
+    assert_int_equal(atomic_load(&shared.max), 0);
+}
+
 static size_t index_of(const char *name)
 {
     for (size_t i = 0; i < stats_export_count(); i++)
@@ -173,6 +191,7 @@ int main(void)
         cmocka_unit_test(every_percentile_is_within_an_eighth),
         cmocka_unit_test(extremes_have_a_place),
         cmocka_unit_test(merging_is_adding),
+        cmocka_unit_test(taking_moves_everything),
         cmocka_unit_test(the_export_lists_everything_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

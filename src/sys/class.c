@@ -13,7 +13,8 @@
 
 #include "sys/uapi.h"
 
-#define URGENT_NICE -10 /* the weight of nine others */
+#define URGENT_BY 10 /* the weight of nine others: who is on the same CPU keeps a tenth of it */
+#define NICE_MIN -20
 
 static int set_policy(int policy, int priority)
 {
@@ -38,29 +39,30 @@ static bool is_realtime_timed(void)
     return getrlimit(RLIMIT_RTTIME, &limit) || limit.rlim_cur != RLIM_INFINITY;
 }
 
-/* As low a value as RLIMIT_NICE lets, if it is lower than it is. */
-static bool may_be_nice(struct own_class *c)
+/* That much lower, or as low as RLIMIT_NICE lets, or what it is. */
+static int find_urgent_nice(const struct own_class *c)
 {
     struct rlimit limit;
-    c->urgent_nice = URGENT_NICE;
-    if (c->nice > URGENT_NICE && set_attributes(c->urgent_nice, 0) && getrlimit(RLIMIT_NICE, &limit) == 0 &&
-        limit.rlim_cur <= 40)
-        c->urgent_nice = 20 - (int)limit.rlim_cur;
-    bool may = c->urgent_nice < c->nice && set_attributes(c->urgent_nice, 0) == 0;
+    int wanted = c->nice - URGENT_BY < NICE_MIN ? NICE_MIN : c->nice - URGENT_BY;
+    if (set_attributes(wanted, 0) && getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur <= 40)
+        wanted = 20 - (int)limit.rlim_cur;
+    bool may = wanted < c->nice && set_attributes(wanted, 0) == 0;
     (void)set_attributes(c->nice, 0); /* upwards one always may */
-    return may;
+    return may ? wanted : c->nice;
 }
 
 void class_find(struct own_class *ret_class)
 {
     *ret_class = (struct own_class){ .kind = CLASS_ORDINARY, .nice = getpriority(PRIO_PROCESS, 0) };
+    ret_class->urgent_nice = ret_class->nice;
     ret_class->is_fixed = sched_getscheduler(0) != SCHED_OTHER;
     if (ret_class->is_fixed)
         return;
+    ret_class->urgent_nice = find_urgent_nice(ret_class);
     if (!is_realtime_timed() && set_policy(SCHED_RR, 1) == 0) {
         (void)set_policy(SCHED_OTHER, 0);
         ret_class->kind = CLASS_REALTIME;
-    } else if (may_be_nice(ret_class)) {
+    } else if (ret_class->urgent_nice < ret_class->nice) {
         ret_class->kind = CLASS_NICE;
     }
 }
@@ -71,6 +73,11 @@ int class_set_slice(struct own_class *c, uint64_t ns)
     if (r == 0)
         c->slice_ns = ns;
     return r;
+}
+
+int class_set_heavy(const struct own_class *c, bool is_heavy)
+{
+    return set_attributes(is_heavy ? c->urgent_nice : c->nice, c->slice_ns);
 }
 
 int class_open_waits(void)

@@ -17,7 +17,7 @@ enum class_kind {
 struct own_class {
     enum class_kind kind; /* which class_enter() goes to */
     bool is_fixed;        /* somebody has chosen another class for it: nothing is changed */
-    int nice, urgent_nice; /* at first, and instead */
+    int nice, urgent_nice; /* at first, and instead: the same where nothing lower is permitted */
     uint64_t slice_ns;
 };
 
@@ -26,6 +26,8 @@ void class_find(struct own_class *ret_class);
 /* In the ordinary class: it may be preempted after so long, and may preempt who has a longer slice (Linux 6.12;
  * older kernels pass over it). 0: the kernel's own. 0, or negative errno. */
 int class_set_slice(struct own_class *c, uint64_t ns);
+/* In the ordinary class: its urgent nice value, or its first one. 0, or negative errno. */
+int class_set_heavy(const struct own_class *c, bool is_heavy);
 /* How long the calling thread has waited for a CPU so far, by a descriptor (/proc/thread-self/schedstat).
  * Negative errno: the kernel does not count it. */
 int class_open_waits(void);

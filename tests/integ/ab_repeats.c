@@ -218,6 +218,20 @@ static void numbers(const char *results)
     CHECK(strstr(read_text(in_results(results, "aggregate_summary.txt")), "\nanon_streamer: The pager "));
 }
 
+/* The second row's pages were brought back by their own threads, in a session beside that of the process. */
+static void direct_numbers(const char *results)
+{
+    const char *text = read_text(in_results(results, "all_runs_long.csv"));
+    CHECK(strcmp(cell(text, 2, "workload"), "anon_streamer") == 0);
+    CHECK_EQ(atoi(cell(text, 1, "pager_direct_restores")), 0);
+    CHECK(atoi(cell(text, 2, "pager_direct_restores")) > 0);
+    CHECK(atoi(cell(text, 2, "pager_fault_missing_n")) > 0);
+    CHECK(atof(cell(text, 2, "pager_fault_missing_max_ns")) > atof(cell(text, 2, "pager_restore_wall_max_ns")));
+    CHECK(!*cell(text, 1, "pager_touch_out_n") && *cell(text, 2, "pager_touch_out_n"));
+    text = read_text(in_results(results, "runs/run-001/anon_streamer/pager/workload.json"));
+    CHECK(strstr(text, "\"direct\": true"));
+}
+
 /* Worked out again from the runs alone, it is the same. */
 static void aggregate_again(const char *results)
 {
@@ -237,11 +251,13 @@ static void one_run(const char *results)
     test_case("one run of two rows");
     pid_t pid = start((const char *[]){ program, "--runs", "1", "--duration-sec", "1", "--only",
                                         "interactive_burst,anon_streamer", "--results-dir", results,
+                                        "--row-args", "anon_streamer=--direct --tell-out",
                                         "--row-args", SMALL, NULL });
     CHECK_EQ(wait_for(pid, 60), 0);
     nothing_runs();
     layout(results);
     numbers(results);
+    direct_numbers(results);
     test_case("aggregate");
     aggregate_again(results);
     test_case("a folder that has results");

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -103,6 +104,23 @@ static void is_ordinary_where_nobody_is_in_the_way(void)
     CHECK_EQ(pager_stat(pager, "agents_realtime"), 1);
     fprintf(stderr, "without a crowd: %.1f ms in the class\n",
             (double)pager_stat(pager, "agent_urgent_cpu_ns") / 1e6);
+}
+
+static void weighs_more_while_it_only_answers(void)
+{
+    test_case("an agent that does nothing but answer weighs more, and gives that back to work");
+    int own = getpriority(PRIO_PROCESS, 0), lowest = own;
+    for (int i = 0; i < 100 && lowest == own; i++) { /* a tick may come in between */
+        CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(NR)), 0);
+        CHECK_EQ(attributes_of(agent_tid()).sched_nice, own);
+        for (size_t at = 0; at < NR && lowest == own; at++) {
+            (void)*(volatile unsigned char *)(p.memory + pages_to_bytes(at * 37 % NR)); /* nothing ahead */
+            if (at % 64 == 63)
+                lowest = attributes_of(agent_tid()).sched_nice;
+        }
+    }
+    CHECK(lowest < own);
+    CHECK(lowest >= own - 10);
 }
 
 static void *compute(void *ret_ns)
@@ -247,6 +265,7 @@ int main(void)
     pages_write_all(&p);
     begin(&d);
     is_ordinary_where_nobody_is_in_the_way();
+    weighs_more_while_it_only_answers();
     end();
     if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
         in_a_crowd(&d);

@@ -42,8 +42,15 @@ static void the_agent_is_not_asked(void)
     arena_all_out(&a);
     uint64_t faults = pager_stat(a.pager, "faults_missing");
     uint64_t restored = pager_stat_now(a.pager, "direct_restores");
+    uint64_t felt = pager_stat(a.pager, "fault_missing_ns_n");
+    uint64_t timed = pager_stat(a.pager, "restore_wall_ns_n");
     pages_check_all(&a.pages);
     CHECK_EQ(pager_stat_now(a.pager, "direct_restores") - restored, NR);
+    felt = pager_stat(a.pager, "fault_missing_ns_n") - felt;
+    CHECK(felt > 0 && felt <= NR); /* a touch each, and runs are one touch */
+    CHECK_EQ(pager_stat(a.pager, "restore_wall_ns_n") - timed, felt);
+    CHECK(pager_stat(a.pager, "restore_wall_ns_p50") > 0);
+    CHECK(pager_stat(a.pager, "fault_missing_ns_max") >= pager_stat(a.pager, "restore_wall_ns_max") + 1500);
     CHECK_EQ(pager_stat(a.pager, "faults_missing"), faults);
     CHECK_EQ(pager_stat(a.pager, "direct_asked"), 0);
     WAIT_UNTIL(pager_stat_now(a.pager, "pages_stored") == 0); /* the table has learnt of all */

@@ -655,7 +655,7 @@ static void daemon_work(const struct row *row)
     pages_write_all(&p);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
-    for (uint64_t until = test_now_ms() + 15000;
+    for (uint64_t until = test_now_ms() + 30000;
          !point_daemon_has_said(point_daemon, fired_text(row)) && test_now_ms() < until;) {
         CHECK_EQ(work(pager, false), 0);
         /* Out of the middle of what the daemon watches, wherever its chunks end. Somewhere else each time: what is

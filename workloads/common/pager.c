@@ -32,9 +32,10 @@ int pager_start(struct pp_pager *pager)
     return pager ? said(pager, "pp_start", pp_start(pager)) : 0;
 }
 
-int pager_register(struct pp_pager *pager, void *address, size_t bytes)
+int pager_register(struct pp_pager *pager, void *address, size_t bytes, bool direct)
 {
-    return pager ? said(pager, "pp_register", pp_register(pager, address, bytes)) : 0;
+    unsigned flags = direct ? PP_DIRECT : 0;
+    return pager ? said(pager, "pp_register", pp_register_flags(pager, address, bytes, flags)) : 0;
 }
 
 int pager_unregister(struct pp_pager *pager, void *address, size_t bytes)

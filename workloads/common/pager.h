@@ -4,6 +4,7 @@
 #ifndef WORKLOADS_PAGER_H
 #define WORKLOADS_PAGER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,8 @@ struct pp_pager;
 /* The socket may be NULL: the library looks in its usual places. NULL: it failed. */
 struct pp_pager *pager_open(const char *socket_path);
 int pager_start(struct pp_pager *pager);
-int pager_register(struct pp_pager *pager, void *address, size_t bytes);
+/* direct: the touching threads bring their pages back themselves (PP_DIRECT). */
+int pager_register(struct pp_pager *pager, void *address, size_t bytes, bool direct);
 int pager_unregister(struct pp_pager *pager, void *address, size_t bytes);
 int pager_stop(struct pp_pager *pager);
 void pager_close(struct pp_pager *pager);

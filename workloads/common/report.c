@@ -84,6 +84,7 @@ static void put_asked(struct json *j, const struct run *run)
     json_double(j, "write_fraction", s->write_fraction);
     json_uint(j, "region_bytes", s->region_bytes);
     json_bool(j, "use_process_pager", s->use_pager);
+    json_bool(j, "direct", s->use_pager && s->is_direct);
     json_bool(j, "verify", s->is_checking);
 }
 

@@ -151,7 +151,8 @@ static int start_pager(struct run *run)
         return -ENOENT;
     int r = 0;
     if (run->region.count > 0)
-        r = pager_register(run->pager, run->region.base, run->region.count * CONTENT_PAGE_BYTES);
+        r = pager_register(run->pager, run->region.base, run->region.count * CONTENT_PAGE_BYTES,
+                           run->settings.is_direct);
     if (r == 0)
         r = pager_start(run->pager);
     return r;
@@ -334,6 +335,8 @@ int run_workload(const struct workload *workload, struct settings defaults, int 
          "file for the histogram of all touches, as CSV"},
         {"use-process-pager", OPTION_FLAG, &s->use_pager, 0, 0, NULL,
          "let process-pager manage the memory"},
+        {"direct", OPTION_FLAG, &s->is_direct, 0, 0, NULL,
+         "with it, threads bring back themselves what they touch"},
         {"socket", OPTION_STRING, &s->socket_path, 0, 0, NULL, "process-pagerd's socket"},
         {"content", OPTION_CHOICE, &s->content, 0, 0, content_choices,
          "of the pages: seed, heap, text, random"},

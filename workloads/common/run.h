@@ -23,7 +23,7 @@ struct settings {
     uint64_t workers, seed;
     const char *json_path;          /* "-": stdout */
     const char *touch_latency_path; /* NULL: not asked for */
-    bool use_pager, is_checking, ends_with_parent, tells_out;
+    bool use_pager, is_direct, is_checking, ends_with_parent, tells_out;
     const char *socket_path;
     uint64_t region_bytes; /* 0: the workload keeps no region */
     unsigned content;      /* enum content_kind */
