@@ -54,7 +54,7 @@ _Noreturn static void die(const char *why)
     _exit(128 + SIGKILL);
 }
 
-/* The call of which this is the answer, first made then, is to be made again: there may be more of what it wanted. */
+/* The call of which this is the answer, first made then, is made again: there may be more of what it wanted. */
 static bool is_again(int error, uint64_t begun_ns)
 {
     if (!fork_may_pass(error) && error != -EMFILE && error != -ENFILE)
