@@ -28,6 +28,7 @@ static struct {
     _Atomic uint32_t at_pass; /* from 1; 0: not armed */
     _Atomic uint32_t nr_times;
     _Atomic bool is_kill;
+    _Atomic(void (*)(void)) call;
 } armed[POINT_NR];
 
 static bool is_from_environment;
@@ -50,6 +51,11 @@ static bool is_time(enum point p)
     if (pass < at_pass || pass - at_pass >= atomic_load(&armed[p].nr_times))
         return false;
     atomic_fetch_add(&armed[p].nr_fired, 1);
+    void (*call)(void) = atomic_load(&armed[p].call);
+    if (call) {
+        call();
+        return false;
+    }
     if (atomic_load(&armed[p].is_kill)) {
         if (is_from_environment)
             say(p, "kill");
@@ -74,24 +80,30 @@ void point_kills(enum point p)
     (void)is_time(p);
 }
 
-static void arm(enum point p, uint32_t at_pass, uint32_t nr_times, bool is_kill)
+static void arm(enum point p, uint32_t at_pass, uint32_t nr_times, bool is_kill, void (*call)(void))
 {
     atomic_store(&armed[p].at_pass, 0);
     atomic_store(&armed[p].nr_passes, 0);
     atomic_store(&armed[p].nr_fired, 0);
     atomic_store(&armed[p].nr_times, nr_times);
     atomic_store(&armed[p].is_kill, is_kill);
+    atomic_store(&armed[p].call, call);
     atomic_store(&armed[p].at_pass, at_pass);
 }
 
 void point_arm(enum point p, uint32_t at_pass, uint32_t nr_times)
 {
-    arm(p, at_pass, nr_times, false);
+    arm(p, at_pass, nr_times, false, NULL);
 }
 
 void point_arm_kill(enum point p, uint32_t at_pass)
 {
-    arm(p, at_pass, 1, true);
+    arm(p, at_pass, 1, true, NULL);
+}
+
+void point_arm_call(enum point p, uint32_t at_pass, void (*call)(void))
+{
+    arm(p, at_pass, 1, false, call);
 }
 
 void point_disarm_all(void)
@@ -152,7 +164,7 @@ static void read_variable(const char *variable, bool is_kill)
     if (!at_pass || at_pass > UINT32_MAX || (*end && !is_for_good))
         refuse(variable, wanted);
     is_from_environment = true;
-    arm(p, (uint32_t)at_pass, is_for_good ? POINT_FOR_GOOD : 1, is_kill);
+    arm(p, (uint32_t)at_pass, is_for_good ? POINT_FOR_GOOD : 1, is_kill, NULL);
 }
 
 /* Before main, so that nothing passes unarmed; and before a sandbox. */

@@ -30,6 +30,8 @@ void point_kills(enum point p);
 #define POINT_FOR_GOOD UINT32_MAX
 void point_arm(enum point p, uint32_t at_pass, uint32_t nr_times);
 void point_arm_kill(enum point p, uint32_t at_pass);
+/* Somebody else is to die there, or whatever the function does, in whichever thread passes; nothing fails. */
+void point_arm_call(enum point p, uint32_t at_pass, void (*call)(void));
 void point_disarm_all(void);
 uint32_t point_nr_fired(enum point p); /* since it was armed */
 const char *point_name(enum point p);

@@ -23,7 +23,7 @@
 #define GIVEN_UP_BELL 512u    /* places that wait to be taken: 2 MiB that the daemon could give back */
 #define SPINS_BEFORE_NAP 64   /* EAGAIN: yields before we sleep for a moment */
 #define NAP_NS 50000l
-#define STARVED_NAP_SHIFT_MAX 7u /* without memory: naps of up to 6 ms */
+#define NAP_SHIFT_MAX 7u      /* without memory: naps of up to 6 ms */
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
 #define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
@@ -252,15 +252,10 @@ bool agent_adopt_all(struct agent *a, struct pp_pager *pp)
     return adopt_between(a, pp, 0, (page_number)-1);
 }
 
-static void nap(const struct agent *a, long ns)
+void agent_nap(const struct agent *a, unsigned shift)
 {
-    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1,
-                &(struct timespec){ .tv_nsec = ns }, NULL);
-}
-
-void agent_nap(const struct agent *a)
-{
-    nap(a, NAP_NS);
+    struct timespec t = { .tv_nsec = NAP_NS << (shift < NAP_SHIFT_MAX ? shift : NAP_SHIFT_MAX) };
+    (void)ppoll(&(struct pollfd){ .fd = a->pg.uffd, .events = POLLIN }, 1, &t, NULL);
 }
 
 /* ---- commands of application threads */
@@ -314,7 +309,7 @@ static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct 
     if (adopt_between(a, pp, c->first, c->end) ||
         now_ns() - a->command_begin_ns > RECLAIM_PATIENCE_NS)
         return true;
-    agent_nap(a);
+    agent_nap(a, 0);
     return false;
 }
 
@@ -729,8 +724,7 @@ static void serve(struct agent *a)
         sched_yield();
         return;
     }
-    unsigned shift = is_starved(a) ? a->nr_spins - SPINS_BEFORE_NAP : 0;
-    nap(a, NAP_NS << (shift < STARVED_NAP_SHIFT_MAX ? shift : STARVED_NAP_SHIFT_MAX));
+    agent_nap(a, is_starved(a) ? a->nr_spins - SPINS_BEFORE_NAP : 0);
 }
 
 void agent_loop(struct agent *a, struct pp_pager *pp)

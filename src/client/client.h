@@ -233,8 +233,9 @@ bool agent_may_evict(const struct agent *a);
 void agent_loop(struct agent *a, struct pp_pager *pp); /* returns when COMMAND_STOP is done */
 /* All ranges are as old as can be, and are watched from now on. False: not all of them just now. */
 bool agent_adopt_all(struct agent *a, struct pp_pager *pp);
-/* Gives an event's raiser time to run again, or until there is another one: 50 us. */
-void agent_nap(const struct agent *a);
+/* Gives an event's raiser time to run again, or others to give memory back, or until there is another event:
+ * 50 us << shift, at most 6 ms. */
+void agent_nap(const struct agent *a, unsigned shift);
 void agent_on_unwatched(void *agent, page_number first, page_number end);
 /* False: the ring is full, and a hint is lost if it is not given again. */
 bool agent_on_feedback(void *agent, enum feedback_kind kind, page_number page);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sigbus.h"
 
@@ -36,7 +37,7 @@ static int reserve_numbers(struct fork_door *door)
     for (int i = 0; i < 2; i++)
         door->reserve[i] = -1;
     for (int i = 0; i < 2; i++) {
-        door->reserve[i] = fcntl(door->socket, F_DUPFD_CLOEXEC, 0);
+        door->reserve[i] = point_fails(POINT_FORK_RESERVE) ? -1 : fcntl(door->socket, F_DUPFD_CLOEXEC, 0);
         if (door->reserve[i] < 0)
             return -errno;
     }
@@ -58,10 +59,13 @@ static int knock(struct pp_pager *pp)
     struct fork_door *door = &pp->door;
     if (!can_child_look(pp))
         return -EOPNOTSUPP;
-    door->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int type = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    door->socket = point_fails(POINT_FORK_SOCKET) ? -1 : socket(AF_UNIX, type, 0);
     if (door->socket < 0)
         return -errno;
-    int r = connect(door->socket, (struct sockaddr *)&door->address, door->address_bytes) ? -errno : 0;
+    bool is_refused = point_fails(POINT_FORK_CONNECT) ||
+                      connect(door->socket, (struct sockaddr *)&door->address, door->address_bytes);
+    int r = is_refused ? -errno : 0;
     if (r == 0)
         r = reserve_numbers(door);
     else
@@ -94,8 +98,11 @@ static bool cover(struct pp_pager *pp)
 {
     if (knock(pp))
         return false;
-    if (pager_command_locked(pp, COMMAND_COVER, 0, 0) == 0)
+    point_kills(POINT_FORK_KNOCKED);
+    if (pager_command_locked(pp, COMMAND_COVER, 0, 0) == 0) {
+        point_kills(POINT_FORK_READY);
         return true;
+    }
     close_door(&pp->door);
     return false;
 }
@@ -151,8 +158,10 @@ static void in_parent(void)
         pthread_mutex_unlock(&list[i]->ranges_lock);
         if (atomic_load(&list[i]->is_started)) {
             int error = errno; /* fork's */
-            if (list[i]->door.is_covering)
+            if (list[i]->door.is_covering) {
+                point_kills(POINT_FORK_RETURNED);
                 close_door(&list[i]->door); /* the child has it, too, if there is one */
+            }
             list[i]->door.is_covering = false;
             (void)pager_command_locked(list[i], COMMAND_THAW, 0, 0);
             errno = error;

@@ -5,7 +5,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/point.h"
 #include "client/forks.h"
+
+bool fork_may_pass(int error)
+{
+    return error == -EAGAIN || error == -EINTR || error == -ENOBUFS || error == -ENOMEM ||
+           error == -ETOOMANYREFS;
+}
 
 int fork_send(int socket, const struct fork_message *m, int fd)
 {
@@ -25,6 +32,8 @@ int fork_send(int socket, const struct fork_message *m, int fd)
                                .cmsg_type = SCM_RIGHTS };
         memcpy(CMSG_DATA(c), &fd, sizeof fd);
     }
+    if (point_fails(POINT_FORK_SEND))
+        return -errno;
     return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof *m ? 0 : -errno;
 }
 
@@ -40,9 +49,10 @@ int fork_receive(int socket, struct fork_message *ret_m, int *ret_fd)
                               .msg_control = &control,
                               .msg_controllen = CMSG_LEN(sizeof(int)) }; /* no room for a second */
     *ret_fd = -1;
-    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t n = point_fails(POINT_FORK_RECEIVE) ? -1
+                                                : recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
-        return errno == EINTR ? -EAGAIN : -errno;
+        return fork_may_pass(-errno) ? -EAGAIN : -errno; /* it is still there */
     const struct cmsghdr *c = CMSG_FIRSTHDR(&message);
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);

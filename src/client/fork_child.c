@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "store/reader.h"
 #include "sys/apart.h"
@@ -24,7 +25,8 @@
 
 #define RUN 16u          /* neighbours that are installed with one COPY */
 #define WIPED_MAX 4096u
-#define TRIES_MAX 10000  /* where the kernel says "not now" */
+#define STACK_BYTES (2 * PAGE_BYTES) /* the most is taken by reading /proc: 4.3 KiB */
+#define PATIENCE_NS (10 * NS_PER_S) /* where the kernel says "not now" */
 
 struct refill {
     int socket, uffd;
@@ -52,15 +54,49 @@ _Noreturn static void die(const char *why)
     _exit(128 + SIGKILL);
 }
 
+/* The call of which this is the answer, first made then, is made again: there may be more of what it wanted. */
+static bool is_again(int error, uint64_t begun_ns)
+{
+    if (!fork_may_pass(error) && error != -EMFILE && error != -ENFILE)
+        return false;
+    if (now_ns() - begun_ns > PATIENCE_NS)
+        return false;
+    if (error == -EAGAIN)
+        sched_yield();
+    else
+        usleep(1000);
+    return true;
+}
+
+/* The stack may be managed, and what it needs is to be there before the parent may end: then nobody answers any
+ * more. What is read there meanwhile is nobody's. */
+__attribute__((noinline)) static void touch_stack(void)
+{
+    volatile unsigned char stack[STACK_BYTES];
+    for (size_t i = 0; i < sizeof stack; i += PAGE_BYTES / 2)
+        stack[i] = 0;
+}
+
 /* ---- what the agent sends */
 
 static void *map(int fd, uint64_t bytes)
 {
-    void *m = map_apart(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd);
+    void *m = point_fails(POINT_FORK_CHILD_MAP) ? MAP_FAILED
+                                                : map_apart(bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd);
     if (m == MAP_FAILED)
         die("no room in its address space: raise RLIMIT_AS (ulimit -v)");
     close(fd);
     return m;
+}
+
+static bool say(const struct refill *r, enum fork_word word)
+{
+    uint64_t begun_ns = now_ns();
+    int e;
+    do
+        e = fork_send(r->socket, &(struct fork_message){ .word = word }, -1);
+    while (is_again(e, begun_ns));
+    return e == 0;
 }
 
 /* The next message; false: the other end has gone. */
@@ -76,6 +112,22 @@ static bool next_message(struct refill *r, struct fork_message *ret_m, int *ret_
     }
 }
 
+_Noreturn static void die_of(uint32_t loss)
+{
+    switch ((enum fork_loss)loss) {
+    case FORK_LOSS_MOVED:
+        die("another thread moved memory (mremap) at that very moment");
+    case FORK_LOSS_TOUCH:
+        die("the kernel took no page that a handler of fork() had touched (UFFDIO_COPY)");
+    case FORK_LOSS_SEND:
+        die("the kernel had no memory to send it its userfaultfd");
+    case FORK_LOSS_NONE:
+    case FORK_LOSS_LIST:
+        break;
+    }
+    die("its parent's agent said what can't be");
+}
+
 /* True: it was the last. */
 static bool take(struct refill *r, const struct fork_message *m, int fd)
 {
@@ -87,25 +139,29 @@ static bool take(struct refill *r, const struct fork_message *m, int fd)
     case FORK_STORE:
         r->stores[m->index % PAGE_STORES_NR] = (struct store_map){ .bytes = map(fd, m->bytes),
                                                                    .nr_bytes = m->bytes };
+        point_kills(POINT_FORK_CHILD_MAPPED);
         return false;
     case FORK_UFFD:
         r->uffd = fd;
         r->nr_pages = m->bytes / sizeof *r->pages;
+        point_kills(POINT_FORK_CHILD_TAKES);
         return true;
     case FORK_LOST:
-        die("another thread moved memory (mremap) at that very moment");
+        die_of(m->index);
     case FORK_HERE:
     case FORK_DONE:
         break;
     }
-    die("its parent's agent said what can't be");
+    die_of(FORK_LOSS_NONE);
 }
 
 /* False: there will be nothing. */
 static bool take_all(struct refill *r)
 {
-    if (fork_send(r->socket, &(struct fork_message){ .word = FORK_HERE }, -1))
+    point_kills(POINT_FORK_CHILD_BEGINS);
+    if (!say(r, FORK_HERE))
         return false;
+    point_kills(POINT_FORK_CHILD_ASKED);
     struct fork_message m;
     int fd;
     do
@@ -115,40 +171,56 @@ static bool take_all(struct refill *r)
     return r->uffd >= 0 && r->pages && r->nr_pages * sizeof *r->pages <= r->map_bytes;
 }
 
+/* bytes NULL: poison. 0 or negative errno. */
+static int give(const struct refill *r, uintptr_t to, const void *bytes)
+{
+    uint64_t begun_ns = now_ns();
+    int e;
+    do
+        e = point_fails(POINT_FORK_CHILD_COPY) || point_fails(POINT_FORK_CHILD_REFUSED)
+                ? -errno
+                : bytes ? uffd_copy(r->uffd, to, bytes) : uffd_poison(r->uffd, to);
+    while (is_again(e, begun_ns));
+    return e;
+}
+
+_Noreturn static void die_of_refusal(void)
+{
+    die("the kernel takes no page (UFFDIO_COPY)");
+}
+
 /* Another thread's clone() may have raised its event at the same time: is this the userfaultfd of this very
  * address space? Nobody reads the bell's page, it is there to be discarded. */
 static bool is_ours(struct refill *r, const void *bell_page)
 {
     uint64_t word[2] = { (uint64_t)getpid(), now_ns() };
     memcpy(r->run, word, sizeof word);
-    return uffd_copy(r->uffd, (uintptr_t)bell_page, r->run) == 0 && !memcmp(bell_page, word, sizeof word);
+    int e = give(r, (uintptr_t)bell_page, r->run);
+    if (e && e != -EEXIST && e != -ENOENT && e != -ESRCH)
+        die_of_refusal();
+    return e == 0 && !memcmp(bell_page, word, sizeof word);
 }
 
 /* ---- bringing back */
 
 static void install(struct refill *r, page_number page, const void *bytes)
 {
-    int e = -EAGAIN;
-    for (int i = 0; i < TRIES_MAX && (e == -EAGAIN || e == -ENOMEM); i++) {
-        e = bytes ? uffd_copy(r->uffd, page_address(page), bytes) : uffd_poison(r->uffd, page_address(page));
-        if (e == -EAGAIN)
-            sched_yield();
-        if (e == -ENOMEM)
-            usleep(1000);
-    }
+    int e = give(r, page_address(page), bytes);
     /* There already: the agent was asked for it. No mapping: it is not for children, or was unmapped. */
     if (e && e != -EEXIST && e != -ENOENT)
-        die("the kernel takes no page (UFFDIO_COPY)");
+        die_of_refusal();
 }
 
 static void flush(struct refill *r)
 {
     uint64_t copied = 0;
-    if (r->run_nr > 1)
+    point_kills(POINT_FORK_CHILD_DECODED);
+    if (r->run_nr > 1 && !point_fails(POINT_FORK_CHILD_COPY_RUN))
         (void)uffd_copy_run(r->uffd, page_address(r->run_first), r->run, pages_to_bytes(r->run_nr), &copied);
     for (unsigned i = (unsigned)bytes_to_pages(copied); i < r->run_nr; i++)
         install(r, r->run_first + i, r->run + pages_to_bytes(i));
     r->run_nr = 0;
+    point_kills(POINT_FORK_CHILD_RUN);
 }
 
 static void bring_back(struct refill *r, const struct fork_page *p)
@@ -174,11 +246,23 @@ static void bring_back(struct refill *r, const struct fork_page *p)
     r->run_nr++;
 }
 
+static void look_for_wiped(struct refill *r)
+{
+    uint64_t begun_ns = now_ns();
+    int e;
+    do {
+        r->wiped = (struct intervals){ .items = r->wiped_items, .nr_max = WIPED_MAX };
+        e = smaps_wiped(&r->wiped);
+    } while (is_again(e, begun_ns));
+    if (e)
+        die("/proc/self/smaps can't be read");
+    point_kills(POINT_FORK_CHILD_LOOKED);
+}
+
 static void bring_all_back(struct refill *r)
 {
-    r->wiped = (struct intervals){ .items = r->wiped_items, .nr_max = WIPED_MAX };
-    if (r->nr_pages && smaps_wiped(&r->wiped))
-        die("/proc/self/smaps can't be read");
+    if (r->nr_pages)
+        look_for_wiped(r);
     for (size_t i = 0; i < r->nr_pages && !mutant_is(MUTANT_FORK_CHILD_UNFILLED); i++)
         bring_back(r, &r->pages[i]);
     flush(r);
@@ -189,10 +273,13 @@ static void take_leave(struct refill *r)
 {
     struct fork_message m;
     int fd;
-    if (fork_send(r->socket, &(struct fork_message){ .word = FORK_DONE }, -1) == 0)
-        while (next_message(r, &m, &fd))
-            if (fd >= 0)
-                close(fd);
+    point_kills(POINT_FORK_CHILD_ALL);
+    bool is_said = say(r, FORK_DONE);
+    point_kills(POINT_FORK_CHILD_DONE);
+    while (is_said && next_message(r, &m, &fd))
+        if (fd >= 0)
+            close(fd);
+    point_kills(POINT_FORK_CHILD_ALONE);
     close(r->uffd);
     close(r->socket);
     munmap((void *)(uintptr_t)r->pages, r->map_bytes);
@@ -200,11 +287,15 @@ static void take_leave(struct refill *r)
         if (r->stores[i].bytes)
             munmap((void *)(uintptr_t)r->stores[i].bytes, r->stores[i].nr_bytes);
     munmap(r, sizeof *r);
+    point_kills(POINT_FORK_CHILD_ENDS);
 }
 
 void fork_child_take(struct pp_pager *pp)
 {
-    struct refill *r = map_apart(sizeof *r, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    touch_stack();
+    struct refill *r = point_fails(POINT_FORK_CHILD_ROOM)
+                           ? MAP_FAILED
+                           : map_apart(sizeof *r, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (r == MAP_FAILED)
         die("no memory");
     r->socket = pp->door.socket;
@@ -216,6 +307,7 @@ void fork_child_take(struct pp_pager *pp)
     }
     if (!is_ours(r, pp->bell_page))
         die("another thread of its parent called clone() at the same time");
+    point_kills(POINT_FORK_CHILD_OWN);
     pp->door.refill = r;
 }
 

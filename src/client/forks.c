@@ -1,11 +1,9 @@
 /* forks.c - see forks.h and docs/fork.md. The agent writes down what was out at a fork, hands it to the child
- * with its userfaultfd, answers what the child touches before it has that, and keeps every place that is given
- * up until the child is through. */
+ * with its userfaultfd, and keeps every place that is given up, and every store, until the child is through. */
 #include "client/forks.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -14,10 +12,10 @@
 
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/point.h"
 #include "client/client.h"
 #include "client/sleep.h"
 #include "sys/apart.h"
-#include "sys/smaps.h"
 #include "sys/tasks.h"
 #include "sys/uffd.h"
 
@@ -27,7 +25,8 @@
 #define BACKLOG 4 /* forks of one process come one at a time; the rest is for strangers, who are sent away */
 /* A child that has not come to our handler by then is in a debugger's hands: its parent goes on. */
 #define PATIENCE_NS NS_PER_S
-#define TRIES_MAX 1000 /* the child has one thread: it can't be faulting and change its mappings at once */
+/* What the kernel has no memory for now it may have later; a child that gets nothing for so long ends. */
+#define GIVE_PATIENCE_NS (5 * NS_PER_S)
 
 static void close_fd(int *fd)
 {
@@ -51,10 +50,19 @@ void forks_keep_store(struct forks *f, unsigned store, int fd)
     f->store_fds[store] = fd;
 }
 
+bool forks_need_store(const struct forks *f, unsigned store)
+{
+    for (unsigned i = 0; i < FORK_CHILDREN_MAX; i++)
+        if (f->children[i].is_taken && f->children[i].stores >> store & 1)
+            return !mutant_is(MUTANT_FORK_LETS_STORE_GO);
+    return false;
+}
+
 /* The kernel chooses the name: nobody has to tidy it up. */
 static int listen_anywhere(struct fork_door *door)
 {
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int type = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    int fd = point_fails(POINT_FORK_DOOR) ? -1 : socket(AF_UNIX, type, 0);
     if (fd < 0)
         return -errno;
     struct sockaddr_un any = { .sun_family = AF_UNIX };
@@ -85,6 +93,7 @@ static void drop(struct agent *a, struct fork_child *c)
         agent_unlisten(a, c->uffd);
     agent_unlisten(a, c->socket);
     close_fd(&c->uffd); /* before the socket: its end says that nobody else reads the child's faults */
+    point_kills(POINT_FORK_LET_GO);
     close_fd(&c->socket);
     if (c->pages)
         munmap(c->pages, c->nr_pages_max * sizeof *c->pages);
@@ -146,7 +155,8 @@ bool forks_may_call(const struct agent *a, pid_t tid)
 static int take_connection(const struct forks *f)
 {
     for (int i = 0; i < 2 * BACKLOG; i++) {
-        int fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        bool is_refused = point_fails(POINT_FORK_ACCEPT);
+        int fd = is_refused ? -1 : accept4(f->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return -errno;
         struct ucred peer;
@@ -158,17 +168,30 @@ static int take_connection(const struct forks *f)
     return -ECONNREFUSED;
 }
 
+static int open_list(void)
+{
+    if (point_fails(POINT_FORK_LIST_FILE))
+        return -1;
+    int fd = memfd_create("process-pager-fork", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    return fd < 0 && errno == EINVAL ? memfd_create("process-pager-fork", MFD_CLOEXEC) : fd;
+}
+
+/* Of memory that is there: a fault that gets none would end the process, in the middle of the event. */
+static void *map_list(int fd, size_t bytes)
+{
+    if (point_fails(POINT_FORK_LIST_ROOM) || fallocate(fd, 0, 0, (off_t)bytes) ||
+        point_fails(POINT_FORK_LIST_MAP))
+        return MAP_FAILED;
+    return map_apart(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+}
+
 static int map_pages(struct fork_child *c, size_t nr_max, int *ret_fd)
 {
     size_t bytes = nr_max * sizeof *c->pages;
-    int fd = memfd_create("process-pager-fork", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL)
-        fd = memfd_create("process-pager-fork", MFD_CLOEXEC);
+    int fd = open_list();
     if (fd < 0)
         return -errno;
-    /* Of memory that is there: a fault that gets none would end the process, in the middle of the event. */
-    void *map = fallocate(fd, 0, 0, (off_t)bytes) ? MAP_FAILED
-                                            : map_apart(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    void *map = map_list(fd, bytes);
     if (map == MAP_FAILED) {
         int r = -errno;
         close(fd);
@@ -197,6 +220,7 @@ static int ready(struct agent *a, struct fork_child *c)
         if (a->pg.store_pages[i])
             r = a->forks.store_fds[i] < 0 ? -EBADF : fork_send(c->socket, &m, a->forks.store_fds[i]);
     }
+    point_kills(POINT_FORK_SENT);
     return r ? r : agent_listen(a, c->socket, OTHER_FORK);
 }
 
@@ -219,6 +243,7 @@ int forks_cover(struct agent *a)
     c->socket = fd;
     c->uffd = -1;
     f->nr++;
+    point_kills(POINT_FORK_TAKEN);
     int r = ready(a, c);
     if (r)
         drop(a, c);
@@ -238,9 +263,11 @@ static void write_down(struct pager *pg, struct fork_child *c)
             if (p->state == PAGE_RESIDENT || p->state == PAGE_ZERO)
                 continue; /* there, or a hole, which reads as zeros */
             if (p->state == PAGE_STAGED || c->nr_pages == c->nr_pages_max) {
-                c->is_lost = true; /* can't be: nothing leaves since FREEZE */
+                c->loss = FORK_LOSS_LIST; /* can't be: nothing leaves since FREEZE */
                 return;
             }
+            if (p->state == PAGE_STORED)
+                c->stores |= 1u << p->store;
             c->pages[c->nr_pages++] = (struct fork_page){ .page = leaf->first + j,
                                                           .what = *p,
                                                           .checksum = leaf->checksums[j] };
@@ -259,6 +286,14 @@ static void take_number_back(struct forks *f)
         close(fd);
 }
 
+/* Without it the child's touches do not wake us: asked again until it is so. */
+static bool is_heard(struct agent *a, struct fork_child *c)
+{
+    if (!c->is_heard && c->uffd >= 0)
+        c->is_heard = agent_listen(a, c->uffd, OTHER_FORK) == 0;
+    return c->is_heard || c->uffd < 0;
+}
+
 void forks_on_fork(void *context, int uffd)
 {
     struct agent *a = context;
@@ -273,9 +308,11 @@ void forks_on_fork(void *context, int uffd)
         return;
     }
     c->uffd = uffd;
+    point_kills(POINT_FORK_READ);
     take_number_back(&a->forks);
-    c->is_lost = agent_listen(a, uffd, OTHER_FORK) != 0;
+    (void)is_heard(a, c); /* or later */
     write_down(&a->pg, c);
+    point_kills(POINT_FORK_LISTED);
     stats_add(a->pg.stats, STAT_forks_covered, 1);
     stats_add(a->pg.stats, STAT_fork_pages, c->nr_pages);
 }
@@ -310,7 +347,7 @@ static bool is_any_listed(const struct fork_child *c, page_number first, page_nu
     return false;
 }
 
-static void move_pages(struct fork_child *c, page_number from, page_number to, size_t nr)
+void forks_move_pages(struct fork_child *c, page_number from, page_number to, size_t nr)
 {
     for (size_t i = 0; i < c->nr_pages; i++)
         if (c->pages[i].page >= from && c->pages[i].page < from + nr)
@@ -321,7 +358,7 @@ static void move_pages(struct fork_child *c, page_number from, page_number to, s
 static void note_later(struct fork_child *c, page_number first, page_number end)
 {
     if (c->nr_later == FORK_LATER_MAX)
-        c->is_lost = true;
+        c->loss = FORK_LOSS_MOVED;
     else
         c->later[c->nr_later++] = (struct interval){ .first = first, .end = end };
 }
@@ -340,16 +377,16 @@ static void on_late_remap(struct agent *a, struct fork_child *c, page_number fro
     int was_there = was_moved_later(c, from) ? 1 : is_registered(c, from);
     int is_here = was_there == 0 ? is_registered(c, to) : 0;
     if (was_there < 0 || is_here < 0)
-        c->is_lost = true; /* a handler of the program's before ours: nothing can be told from that */
+        c->loss = FORK_LOSS_MOVED; /* a handler of the program's before ours: nothing can be told from that */
     if (was_there > 0)
         note_later(c, to, to + nr);
     if (is_here <= 0)
         return; /* happened later, or not memory that children get */
     stats_add(a->pg.stats, STAT_fork_late_moves, 1);
     if (is_any_listed(c, to, to + nr))
-        c->is_lost = true; /* moved over memory that was out itself: not worth a rule, and never seen */
+        c->loss = FORK_LOSS_MOVED; /* moved over memory that was out itself: not worth a rule, and never seen */
     if (!mutant_is(MUTANT_FORK_MISSES_REMAP))
-        move_pages(c, from, to, nr);
+        forks_move_pages(c, from, to, nr);
 }
 
 void forks_on_remapped(void *context, page_number from, page_number to, size_t nr)
@@ -362,99 +399,6 @@ void forks_on_remapped(void *context, page_number from, page_number to, size_t n
     }
 }
 
-/* ---- what the child touches before it can help itself */
-
-static const unsigned char zeros[PAGE_BYTES] __attribute__((aligned(4096)));
-
-static const struct fork_page *find_page(const struct fork_child *c, page_number page)
-{
-    for (size_t i = 0; i < c->nr_pages; i++) /* some 0.2 ms for 1 GiB of pages, for a handful of touches */
-        if (c->pages[i].page == page && c->pages[i].what.state != PAGE_RESIDENT)
-            return &c->pages[i];
-    return NULL;
-}
-
-/* Asked of our own process: the child's mappings are what ours were. 1, 0, or negative errno: not known. */
-static int is_wiped(page_number page)
-{
-    struct interval items[64];
-    struct intervals wiped = { .items = items, .nr_max = sizeof items / sizeof *items };
-    int r = smaps_wiped(&wiped);
-    return r ? r : intervals_find(&wiped, page) != NULL;
-}
-
-static int give_bytes(const struct fork_child *c, page_number page, const void *bytes)
-{
-    int r = uffd_copy(c->uffd, page_address(page), bytes);
-    for (int i = 0; r == -EAGAIN && i < TRIES_MAX; i++) {
-        sched_yield();
-        r = uffd_copy(c->uffd, page_address(page), bytes);
-    }
-    return r;
-}
-
-static void answer(struct agent *a, struct fork_child *c, page_number page)
-{
-    struct pager *pg = &a->pg;
-    const struct fork_page *p = find_page(c, page);
-    const void *bytes = zeros;
-    int wiped = p ? is_wiped(page) : 1, r = wiped < 0 ? wiped : 0;
-    if (wiped == 0) {
-        r = p->what.state == PAGE_STORED
-                ? store_read(&pg->stores[p->what.store], p->what.where, p->checksum, &pg->scratch, pg->page)
-                : -EILSEQ;
-        bytes = pg->page;
-    }
-    if (r == 0)
-        r = give_bytes(c, page, bytes);
-    else
-        r = uffd_poison(c->uffd, page_address(page));
-    if (r == -EEXIST || r == 0 || r == -ENOENT)
-        uffd_wake(c->uffd, page_address(page), PAGE_BYTES);
-    else
-        c->is_lost = true;
-}
-
-static void forget_pages(struct fork_child *c, page_number first, page_number end)
-{
-    for (size_t i = 0; i < c->nr_pages; i++)
-        if (c->pages[i].page >= first && c->pages[i].page < end)
-            c->pages[i].what = (struct page){ .state = PAGE_RESIDENT };
-}
-
-/* Handlers of the program that run before ours may do what they like. */
-static void on_message(struct agent *a, struct fork_child *c, const struct uffd_msg *m)
-{
-    switch (m->event) {
-    case UFFD_EVENT_PAGEFAULT:
-        answer(a, c, page_of(m->arg.pagefault.address));
-        return;
-    case UFFD_EVENT_REMOVE:
-        forget_pages(c, page_of(m->arg.remove.start), page_of(m->arg.remove.end));
-        return;
-    case UFFD_EVENT_REMAP:
-        move_pages(c, page_of(m->arg.remap.from), page_of(m->arg.remap.to), bytes_to_pages(m->arg.remap.len));
-        return;
-    case UFFD_EVENT_FORK: /* it has no one to serve it */
-        close((int)m->arg.fork.ufd);
-        return;
-    default: /* UNMAP: there is nothing to install into any more */
-        return;
-    }
-}
-
-static void serve(struct agent *a, struct fork_child *c)
-{
-    struct uffd_msg messages[8];
-    int n = uffd_read(c->uffd, messages, 8);
-    for (int i = 0; i < n; i++)
-        if (messages[i].event != UFFD_EVENT_PAGEFAULT)
-            on_message(a, c, &messages[i]);
-    for (int i = 0; i < n; i++)
-        if (messages[i].event == UFFD_EVENT_PAGEFAULT)
-            on_message(a, c, &messages[i]);
-}
-
 /* ---- in the loop */
 
 /* The child's last word, or its end: true. */
@@ -465,53 +409,78 @@ static bool has_ended(struct fork_child *c)
     while ((r = fork_receive(c->socket, &m, &fd)) == 0) {
         if (fd >= 0)
             close(fd);
-        if (m.word == FORK_DONE)
+        if (m.word == FORK_DONE) {
+            point_kills(POINT_FORK_DONE_READ);
             return true;
-        c->has_asked |= m.word == FORK_HERE;
+        }
+        if (m.word != FORK_HERE)
+            continue;
+        c->has_asked = true;
+        c->asked_ns = now_ns();
+        point_kills(POINT_FORK_HEARD);
     }
     return r != -EAGAIN;
 }
 
+/* It ends, and says why. */
+static void lose(struct agent *a, struct fork_child *c)
+{
+    (void)fork_send(c->socket, &(struct fork_message){ .word = FORK_LOST, .index = c->loss }, -1);
+    drop(a, c);
+}
+
+/* False: not now, or never, which the next piece tells the child. */
 static bool give(struct fork_child *c)
 {
     struct fork_message m = { .word = FORK_UFFD, .bytes = c->nr_pages * sizeof *c->pages };
-    c->is_given = fork_send(c->socket, &m, c->uffd) == 0;
+    int r = point_fails(POINT_FORK_GIVE) ? -errno : fork_send(c->socket, &m, c->uffd);
+    c->is_given = r == 0;
+    if (c->is_given)
+        point_kills(POINT_FORK_GIVEN);
+    else if (!fork_may_pass(r) || now_ns() - c->asked_ns > GIVE_PATIENCE_NS)
+        c->loss = FORK_LOSS_SEND;
     return c->is_given;
 }
 
-static void child_piece(struct agent *a, struct fork_child *c)
+/* False: something can't be had just now, and is asked for again. */
+static bool child_piece(struct agent *a, struct fork_child *c)
 {
     if (c->uffd >= 0 && !c->is_settled)
         c->is_settled = !pager_is_changing(&a->pg);
     if (has_ended(c)) {
         drop(a, c);
-        return;
+        return true;
     }
-    if (c->is_lost && !c->is_given) {
-        (void)fork_send(c->socket, &(struct fork_message){ .word = FORK_LOST }, -1);
-        drop(a, c);
-        return;
+    if (c->loss && !c->is_given) {
+        lose(a, c);
+        return true;
     }
+    bool is_well = is_heard(a, c);
     if (!c->is_settled)
-        return;
-    serve(a, c);
-    if (c->has_asked && !c->is_given && !give(c))
-        drop(a, c);
+        return is_well;
+    is_well &= forks_serve_child(a, c);
+    if (c->has_asked && !c->is_given)
+        is_well &= give(c);
+    return is_well;
 }
 
 bool forks_piece(struct agent *a)
 {
-    bool is_unsettled = false;
+    bool is_unsettled = false, is_well = true;
     if (a->forks.nr)
         urgent_leave(a);
     for (unsigned i = 0; a->forks.nr && i < FORK_CHILDREN_MAX; i++) {
         struct fork_child *c = &a->forks.children[i];
         if (!c->is_taken)
             continue;
-        child_piece(a, c);
+        is_well &= child_piece(a, c);
         is_unsettled |= c->uffd >= 0 && !c->is_settled;
     }
-    return is_unsettled;
+    if (!is_well)
+        agent_nap(a, a->forks.nr_naps++);
+    else
+        a->forks.nr_naps = 0;
+    return is_unsettled || !is_well;
 }
 
 bool forks_are_settled(struct agent *a, uint64_t waiting_ns)
@@ -521,6 +490,8 @@ bool forks_are_settled(struct agent *a, uint64_t waiting_ns)
         drop(a, c); /* the event is read before fork() returns: it has failed */
     else if (c && !c->is_given && waiting_ns < PATIENCE_NS)
         return false;
+    if (a->forks.expected)
+        point_kills(POINT_FORK_THAWED);
     a->forks.expected = NULL;
     return true;
 }

@@ -1,7 +1,8 @@
 /* forks.h - a fork with pages out, the agent's side, and what the two ends of its socket say to each
- * other. docs/fork.md has the protocol; fork.c is the forking thread, fork_child.c the child.
+ * other. docs/fork.md has the protocol; fork.c is the forking thread, fork_child.c the child,
+ * fork_serve.c what the agent does for a child that can't help itself yet.
  *
- * Contract: the agent's, but for the channel's four functions, which are anybody's. Nothing allocates. */
+ * Contract: the agent's, but for the channel's functions, which are anybody's. Nothing allocates. */
 #ifndef CLIENT_FORKS_H
 #define CLIENT_FORKS_H
 
@@ -31,6 +32,16 @@ struct fork_page {
 
 /* Places to which memory was moved after a fork, before that was certain. With more the child is lost. */
 #define FORK_LATER_MAX 64u
+#define FORK_TOUCHES_MAX 8u /* of a child, that wait for memory; it has one thread */
+
+/* Why a child can't be covered. */
+enum fork_loss {
+    FORK_LOSS_NONE,
+    FORK_LOSS_MOVED, /* memory was moved when it came to life */
+    FORK_LOSS_LIST,  /* what was out can't be written down */
+    FORK_LOSS_TOUCH, /* the kernel takes no page for it */
+    FORK_LOSS_SEND,  /* nor its userfaultfd */
+};
 
 /* A child, from COVER to DONE. */
 struct fork_child {
@@ -40,8 +51,14 @@ struct fork_child {
     struct fork_page *pages; /* shared with the child */
     size_t nr_pages, nr_pages_max;
     bool is_settled; /* no event of before the fork can be under way any more */
-    bool is_lost;    /* it can't be covered: it is told so by the end of the connection */
+    bool is_heard;   /* its userfaultfd wakes us */
+    enum fork_loss loss; /* it is told so, and then the connection ends */
     bool has_asked, is_given;
+    uint64_t asked_ns;
+    uint32_t stores; /* bits: those of which it has pages */
+    page_number touches[FORK_TOUCHES_MAX]; /* that could not be answered yet */
+    uint32_t nr_touches;
+    uint64_t unknown_since_ns; /* it could not be found out what they are to read as; 0: it could */
     struct interval later[FORK_LATER_MAX];
     uint32_t nr_later;
 };
@@ -52,6 +69,7 @@ struct forks {
     unsigned nr;                 /* taken */
     struct fork_child *expected; /* of the fork that is under way */
     bool has_given_number;       /* /dev/null's, to the event's descriptor */
+    unsigned nr_naps;            /* in a row, for what could not be had */
     int nr_filters; /* of system calls, when the agent began: others may be set for all threads later */
     int store_fds[PAGE_STORES_NR]; /* of each store map, for children to map; -1: none */
 };
@@ -72,6 +90,8 @@ void forks_begin(struct agent *a, struct fork_door *door);
 void forks_end(struct agent *a); /* closes all; children that are not through end */
 /* A store was mapped at this place (takes the descriptor), or unmapped (-1). */
 void forks_keep_store(struct forks *f, unsigned store, int fd);
+/* A child that is not through has pages there, and may touch them before it has mapped it itself. */
+bool forks_need_store(const struct forks *f, unsigned store);
 
 /* Why everything came back before a fork. */
 enum fork_drained {
@@ -97,6 +117,12 @@ void forks_on_fork(void *agent, int uffd);
 void forks_on_remapped(void *agent, page_number from, page_number to, size_t nr);
 bool forks_on_no_descriptor(void *agent);
 
+/* In a child's list. */
+void forks_move_pages(struct fork_child *c, page_number from, page_number to, size_t nr);
+
+/* fork_serve.c: what the child has touched and done to its memory. False: something of it has to wait. */
+bool forks_serve_child(struct agent *a, struct fork_child *c);
+
 /* ---- the channel */
 
 enum fork_word {
@@ -104,7 +130,7 @@ enum fork_word {
     FORK_STORE,  /* to the child; a descriptor: store `index`, `bytes` to map */
     FORK_HERE,   /* from the child: its handler runs */
     FORK_UFFD,   /* to the child; a descriptor: its userfaultfd; `bytes` of PAGES are used */
-    FORK_LOST,   /* to the child, in place of UFFD: it can't be covered */
+    FORK_LOST,   /* to the child, in place of UFFD: it can't be covered, for `index` (enum fork_loss) */
     FORK_DONE,   /* from the child */
 };
 
@@ -116,7 +142,10 @@ struct fork_message {
 
 /* fd -1: none. 0 or negative errno; never waits. */
 int fork_send(int socket, const struct fork_message *m, int fd);
-/* *ret_fd: -1: none came. -EAGAIN: nothing there; -ECONNRESET: the other end has gone. Never waits. */
+/* Why it was not sent may pass: memory, descriptors that are under way, or a full queue. */
+bool fork_may_pass(int error);
+/* *ret_fd: -1: none came. -EAGAIN: nothing there, or not now; -ECONNRESET: the other end has gone. Never
+ * waits. */
 int fork_receive(int socket, struct fork_message *ret_m, int *ret_fd);
 
 /* ---- fork_child.c */

@@ -67,7 +67,7 @@ static bool watch_slice(struct agent *a, struct pp_pager *pp)
     if (a->order.what.age_ms || agent_adopt_all(a, pp) ||
         now_ns() - a->order.begin_ns > WATCH_PATIENCE_NS)
         return true;
-    agent_nap(a);
+    agent_nap(a, 0);
     return false;
 }
 

@@ -371,7 +371,7 @@ static void unmap_drained_stores(struct agent *a)
     for (int i = 0; i < PAGE_STORES_NR; i++) {
         struct store_map *map = &a->pg.stores[i];
         if (map->bytes && i != a->pg.store_now && !a->pg.store_pages[i] &&
-            !pager_ahead_reads(&a->pg, map->bytes)) {
+            !pager_ahead_reads(&a->pg, map->bytes) && !forks_need_store(&a->forks, (unsigned)i)) {
             pager_shut_out_touchers(&a->pg); /* one may still be decoding what it will not install */
             munmap((void *)(uintptr_t)map->bytes, map->nr_bytes);
             *map = (struct store_map){ 0 };

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/point.h"
 #include "sys/uapi.h"
 #include "sys/uffd.h"
 
@@ -129,7 +130,9 @@ _Noreturn static void help(int socket, pid_t daemon)
         if (r)
             continue; /* stopped, and let go on */
         uint64_t offered = 0;
+        point_kills(POINT_FORK_HELPER_GOT);
         h.error = fd >= 0 ? uffd_handshake(fd, h.features, &offered) : -EBADF;
+        point_kills(POINT_FORK_HELPER_DID);
         h.features = offered;
         if (fd >= 0)
             close(fd);
@@ -198,10 +201,13 @@ static int ask(int uffd, uint64_t features, int ms, uint64_t *ret_offered)
     if (r == -EAGAIN && helper.nr_answered < helper.nr_asked)
         return -EPERM; /* it stands still: not to be waited for a second time */
     h = (struct handshake){ .features = features, .number = ++helper.nr_asked };
-    if (!send_one(helper.socket, &h, uffd))
+    if (!send_one(helper.socket, &h, uffd)) {
         r = -ECONNRESET;
-    else
+    } else {
+        point_kills(POINT_FORK_HELPER_ASKED);
         r = await_answer(ms, &h);
+        point_kills(POINT_FORK_HELPER_ANSWERED);
+    }
     if (r == -EAGAIN) {
         log_warning("event=handshake_slow ms=%d; clients are not told of forks before it answers; continuing",
                     ms);

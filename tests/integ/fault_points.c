@@ -4,6 +4,7 @@
  * whether it fired. A point without a row is a failure of the test.
  *
  * In the client the points are armed in this process, beside a whole daemon; in the daemon by PP_FAULT. */
+#include "forker.h"
 #include "points.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ enum where {
     AT_START,  /* pp_start */
     AT_REJOIN, /* the daemon has died, the next is there */
     AT_WORK,   /* pages leave and come back, ranges come and go */
+    AT_FORK,   /* a fork with pages out; the child touches some before our handler */
     DAEMON_START,
     DAEMON_JOIN, /* a client's pp_start */
     DAEMON_WORK, /* as AT_WORK */
@@ -35,6 +37,8 @@ enum outcome {
     REFUSED,       /* the call fails with the point's errno; pp_error(), or what the daemon prints, says it */
     SESSION_ENDS,  /* for a reason in the daemon's log, and the client joins again */
     PAGE_IS_LOST,  /* one: SIGBUS when it is touched */
+    COMES_BACK,    /* AT_FORK: everything, before it */
+    CHILD_ENDS,    /* AT_FORK: and says why */
 };
 
 struct row {
@@ -47,6 +51,9 @@ struct row {
     enum point also; /* AT_WORK: fails, too, ... */
     unsigned also_times; /* ... so often; 0: there is none */
     bool is_untold; /* AT_START: it is not told of forks, and all comes back before one */
+    bool is_childs; /* AT_FORK: fails in the child; else in its parent */
+    bool is_late;   /* AT_FORK: the child touches one more when it has its userfaultfd */
+    bool is_slow;   /* not in a short run */
 };
 
 #define ROW(name, at, pass, times, what, ...)                                                            \
@@ -85,6 +92,8 @@ static const struct row rows[] = {
     ROW(UFFD_WATCH, AT_START, 2, 1, REFUSED, .says = "Cannot allocate memory"),
     ROW(UFFD_WATCH, AT_START, 3, 1, REFUSED, .says = "Cannot allocate memory"),
 
+    ROW(FORK_DOOR, AT_START, 1, 1, GOES_ON, .is_untold = true),
+
     ROW(CONNECT, AT_REJOIN, 1, 1, GOES_ON),
     ROW(OWN_LISTEN, AT_REJOIN, 1, 1, GOES_ON),
     ROW(OWN_LISTEN, AT_REJOIN, 2, 1, GOES_ON),
@@ -122,6 +131,49 @@ static const struct row rows[] = {
     ROW(ZEROPAGE, AT_WORK, 1, 100, GOES_ON),
     ROW(SEND, AT_WORK, 1, 1, GOES_ON), /* all ranges are told again */
     ROW(RECV, AT_WORK, 1, 1, GOES_ON),
+
+    ROW(FORK_SOCKET, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_CONNECT, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_RESERVE, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_RESERVE, AT_FORK, 2, 1, COMES_BACK),
+    ROW(FORK_ACCEPT, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_LIST_FILE, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_LIST_ROOM, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_LIST_MAP, AT_FORK, 1, 1, COMES_BACK),
+    ROW(FORK_SEND, AT_FORK, 1, 1, COMES_BACK), /* the list */
+    ROW(FORK_SEND, AT_FORK, 2, 1, COMES_BACK), /* a store */
+    ROW(OWN_LISTEN, AT_FORK, 1, 1, COMES_BACK), /* to the connection */
+    ROW(OWN_LISTEN, AT_FORK, 2, 3, GOES_ON),    /* to the child's userfaultfd: asked again */
+    ROW(FORK_RECEIVE, AT_FORK, 1, 3, GOES_ON),
+    ROW(FORK_GIVE, AT_FORK, 1, 5, GOES_ON),
+    ROW(FORK_GIVE, AT_FORK, 1, POINT_FOR_GOOD, CHILD_ENDS, .says = "no memory to send it", .is_slow = true),
+    ROW(FORK_SMAPS, AT_FORK, 1, 3, GOES_ON),
+    ROW(STORE_READ, AT_FORK, 1, 1, GOES_ON), /* read once more */
+    ROW(STORE_READ, AT_FORK, 1, 2, PAGE_IS_LOST),
+    ROW(FORK_ANSWER, AT_FORK, 1, 5, GOES_ON),
+    ROW(FORK_ANSWER, AT_FORK, FORKER_EARLY_NR + 1, 5, GOES_ON, .is_late = true),
+    ROW(FORK_ANSWER_REFUSED, AT_FORK, 1, 1, GOES_ON),
+    ROW(FORK_ANSWER_REFUSED, AT_FORK, 1, 2, PAGE_IS_LOST),
+    ROW(FORK_ANSWER_REFUSED, AT_FORK, FORKER_EARLY_NR + 1, 2, PAGE_IS_LOST, .is_late = true),
+    ROW(FORK_CHILD_ROOM, AT_FORK, 1, 1, CHILD_ENDS, .says = "no memory", .is_childs = true),
+    ROW(FORK_SEND, AT_FORK, 1, 3, GOES_ON, .is_childs = true), /* HERE */
+    ROW(FORK_SEND, AT_FORK, 2, 3, GOES_ON, .is_childs = true), /* DONE */
+    ROW(FORK_RECEIVE, AT_FORK, 1, 3, GOES_ON, .is_childs = true),
+    ROW(FORK_CHILD_MAP, AT_FORK, 1, 1, CHILD_ENDS, .says = "no room in its address space", .is_childs = true),
+    ROW(FORK_CHILD_MAP, AT_FORK, 2, 1, CHILD_ENDS, .says = "no room in its address space", .is_childs = true),
+    ROW(FORK_SMAPS, AT_FORK, 1, 3, GOES_ON, .is_childs = true),
+    ROW(FORK_SMAPS, AT_FORK, 1, POINT_FOR_GOOD, CHILD_ENDS, .says = "smaps", .is_childs = true,
+        .is_slow = true),
+    ROW(STORE_READ, AT_FORK, 1, 1, GOES_ON, .is_childs = true),
+    ROW(FORK_CHILD_COPY, AT_FORK, 1, 3, GOES_ON, .is_childs = true), /* whose userfaultfd is it? */
+    ROW(FORK_CHILD_COPY_RUN, AT_FORK, 1, POINT_FOR_GOOD, GOES_ON, .is_childs = true), /* a page at a time */
+    ROW(FORK_CHILD_COPY, AT_FORK, 2, 3, GOES_ON, .is_childs = true, .also = POINT_FORK_CHILD_COPY_RUN,
+        .also_times = 1),
+    ROW(FORK_CHILD_COPY, AT_FORK, 1, POINT_FOR_GOOD, CHILD_ENDS, .says = "takes no page", .is_childs = true,
+        .is_slow = true),
+    ROW(FORK_CHILD_REFUSED, AT_FORK, 1, 1, CHILD_ENDS, .says = "takes no page", .is_childs = true),
+    ROW(FORK_CHILD_REFUSED, AT_FORK, 2, 1, CHILD_ENDS, .says = "takes no page", .is_childs = true,
+        .also = POINT_FORK_CHILD_COPY_RUN, .also_times = 1),
 
     ROW(LISTEN_SOCKET, DAEMON_START, 1, 1, REFUSED, .says = "cannot listen at", .code = 71),
     ROW(LISTEN_BIND, DAEMON_START, 1, 1, REFUSED, .says = "cannot listen at", .code = 77),
@@ -188,10 +240,11 @@ static struct point_daemon *point_daemon;
 static const char *name_of(const struct row *row)
 {
     static char text[96];
-    static const char *const places[] = { "pp_open", "pp_start", "joining again", "work", "the daemon's start",
-                                          "the daemon, a client joins", "the daemon's work" };
-    (void)snprintf(text, sizeof text, "%s, pass %u, %s", point_name(row->point), row->at_pass,
-                   places[row->where]);
+    static const char *const places[] = { "pp_open", "pp_start", "joining again", "work", "a fork",
+                                          "the daemon's start", "the daemon, a client joins",
+                                          "the daemon's work" };
+    (void)snprintf(text, sizeof text, "%s, pass %u, %s%s", point_name(row->point), row->at_pass,
+                   places[row->where], row->is_childs ? ", in the child" : "");
     return text;
 }
 
@@ -366,7 +419,7 @@ static void at_start(const struct row *row)
     } else {
         CHECK_EQ(r, 0);
     }
-    if (row->point == POINT_UFFD_OPEN || row->point == POINT_UFFD_API)
+    if (row->point == POINT_UFFD_OPEN || row->point == POINT_UFFD_API || row->point == POINT_FORK_DOOR)
         fork_once(pager, !row->is_untold && forks_are_told() ? "forks_covered" : "forks_drained_untold");
     CHECK_EQ(work(pager, false), 0);
     CHECK_EQ(pp_stop(pager), 0);
@@ -423,6 +476,83 @@ static void at_work(const struct row *row)
     CHECK_EQ(nr_lost, may_be_lost ? 1 : 0);
     CHECK_EQ(pager_stat(pager, "restore_fail") - lost_before, may_be_lost ? 1 : 0);
     CHECK_EQ(work(pager, false), 0);
+}
+
+/* ---- at a fork */
+
+static const struct row *row_of_child;
+static struct pages pages_of_child;
+
+static void touch_late(void)
+{
+    (void)*(volatile unsigned char *)pages_at(&pages_of_child, NR - 1);
+}
+
+/* In the child, before anything of ours: what is armed in one of the two is not in the other. */
+static void arm_in_child(void)
+{
+    point_disarm_all();
+    if (row_of_child->is_childs)
+        arm(row_of_child);
+    if (row_of_child->is_late)
+        point_arm_call(POINT_FORK_CHILD_OWN, 1, touch_late);
+}
+
+static int has_fired_in_child(void)
+{
+    if (row_of_child->is_childs)
+        has_fired(row_of_child);
+    return 0;
+}
+
+static void child_met(const struct row *row, int status)
+{
+    int should_be = row->outcome == PAGE_IS_LOST ? SIGBUS : row->outcome == CHILD_ENDS ? SIGKILL : 0;
+    bool is_met = should_be ? WIFSIGNALED(status) && WTERMSIG(status) == should_be : status == 0;
+    if (row->outcome == CHILD_ENDS)
+        is_met &= !forker->has_gone_on && forker_has_said("process-pager: ending this child of fork(): ") &&
+                  forker_has_said(row->says);
+    if (is_met)
+        return;
+    forker_show_log();
+    test_fail(__FILE__, __LINE__, "the child ended with status 0x%x", (unsigned)status);
+}
+
+static struct pp_pager *pager_with_all_out(struct pages *p)
+{
+    struct pp_pager *pager = pager_open(whole.socket_path);
+    pages_map(p, NR);
+    pages_write_all(p);
+    CHECK_EQ(pp_register(pager, p->memory, pages_to_bytes(NR)), 0);
+    pager_start(pager);
+    WAIT_UNTIL(pp_reclaim(pager, p->memory, pages_to_bytes(NR)) == 0 && pages_nr_present(p, 0, NR) == 0);
+    return pager;
+}
+
+static void at_fork(const struct row *row)
+{
+    struct pages p;
+    struct pp_pager *pager = pager_with_all_out(&p);
+    bool is_left_out = row->outcome != COMES_BACK;
+    unsigned descriptors = forker_nr_descriptors();
+    uint64_t waits_before = pager_stat(pager, "restore_no_memory");
+    row_of_child = row;
+    pages_of_child = p;
+    if (!row->is_childs)
+        arm(row);
+    pid_t pid = forker_fork(&p, arm_in_child, has_fired_in_child);
+    child_met(row, forker_wait(pid));
+    if (!row->is_childs)
+        has_fired(row);
+    CHECK_EQ(pager_stat(pager, is_left_out ? "forks_covered" : "forks_drained"), 1);
+    CHECK_EQ(pages_nr_present(&p, 0, NR), is_left_out ? 0 : NR);
+    CHECK_EQ(pager_stat(pager, "restore_no_memory") > waits_before, row->point == POINT_FORK_ANSWER);
+    WAIT_UNTIL(forker_nr_descriptors() == descriptors && forker_nr_maps("memfd:process-pager-fork") == 0);
+    pages_check_all(&p);
+    CHECK_EQ(pp_stop(pager), 0);
+    pages_check_all(&p);
+    pp_close(pager);
+    pages_unmap(&p);
 }
 
 /* ---- in the daemon */
@@ -508,12 +638,19 @@ static void status_is_refused(void)
     close(socket);
 }
 
+/* It trims when it is idle; and squeezes what has been left alone for its age, on a busy machine, too. */
+static unsigned work_ends_after_us(enum point p)
+{
+    return p == POINT_STORE_PUNCH ? 1100000 : p == POINT_GROUP_ENCODE ? 150000 : 20000;
+}
+
 static void daemon_work(const struct row *row)
 {
     start_daemon(row);
     point_daemon_wait_for_socket(point_daemon);
     struct pp_pager *pager = pager_open(point_daemon->socket_path);
     struct pages p; /* stays, so that something is there to be cold */
+    uint32_t nr_rounds = 0;
     pages_map(&p, NR);
     pages_write_all(&p);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
@@ -521,12 +658,13 @@ static void daemon_work(const struct row *row)
     for (uint64_t until = test_now_ms() + 30000;
          !point_daemon_has_said(point_daemon, fired_text(row)) && test_now_ms() < until;) {
         CHECK_EQ(work(pager, false), 0);
-        map_anew(&p, 30, 10); /* out of the middle of what the daemon watches, wherever its chunks end */
-        map_anew(&p, 90, 10);
+        /* Out of the middle of what the daemon watches, wherever its chunks end. Somewhere else each time: what is
+         * mapped anew is a chunk of its own afterwards, and it may not have looked yet at the one it was in. */
+        map_anew(&p, 2 + 12 * (nr_rounds++ % 10), 10);
         pages_write_all(&p);
         if (row->point == POINT_STATUS_FILE)
             status_is_refused();
-        test_nap_us(row->point == POINT_STORE_PUNCH ? 1100000 : 20000); /* it trims when it is idle */
+        test_nap_us(work_ends_after_us(row->point));
     }
     pages_check_all(&p);
     CHECK_EQ(work(pager, false), 0);
@@ -588,15 +726,18 @@ static void run(const struct row *row)
     case AT_START:     return at_start(row);
     case AT_REJOIN:    return at_rejoin(row);
     case AT_WORK:      return at_work(row);
+    case AT_FORK:      return at_fork(row);
     case DAEMON_START: return daemon_start_fails(row);
     case DAEMON_JOIN:  return daemon_join(row);
     case DAEMON_WORK:  return daemon_work(row);
     }
 }
 
-/* A short run takes the first row of each point on each side. */
-static bool is_first(const struct row *row)
+/* A short run takes the first row of each point on each side, and of a fork all that are quick. */
+static bool is_for_short_run(const struct row *row)
 {
+    if (row->where == AT_FORK)
+        return !row->is_slow;
     for (const struct row *r = rows; r < row; r++)
         if (r->point == row->point && (r->where >= DAEMON_START) == (row->where >= DAEMON_START))
             return false;
@@ -607,15 +748,19 @@ static bool is_first(const struct row *row)
 int main(int argc, char **argv)
 {
     point_daemon = point_daemon_new(point_options);
+    forker_new();
     test_begin("what fails fails clearly, once, and nothing is lost", 100);
     arena_catch_sigbus();
     each_point_has_a_row();
     daemon_start(&whole, whole_options);
+    bool are_told = forks_are_told();
     const char *wanted = argc > 1 ? argv[1] : NULL;
     bool is_all = wanted && !strcmp(wanted, "--all");
     for (const struct row *row = rows; row < rows + ROWS_NR; row++) {
-        if (wanted ? !is_all && strcmp(wanted, point_name(row->point)) : !is_first(row))
+        if (wanted ? !is_all && strcmp(wanted, point_name(row->point)) : !is_for_short_run(row))
             continue;
+        if (!are_told && (row->where == AT_FORK || row->point == POINT_FORK_DOOR))
+            continue; /* all comes back before a fork, and nothing of that is done */
         test_case(name_of(row));
         uint64_t begun_ms = test_now_ms();
         run(row);
