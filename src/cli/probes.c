@@ -246,11 +246,17 @@ static enum finding look_class(const struct exam *e, char *ret_found, size_t cap
     (void)e;
     struct own_class c;
     class_find(&c);
-    if (c.kind == CLASS_NICE)
-        (void)snprintf(ret_found, capacity, "only a nice value of %d", c.urgent_nice);
-    else
-        say(ret_found, capacity, c.kind == CLASS_REALTIME ? "tried" : "may not be taken");
+    say(ret_found, capacity, c.kind == CLASS_REALTIME ? "tried" : "may not be taken");
     return found(c.kind == CLASS_REALTIME);
+}
+
+static enum finding look_nice(const struct exam *e, char *ret_found, size_t capacity)
+{
+    (void)e;
+    struct own_class c;
+    class_find(&c);
+    (void)snprintf(ret_found, capacity, "%d, where it is %d now", c.urgent_nice, c.nice);
+    return found(c.urgent_nice < c.nice);
 }
 
 static enum finding look_idle_cpus(const struct exam *e, char *ret_found, size_t capacity)
@@ -304,6 +310,8 @@ const struct probe probes[] = {
       "sandbox", false, true, look_cpus },
     { "a real-time class", "where all CPUs are taken, who answers a fault waits its turn", "ulimit -r 1, which "
       "root allows (systemd: LimitRTPRIO=1; PAM: rtprio 1), and no ulimit -R", false, true, look_class },
+    { "a lower nice value", "where faults come back to back, who answers is chased from CPU to CPU", "ulimit -e 30, "
+      "which root allows (systemd: LimitNICE=-10; PAM: nice -10)", false, true, look_nice },
     { "idle CPUs stay near", "waking a CPU that the host has taken away is the longest part of a stall",
       "echo 200000 >/sys/module/haltpoll/parameters/guest_halt_poll_ns", false, false, look_idle_cpus },
 };
