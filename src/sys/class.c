@@ -55,7 +55,7 @@ void class_find(struct own_class *ret_class)
 {
     *ret_class = (struct own_class){ .kind = CLASS_ORDINARY, .nice = getpriority(PRIO_PROCESS, 0) };
     ret_class->urgent_nice = ret_class->nice;
-    ret_class->is_fixed = sched_getscheduler(0) != SCHED_OTHER;
+    ret_class->is_fixed = (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_OTHER;
     if (ret_class->is_fixed)
         return;
     ret_class->urgent_nice = find_urgent_nice(ret_class);
