@@ -46,14 +46,16 @@ static void redirect(const char *path, int to)
     }
 }
 
-static _Noreturn void become(const struct child_spec *spec)
+static _Noreturn void become(const struct child_spec *spec, pid_t parent)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};
     (void)sigaction(SIGINT, &standard, NULL);
     (void)sigaction(SIGTERM, &standard, NULL);
     (void)sigaction(SIGHUP, &standard, NULL);
     (void)setpgid(0, 0);
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* if we are killed outright */
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* if we are killed outright ... */
+    if (getppid() != parent)                /* ... or were just now */
+        _exit(127);
     redirect(spec->stdout_path, STDOUT_FILENO);
     redirect(spec->stderr_path, STDERR_FILENO);
     if (spec->folder && chdir(spec->folder) != 0) {
@@ -68,11 +70,11 @@ static _Noreturn void become(const struct child_spec *spec)
 int child_start(const struct child_spec *spec, struct child *ret_child)
 {
     fflush(NULL); /* what we have buffered must not be written twice */
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         return -errno;
     if (pid == 0)
-        become(spec);
+        become(spec, parent);
     (void)setpgid(pid, pid); /* also here, so that it holds when we return; too late is no harm */
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0) {

@@ -20,6 +20,7 @@
 
 #include "cli/ask.h"
 #include "cli/summary.h"
+#include "sys/orphan.h"
 #include "wire/msg.h"
 
 #define START_MS_MAX 10000   /* for the daemon to answer */
@@ -106,7 +107,7 @@ static void exec_daemon(char *const argv[])
     fprintf(stderr, "process-pagerd: %s: is it installed?\n", strerror(errno));
 }
 
-_Noreturn static void become_daemon(const struct keeper *k)
+_Noreturn static void become_daemon(const struct keeper *k, pid_t keeper)
 {
     char *argv[2 * KEEPER_OPTIONS_MAX + 8] = { "process-pagerd", "--socket", (char *)k->place.socket };
     unsigned nr = 3;
@@ -118,8 +119,8 @@ _Noreturn static void become_daemon(const struct keeper *k)
         argv[nr++] = (char *)k->order->options[i];
     int log = open(k->place.log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     (void)dup2(log, STDERR_FILENO);
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    exec_daemon(argv);
+    if (orphan_is_ended_by(SIGTERM, keeper))
+        exec_daemon(argv);
     _exit(127);
 }
 
@@ -289,9 +290,10 @@ _Noreturn static void be_keeper(struct keeper *k)
 {
     char text[300];
     let_go(k);
+    pid_t keeper = getpid();
     k->daemon = fork();
     if (k->daemon == 0)
-        become_daemon(k);
+        become_daemon(k, keeper);
     await_daemon(k, text, sizeof text);
     if (*k->place.inner)
         (void)chmod(k->place.socket, 0666);

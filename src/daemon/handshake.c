@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "base/point.h"
+#include "sys/orphan.h"
 #include "sys/uapi.h"
 #include "sys/uffd.h"
 
@@ -76,12 +77,6 @@ static int receive_one(int socket, int flags, struct handshake *ret, int *ret_fd
 
 /* ---- the helper */
 
-/* What a daemon that is killed leaves, too: it may be stopped then, and would not see the end of the socket. */
-static bool end_with(pid_t daemon)
-{
-    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == daemon;
-}
-
 static bool keep_one_right(void)
 {
     capng_clear(CAPNG_SELECT_ALL);
@@ -121,8 +116,9 @@ _Noreturn static void help(int socket, pid_t daemon)
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL); /* the daemon is told to end, and we end with it */
     (void)prctl(PR_SET_NAME, "pp-handshake");
+    /* It may be stopped when the daemon is killed, and would not see the end of the socket. */
     if (dup2(socket, 0) != 0 || syscall(SYS_close_range, 1u, ~0u, 0u) || !keep_one_right() ||
-        !end_with(daemon) || !keep_five_calls())
+        !orphan_is_ended_by(SIGKILL, daemon) || !keep_five_calls())
         _exit(1);
     struct handshake h;
     int fd, r;

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
@@ -20,6 +19,7 @@
 
 #include "base/pagesize.h"
 #include "sys/maps.h"
+#include "sys/orphan.h"
 #include "sys/pagemap_scan.h"
 #include "sys/uffd.h"
 
@@ -158,11 +158,11 @@ static void find_procmap_query(struct features *f)
     maps_close(&m);
 }
 
-static _Noreturn void sleep_until_killed(void)
+static _Noreturn void sleep_until_killed(pid_t parent)
 {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;)
+    while (orphan_is_ended_by(SIGKILL, parent))
         pause();
+    _exit(1);
 }
 
 /* The published experiment asked the kernel to drop another process's pages; no kernel allows it. The
@@ -172,9 +172,9 @@ static int try_remote_dontneed(void)
     void *page = map_trial(1);
     if (!page)
         return ENOMEM;
-    pid_t child = fork();
+    pid_t parent = getpid(), child = fork();
     if (child == 0)
-        sleep_until_killed();
+        sleep_until_killed(parent);
     int error = ECHILD;
     if (child > 0) {
         int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
