@@ -108,9 +108,10 @@ bool group_limit(const struct memory_group *g, uint64_t bytes)
     if (bytes == UINT64_MAX)
         return write_file(g, "memory.memsw.limit_in_bytes", none) | write_file(g, "memory.limit_in_bytes", none);
     (void)write_file(g, "memory.memsw.limit_in_bytes", none);
-    bool is_set = write_file(g, "memory.limit_in_bytes", text);
+    if (!write_file(g, "memory.limit_in_bytes", text))
+        return false;
     (void)write_file(g, "memory.memsw.limit_in_bytes", text); /* no such file: swap is not counted */
-    return is_set;
+    return true;
 }
 
 bool group_press(const struct memory_group *g, uint64_t bytes)

@@ -16,7 +16,7 @@ struct memory_group {
 bool group_make(struct memory_group *g, const char *name, const char **ret_why);
 /* The calling process; what it has got before stays where it is counted. False: refused. */
 bool group_enter(const struct memory_group *g);
-/* UINT64_MAX: none. False: the kernel did not get below it. */
+/* UINT64_MAX: none. False: the kernel did not get below it (errno is EBUSY), or another errno. */
 bool group_limit(const struct memory_group *g, uint64_t bytes);
 /* The same, but nobody is killed for it: version 2 slows down who goes over it. After group_must_not_kill(). */
 bool group_press(const struct memory_group *g, uint64_t bytes);

@@ -261,8 +261,11 @@ static void press(struct run *r, uint64_t now)
     if (!*r->group.path || now < soak.press_ms)
         return;
     uint32_t ms = random_below(&r->random, soak.is_pressed ? PRESS_PAUSE_MS : PRESSED_MS);
-    if (!group_press(&r->group, soak.is_pressed ? UINT64_MAX : group_usage(&r->group) + PRESS_ROOM_BYTES))
+    if (!group_press(&r->group, soak.is_pressed ? UINT64_MAX : group_usage(&r->group) + PRESS_ROOM_BYTES)) {
+        if (errno == EBUSY && !soak.is_pressed)
+            return; /* it has taken more since we asked: again in a moment */
         stress_complain(r, "the limit of the memory cgroup cannot be set: %m");
+    }
     soak.nr_presses += !soak.is_pressed;
     soak.is_pressed = !soak.is_pressed;
     soak.press_ms = now + 1 + ms;
