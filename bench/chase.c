@@ -35,9 +35,8 @@ static _Atomic int touchers_cpu; /* where it was when it began its touch */
 static _Atomic uint64_t nr_moves;
 
 static struct {
-    double lower;
-    uint64_t slice_ns, pause_ns, repeats;
-} wanted = { .lower = 0, .repeats = 5 };
+    uint64_t lower, slice_ns, pause_ns, repeats;
+} wanted = { .repeats = 5 };
 
 static void fail(const char *what, int r)
 {
@@ -51,7 +50,7 @@ static void become(void)
     class_find(&c);
     c.urgent_nice = c.nice - (int)wanted.lower;
     c.slice_ns = wanted.slice_ns;
-    if ((wanted.lower > 0 || wanted.slice_ns) && class_set_heavy(&c, true))
+    if ((wanted.lower || wanted.slice_ns) && class_set_heavy(&c, true))
         fail("a nice value or a slice of its own (needs CAP_SYS_NICE, Linux 6.12)", -EPERM);
 }
 
@@ -126,7 +125,7 @@ static void open_memory(void)
 int main(int argc, char **argv)
 {
     const struct option_row rows[] = {
-        { "lower", OPTION_DOUBLE, &wanted.lower, 0, 39, NULL, "nice value of who answers, than who touches" },
+        { "lower", OPTION_UINT, &wanted.lower, 0, 39, NULL, "nice value of who answers, than who touches" },
         { "slice", OPTION_TIME, &wanted.slice_ns, 0, 1e8, NULL, "of who answers; 0 is the kernel's own" },
         { "pause", OPTION_TIME, &wanted.pause_ns, 0, 1e9, NULL, "of spinning between touches" },
         { "repeats", OPTION_UINT, &wanted.repeats, 1, 1000, NULL, "of 16,384 touches; a line each" },

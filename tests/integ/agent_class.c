@@ -6,7 +6,6 @@
 #include "support.h"
 
 #include <cap-ng.h>
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 
 #include "policy/allowance.h"
+#include "process.h"
 #include "sys/uapi.h"
 
 #define NR 4096u
@@ -39,19 +39,7 @@ static uint64_t clock_ns(clockid_t clock)
 
 static pid_t agent_tid(void)
 {
-    pid_t tid = 0;
-    DIR *dir = opendir("/proc/self/task");
-    CHECK(dir);
-    for (struct dirent *e; (e = readdir(dir));) {
-        char path[300], name[32] = "";
-        (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-        FILE *f = fopen(path, "re");
-        if (f && fgets(name, sizeof name, f) && !strcmp(name, "pp-agent\n"))
-            tid = (pid_t)atoi(e->d_name);
-        if (f)
-            fclose(f);
-    }
-    closedir(dir);
+    pid_t tid = process_thread(getpid(), "pp-agent");
     CHECK(tid);
     return tid;
 }

@@ -1,13 +1,12 @@
 /* follow_refused - an agent that may not run where the faults are does not ask again at every fault where
  * that is. Method: pp_start on one CPU, which the agent's threads inherit, touches on another; the
  * agent's reads are counted by the kernel (task/TID/io). */
+#include "process.h"
 #include "support.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #define NR 2000u
@@ -15,33 +14,19 @@
 static struct pages p;
 static struct pp_pager *pager;
 
-static void read_task_file(const char *tid, const char *name, char *ret_text, size_t capacity)
-{
-    char path[64];
-    (void)snprintf(path, sizeof path, "/proc/self/task/%.16s/%s", tid, name);
-    FILE *f = fopen(path, "r");
-    size_t n = f ? fread(ret_text, 1, capacity - 1, f) : 0;
-    ret_text[n] = 0;
-    if (f)
-        fclose(f);
-}
-
 static uint64_t nr_agent_reads(void)
 {
-    char text[512];
+    char path[64], line[64];
     unsigned long long nr = 0;
-    DIR *dir = opendir("/proc/self/task");
-    CHECK(dir);
-    for (struct dirent *e; (e = readdir(dir));) {
-        read_task_file(e->d_name, "comm", text, sizeof text);
-        if (strcmp(text, "pp-agent\n"))
-            continue;
-        read_task_file(e->d_name, "io", text, sizeof text);
-        const char *at = strstr(text, "syscr: ");
-        if (!at || sscanf(at, "syscr: %llu", &nr) != 1)
-            test_skip("the kernel does not count reads by thread");
-    }
-    closedir(dir);
+    bool is_counted = false;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/io", (int)process_thread(getpid(), "pp-agent"));
+    FILE *f = fopen(path, "re");
+    while (f && !is_counted && fgets(line, sizeof line, f))
+        is_counted = sscanf(line, "syscr: %llu", &nr) == 1;
+    if (f)
+        (void)fclose(f);
+    if (!is_counted)
+        test_skip("the kernel does not count reads by thread");
     return nr;
 }
 

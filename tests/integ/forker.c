@@ -11,8 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sys/tasks.h"
-
 struct forker *forker;
 
 static struct {
@@ -134,17 +132,6 @@ unsigned forker_nr_maps(const char *name)
     return nr;
 }
 
-static int is_agent(pid_t tid, void *unused)
-{
-    char path[64], name[16] = "";
-    (void)unused;
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)tid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    (void)!read(fd, name, sizeof name - 1);
-    close(fd);
-    return strcmp(name, "pp-agent\n") ? 0 : tid;
-}
-
 static bool is_of_a_fork(const char *path)
 {
     static const char *const kinds[] = { "socket:", "/memfd:", "anon_inode:[userfaultfd]" };
@@ -158,7 +145,7 @@ static bool is_of_a_fork(const char *path)
 
 unsigned forker_nr_descriptors(void)
 {
-    int tid = tasks_each(is_agent, NULL);
+    pid_t tid = process_thread(getpid(), "pp-agent");
     unsigned nr = 0;
     CHECK(tid > 0);
     for (int fd = 0; fd < 128; fd++) {

@@ -40,3 +40,31 @@ unsigned long long process_status_number(pid_t pid, const char *field, int base)
         (void)fclose(f);
     return number;
 }
+
+static void read_name(const char *folder, const char *thread, char *ret_name, size_t capacity)
+{
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/%.16s/comm", folder, thread);
+    FILE *f = fopen(path, "re");
+    if (!f || !fgets(ret_name, (int)capacity, f))
+        *ret_name = 0;
+    if (f)
+        (void)fclose(f);
+    ret_name[strcspn(ret_name, "\n")] = 0;
+}
+
+pid_t process_thread(pid_t pid, const char *name)
+{
+    char folder[64], found[32];
+    pid_t tid = 0;
+    (void)snprintf(folder, sizeof folder, "/proc/%d/task", (int)pid);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && !tid && (e = readdir(d));) {
+        read_name(folder, e->d_name, found, sizeof found);
+        if (!strcmp(found, name))
+            tid = (pid_t)atoi(e->d_name);
+    }
+    if (d)
+        closedir(d);
+    return tid;
+}
