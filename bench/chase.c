@@ -48,9 +48,8 @@ static void become(void)
 {
     struct own_class c;
     class_find(&c);
-    c.urgent_nice = c.nice - (int)wanted.lower;
-    c.slice_ns = wanted.slice_ns;
-    if ((wanted.lower || wanted.slice_ns) && class_set_heavy(&c, true))
+    c.nice -= (int)wanted.lower;
+    if ((wanted.lower || wanted.slice_ns) && class_set_slice(&c, wanted.slice_ns))
         fail("a nice value or a slice of its own (needs CAP_SYS_NICE, Linux 6.12)", -EPERM);
 }
 

@@ -77,7 +77,7 @@ int class_set_slice(struct own_class *c, uint64_t ns)
 
 int class_set_heavy(const struct own_class *c, bool is_heavy)
 {
-    return set_attributes(is_heavy ? c->urgent_nice : c->nice, c->slice_ns);
+    return is_heavy ? set_attributes(c->urgent_nice, 0) : set_attributes(c->nice, c->slice_ns);
 }
 
 int class_open_waits(void)

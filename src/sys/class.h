@@ -26,7 +26,8 @@ void class_find(struct own_class *ret_class);
 /* In the ordinary class: it may be preempted after so long, and may preempt who has a longer slice (Linux 6.12;
  * older kernels pass over it). 0: the kernel's own. 0, or negative errno. */
 int class_set_slice(struct own_class *c, uint64_t ns);
-/* In the ordinary class: its urgent nice value, or its first one. 0, or negative errno. */
+/* In the ordinary class: its urgent nice value and the kernel's own slice, for with a shorter one it owes the
+ * queue sooner; or its first one, and the slice that was set. 0, or negative errno. */
 int class_set_heavy(const struct own_class *c, bool is_heavy);
 /* How long the calling thread has waited for a CPU so far, by a descriptor (/proc/thread-self/schedstat).
  * Negative errno: the kernel does not count it. */
