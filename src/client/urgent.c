@@ -151,7 +151,8 @@ void urgent_rest(struct agent *a)
     struct urgency *u = &a->urgency;
     if (!u->is_wanted)
         return;
-    weigh(u, u->nr_soon == NR_SOON);
+    if (!u->is_on) /* else it would be the ordinary class again */
+        weigh(u, u->nr_soon == NR_SOON);
     if (u->own.kind == CLASS_ORDINARY)
         return;
     uint64_t now = now_ns();

@@ -102,7 +102,8 @@ static void weighs_more_while_it_only_answers(void)
         CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(NR)), 0);
         CHECK_EQ(attributes_of(agent_tid()).sched_nice, own);
         for (size_t at = 0; at < NR && lowest == own; at++) {
-            (void)*(volatile unsigned char *)(p.memory + pages_to_bytes(at * 37 % NR)); /* nothing ahead */
+            /* by no step that is followed */
+            (void)*(volatile unsigned char *)(p.memory + pages_to_bytes(at * 1031 % NR));
             if (at % 64 == 63)
                 lowest = attributes_of(agent_tid()).sched_nice;
         }
