@@ -106,6 +106,18 @@ int duel_run(const struct duel_spec *spec, char *const arguments[], struct csv_t
 }
 
 /* build/bench/peer -> build/process-pagerd */
+int duel_rounds(struct csv_table *t, unsigned nr_arms, uint64_t repeats,
+                int (*run)(struct csv_table *t, unsigned arm, unsigned repeat))
+{
+    int worst = 0;
+    for (unsigned repeat = 0; repeat < repeats; repeat++)
+        for (unsigned i = 0; i < nr_arms && !children_stop_signal(); i++) {
+            int code = run(t, (i + repeat) % nr_arms, repeat);
+            worst = code > worst ? code : worst;
+        }
+    return worst;
+}
+
 const char *duel_find_daemon(void)
 {
     static char path[PATH_MAX + 32];

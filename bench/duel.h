@@ -30,6 +30,17 @@ struct duel {
  * failure a code of sysexits, after saying why. On success its lines have been set in t's last row. */
 int duel_run(const struct duel_spec *spec, char *const arguments[], struct csv_table *t);
 
+/* So many rounds of all arms, each beginning one arm later, until a signal asks to stop: run() adds a row to t
+ * and returns an exit code. The largest of them. */
+int duel_rounds(struct csv_table *t, unsigned nr_arms, uint64_t repeats,
+                int (*run)(struct csv_table *t, unsigned arm, unsigned repeat));
+
+/* The last rows of the programs' options: `to` has results_dir and daemon_path. */
+#define DUEL_PLACES(to)                                                                            \
+    { "results-dir", OPTION_STRING, &(to).results_dir, 0, 0, NULL, "where the files go" },         \
+    { "daemon", OPTION_STRING, &(to).daemon_path, 0, 0, NULL,                                      \
+      "path of process-pagerd; else looked for beside this program" }
+
 /* process-pagerd beside this program's folder, or in PATH. */
 const char *duel_find_daemon(void);
 

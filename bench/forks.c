@@ -47,9 +47,7 @@ static const struct option_row rows[] = {
     { "forks", OPTION_UINT, &settings.nr_forks, 1, FORKS_MAX, NULL, "of each run" },
     { "repeats", OPTION_UINT, &settings.repeats, 1, REPEATS_MAX, NULL, "of all arms" },
     { "seed", OPTION_UINT, &settings.seed, 0, 1e15, NULL, "of the content" },
-    { "results-dir", OPTION_STRING, &settings.results_dir, 0, 0, NULL, "where the files go" },
-    { "daemon", OPTION_STRING, &settings.daemon_path, 0, 0, NULL,
-      "path of process-pagerd; else looked for beside this program" },
+    DUEL_PLACES(settings),
 };
 
 /* How this program calls itself for one run. */
@@ -198,17 +196,6 @@ static void print_table(FILE *f, const struct csv_table *t)
     }
 }
 
-static int run_all(struct csv_table *t)
-{
-    int worst = 0;
-    for (unsigned repeat = 0; repeat < settings.repeats; repeat++)
-        for (unsigned i = 0; i < ARMS_NR && !children_stop_signal(); i++) {
-            int code = do_run(t, (i + repeat) % ARMS_NR, repeat);
-            worst = code > worst ? code : worst;
-        }
-    return worst;
-}
-
 int main(int argc, char **argv)
 {
     const struct option_table table = {
@@ -228,7 +215,7 @@ int main(int argc, char **argv)
         settings.daemon_path = duel_find_daemon();
     children_catch_signals();
     struct csv_table *t = csv_table_new();
-    int code = run_all(t);
+    int code = duel_rounds(t, ARMS_NR, settings.repeats, do_run);
     int r = duel_write("forks", settings.results_dir, t, print_table);
     csv_table_free(t);
     return children_stop_signal() ? 128 + children_stop_signal() : code ? code : r;

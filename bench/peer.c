@@ -46,9 +46,7 @@ static const struct option_row rows[] = {
     { "pause", OPTION_TIME, &settings.pause_ns, 0, 1e9, NULL, "of spinning between paced touches" },
     { "cold-age", OPTION_STRING, &settings.cold_age, 0, 0, NULL,
       "of the pager arm: nothing leaves by itself" },
-    { "results-dir", OPTION_STRING, &settings.results_dir, 0, 0, NULL, "where the files go" },
-    { "daemon", OPTION_STRING, &settings.daemon_path, 0, 0, NULL,
-      "path of process-pagerd; else looked for beside this program" },
+    DUEL_PLACES(settings),
 };
 
 /* How this program calls itself for one run. */
@@ -86,6 +84,7 @@ static int do_run(struct csv_table *t, unsigned arm, unsigned repeat)
                               .daemon_path = settings.daemon_path,
                               .cold_age = settings.cold_age,
                               .zram_bytes = settings.bytes * 2 };
+    fprintf(stderr, "peer: %s %u/%u\n", subject_arm_names[arm], repeat + 1, (unsigned)settings.repeats);
     csv_table_add_row(t);
     csv_table_set(t, "repeat", "%u", repeat);
     csv_table_set(t, "arm", "%s", subject_arm_names[arm]);
@@ -166,20 +165,6 @@ static void print_table(FILE *f, const struct csv_table *t)
                      metrics[i].is_difference);
 }
 
-static int run_all(struct csv_table *t)
-{
-    int worst = 0;
-    for (unsigned repeat = 0; repeat < settings.repeats && !children_stop_signal(); repeat++)
-        for (unsigned i = 0; i < SUBJECT_PEER_ARMS_NR && !children_stop_signal(); i++) {
-            unsigned arm = (i + repeat) % SUBJECT_PEER_ARMS_NR;
-            fprintf(stderr, "peer: %s %u/%u\n", subject_arm_names[arm], repeat + 1,
-                    (unsigned)settings.repeats);
-            int code = do_run(t, arm, repeat);
-            worst = code > worst ? code : worst;
-        }
-    return worst;
-}
-
 int main(int argc, char **argv)
 {
     const struct option_table table = {
@@ -206,7 +191,7 @@ int main(int argc, char **argv)
     }
     zram_end(&probe);
     struct csv_table *t = csv_table_new();
-    int code = run_all(t);
+    int code = duel_rounds(t, SUBJECT_PEER_ARMS_NR, settings.repeats, do_run);
     int r = duel_write("peer", settings.results_dir, t, print_table);
     csv_table_free(t);
     return children_stop_signal() ? 128 + children_stop_signal() : code ? code : r;

@@ -56,9 +56,7 @@ static const struct option_row rows[] = {
     { "arms", OPTION_STRING, &settings.arms, 0, 0, NULL, "which" },
     { "loads", OPTION_STRING, &settings.loads, 0, 0, NULL, "what else the machine does" },
     { "threads", OPTION_STRING, &settings.threads, 0, 0, NULL, "numbers of threads that touch" },
-    { "results-dir", OPTION_STRING, &settings.results_dir, 0, 0, NULL, "where the files go" },
-    { "daemon", OPTION_STRING, &settings.daemon_path, 0, 0, NULL,
-      "path of process-pagerd; else looked for beside this program" },
+    DUEL_PLACES(settings),
 };
 
 /* How this program calls itself for one run. */

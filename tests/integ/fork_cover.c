@@ -183,10 +183,7 @@ static void child_with_a_pager(void)
         pages_write_all(&a.pages);
         pager_start(a.pager);
         WAIT_UNTIL(pager_stat(a.pager, "ranges_watched") > 0);
-        rogue_offer_all(a.rogue);
-        WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == 0);
-        rogue_pause(a.rogue);
-        WAIT_UNTIL(pager_stat_now(a.pager, "pages_staged") == 0);
+        arena_all_out(&a);
         pid_t grandchild = fork();
         if (!grandchild)
             check_and_end();

@@ -84,9 +84,7 @@ static void pager_in_the_child(void)
         pages_write_all(&a.pages); /* its own from now on */
         pager_start(a.pager);
         WAIT_UNTIL(pager_stat(a.pager, "ranges_watched") > 0);
-        rogue_offer_all(a.rogue);
-        WAIT_UNTIL(pages_nr_present(&a.pages, 0, NR) == 0);
-        rogue_pause(a.rogue);
+        arena_all_out(&a);
         pages_check_all(&a.pages);
         CHECK_EQ(pp_stop(a.pager), 0);
         pages_check_all(&a.pages);
