@@ -53,18 +53,31 @@ static void read_name(const char *folder, const char *thread, char *ret_name, si
     ret_name[strcspn(ret_name, "\n")] = 0;
 }
 
-pid_t process_thread(pid_t pid, const char *name)
+static unsigned find_threads(pid_t pid, const char *name, pid_t *ret_first)
 {
     char folder[64], found[32];
-    pid_t tid = 0;
+    unsigned nr = 0;
     (void)snprintf(folder, sizeof folder, "/proc/%d/task", (int)pid);
     DIR *d = opendir(folder);
-    for (struct dirent *e; d && !tid && (e = readdir(d));) {
+    for (struct dirent *e; d && (e = readdir(d));) {
         read_name(folder, e->d_name, found, sizeof found);
-        if (!strcmp(found, name))
-            tid = (pid_t)atoi(e->d_name);
+        if (!strcmp(found, name) && !nr++)
+            *ret_first = (pid_t)atoi(e->d_name);
     }
     if (d)
         closedir(d);
-    return tid;
+    return nr;
+}
+
+pid_t process_thread(pid_t pid, const char *name)
+{
+    pid_t first = 0;
+    (void)find_threads(pid, name, &first);
+    return first;
+}
+
+unsigned process_nr_threads(pid_t pid, const char *name)
+{
+    pid_t first;
+    return find_threads(pid, name, &first);
 }

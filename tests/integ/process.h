@@ -11,7 +11,8 @@ unsigned folder_entries(const char *path);
 unsigned process_entries(pid_t pid, const char *folder);
 /* What /proc/PID/status says of a field ("RssAnon", in KiB), written in this base; 0: nothing. */
 unsigned long long process_status_number(pid_t pid, const char *field, int base);
-/* The thread of that name ("pp-agent"); 0: there is none. */
+/* The first thread of that name ("pp-agent"), and how many there are; 0: none. */
 pid_t process_thread(pid_t pid, const char *name);
+unsigned process_nr_threads(pid_t pid, const char *name);
 
 #endif
