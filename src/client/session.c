@@ -83,11 +83,8 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
     }
     struct msg_fds fds = { .fd = { pagemap_fd }, .nr = 1 };
     int r = msg_send(fd, MSG_HELLO, &hello, &fds);
-    if (r) {
-        if (r == -ECONNRESET)
-            say(ret_error, capacity, "the daemon closed the connection at once");
-        else
-            say_why(ret_error, capacity, "cannot send to the daemon", r);
+    if (r && r != -ECONNRESET) { /* hung up: perhaps it has said why */
+        say_why(ret_error, capacity, "cannot send to the daemon", r);
         close(fd);
         return r;
     }

@@ -189,11 +189,15 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds)
     struct iovec part = {&raw, sizeof(raw)};
     struct msghdr h;
     ssize_t size;
+    unsigned nr_resets = 0;
     do {
         h = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                             .msg_controllen = sizeof(control.bytes)};
         size = point_fails(POINT_RECV) ? -1 : recvmsg(socket, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    } while (size < 0 && errno == EINTR);
+        if (size < 0 && errno == ECONNRESET)
+            nr_resets++;
+        /* Who hangs up with a message of ours unread: that is reported once, and before what he has sent. */
+    } while (size < 0 && (errno == EINTR || (errno == ECONNRESET && nr_resets == 1)));
     if (size < 0)
         return -errno;
 

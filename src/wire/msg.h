@@ -143,9 +143,10 @@ struct msg_fds {
 /* Sends without blocking. -EAGAIN: the peer's queue is full. -ECONNRESET: closed by the peer. -EINVAL:
  * no such type, or more descriptors than it may carry. Never raises SIGPIPE. */
 int msg_send(int socket, enum msg_type type, const void *payload, const struct msg_fds *fds);
-/* Receives one, without blocking. -EAGAIN: nothing there. -ECONNRESET: closed by the peer.
- * -EPROTO: not a message, truncated, or more descriptors than its type allows; -EMFILE: no descriptor
- * was free for one that came. All received descriptors have been closed, the message is lost. They are close-on-exec. */
+/* Receives one, without blocking. -EAGAIN: nothing there. -ECONNRESET: closed by the peer, and all that it had
+ * sent was received. -EPROTO: not a message, truncated, or more descriptors than its type allows; -EMFILE: no
+ * descriptor was free for one that came. In both cases all received descriptors have been closed and the message
+ * is lost. They are close-on-exec. */
 int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds);
 void msg_fds_close(struct msg_fds *fds);
 

@@ -359,6 +359,23 @@ static void random_bytes_never_hurt(void **state)
     }
 }
 
+static void last_words_arrive(void **state)
+{
+    (void)state;
+    int sockets[2];
+    make_pair(sockets);
+    struct msg m = good_message(MSG_RANGE_ADD), out;
+    struct msg_fds none = { .nr = 0 };
+    assert_int_equal(msg_send(sockets[0], m.header.type, &m.payload, NULL), 0); /* never read */
+    m = good_message(MSG_REFUSE);
+    assert_int_equal(msg_send(sockets[1], m.header.type, &m.payload, NULL), 0);
+    close(sockets[1]);
+    assert_int_equal(msg_recv(sockets[0], &out, &none), 0);
+    assert_int_equal(out.header.type, MSG_REFUSE);
+    assert_int_equal(msg_recv(sockets[0], &out, &none), -ECONNRESET);
+    close(sockets[0]);
+}
+
 static void candidates_come_in_order(void **state)
 {
     (void)state;
@@ -431,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_full_descriptor_table_is_told_apart),
         cmocka_unit_test(sending_does_not_block_and_refuses_surplus),
         cmocka_unit_test(random_bytes_never_hurt),
+        cmocka_unit_test(last_words_arrive),
         cmocka_unit_test(candidates_come_in_order),
         cmocka_unit_test(connecting_says_what_is_missing),
     };

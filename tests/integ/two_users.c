@@ -83,6 +83,26 @@ static int join(int socket, struct msg_fds *ret_fds)
     return (int)m.header.type;
 }
 
+/* A session: its socket. The daemon may still have those of the one before, who was killed, and refuse. -1: it
+ * does not stop to. */
+static int join_patiently(struct msg_fds *ret_fds)
+{
+    for (int i = 0; i < 2000; i++) {
+        int socket = connect_patiently(), type = join(socket, ret_fds);
+        if (type == MSG_WELCOME)
+            return socket;
+        msg_fds_close(ret_fds);
+        close(socket);
+        if (type != MSG_REFUSE) {
+            fprintf(stderr, "no session, no refusal but %d\n", type);
+            return -1;
+        }
+        test_nap_us(5000);
+    }
+    fprintf(stderr, "no session: refused for too long\n");
+    return -1;
+}
+
 static int send_patiently(int socket, enum msg_type type, const void *payload)
 {
     for (int i = 0;; i++) {
@@ -147,9 +167,9 @@ static int takes_pages(void *unused)
         return 1;
     for (unsigned i = 0; i < 20; i++) {
         struct msg_fds fds;
-        int socket = connect_patiently();
+        int socket = join_patiently(&fds);
         struct msg_range range = { .start = (uint64_t)1 << 40, .bytes = SESSION_PAGES_MAX * PAGE_BYTES };
-        if (join(socket, &fds) != MSG_WELCOME || send_patiently(socket, MSG_RANGE_ADD, &range))
+        if (socket < 0 || send_patiently(socket, MSG_RANGE_ADD, &range))
             return 1;
         msg_fds_close(&fds);
         if (is_readable(socket, (int)test_limit_ms(300)))
@@ -168,8 +188,8 @@ static int takes_ranges(void *unused)
         return 1;
     for (unsigned i = 0; i < 60; i++) {
         struct msg_fds fds;
-        sockets[i] = connect_patiently();
-        if (join(sockets[i], &fds) != MSG_WELCOME)
+        sockets[i] = join_patiently(&fds);
+        if (sockets[i] < 0)
             return 1;
         msg_fds_close(&fds);
     }
@@ -230,8 +250,7 @@ static int takes_stores(void *unused)
         return 1;
     for (unsigned i = 0; i < 3; i++) {
         struct msg_fds fds;
-        int socket = connect_patiently();
-        if (join(socket, &fds) != MSG_WELCOME)
+        if (join_patiently(&fds) < 0)
             return 1;
         atomic_fetch_add(&shared->nr_got, put_until_full(&fds, &nr));
     }
