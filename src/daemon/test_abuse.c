@@ -286,6 +286,40 @@ static void positions_that_cannot_be_end_it(void **state)
     }
 }
 
+/* It takes what it is offered, and says later that it has taken less: the ring holds no more than it may, so
+ * only who remembers notices. Whoever counts from the one to the other goes once around, for ten seconds. */
+static void what_was_read_stays_read(void **state)
+{
+    (void)state;
+    struct client c = join();
+    uint64_t offered, bytes = 4 << 20;
+    int uffd = uffd_open(c.fds.nr == 6 ? c.fds.fd[5] : -1);
+    if (uffd < 0 || uffd_handshake(uffd, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED, &offered)) {
+        fprintf(stderr, "no userfaultfd: not asked\n");
+        leave(&c);
+        return;
+    }
+    unsigned char *cold = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(cold, MAP_FAILED);
+    uint64_t start = (uint64_t)(uintptr_t)cold;
+    assert_int_equal(uffd_register(uffd, start, bytes, UFFD_WATCH), 0);
+    struct msg_range range = {.start = start, .bytes = bytes};
+    assert_int_equal(msg_send(c.socket, MSG_RANGE_ADD, &range, NULL), 0);
+    struct candidate_entry e;
+    for (int round = 0; round < 2; round++) { /* before the second offer the daemon has seen that the first was read */
+        memset(cold, round + 1, bytes);
+        take_next(&c.candidates, &e);
+        usleep(100000);
+        while (ring_take(&c.candidates, &e) == 1)
+            ;
+    }
+    usleep(300000);
+    atomic_store(&c.memory->candidates.tail, 0u);
+    is_ended(&c);
+    munmap(cold, bytes);
+    close(uffd);
+}
+
 static void places_that_are_not_theirs_are_not_given_up(void **state)
 {
     (void)state;
@@ -616,6 +650,7 @@ int main(void)
         cmocka_unit_test(wrong_hellos_are_refused),
         cmocka_unit_test(messages_out_of_order_end_it),
         cmocka_unit_test(positions_that_cannot_be_end_it),
+        cmocka_unit_test(what_was_read_stays_read),
         cmocka_unit_test(places_that_are_not_theirs_are_not_given_up),
         cmocka_unit_test(whatever_is_asked_for_is_answered),
         cmocka_unit_test(hints_about_nothing_are_ignored),

@@ -38,11 +38,12 @@ static void publish(_Atomic uint32_t *position, uint32_t value, enum mutant rela
         atomic_store_explicit(position, value, memory_order_release);
 }
 
-/* Reads the consumer's tail once and believes it if between nothing and everything is in flight. */
+/* Reads the consumer's tail once and believes it if it lies between the last one and our head: what has been
+ * taken stays taken. Who counts on from what was taken before would else go once around. */
 static int refresh_tail(struct ring *r)
 {
     uint32_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
-    if (r->position - tail > r->capacity && !mutant_is(MUTANT_RING_BELIEVE_POSITION))
+    if (r->position - tail > r->position - r->other && !mutant_is(MUTANT_RING_BELIEVE_POSITION))
         return -EPROTO;
     r->other = tail;
     return 0;

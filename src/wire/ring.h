@@ -37,7 +37,7 @@ struct ring {
 void ring_init(struct ring *r, struct ring_shared *shared, void *entries, uint32_t capacity,
                uint32_t entry_bytes);
 
-/* Producer. 0; -ENOSPC: full, nothing put; -EPROTO: the consumer's position can't be. */
+/* Producer. 0; -ENOSPC: full, nothing put; -EPROTO: the consumer's position can't be, or has gone back. */
 int ring_put(struct ring *r, const void *entry);
 /* Producer: how many more fit now; -EPROTO as above. */
 int64_t ring_room(struct ring *r);

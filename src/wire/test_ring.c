@@ -123,6 +123,28 @@ static void the_producer_refuses_impossible_tails(void **state)
     }
 }
 
+static void what_was_taken_stays_taken(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_init(&p, UINT32_MAX - 2); /* across the wrap of positions */
+    for (unsigned n = 0; n < CAPACITY; n++)
+        put_nr(&p, n);
+    for (unsigned n = 0; n < 5; n++)
+        take_nr(&p, n);
+    assert_int_equal(ring_room(&p.producer), 5);
+    struct entry24 e = entry_nr(77);
+    for (uint32_t back = 1; back <= 5; back++) {
+        atomic_store(&p.shared.tail, UINT32_MAX - 2 + 5 - back);
+        assert_int_equal(ring_room(&p.producer), -EPROTO);
+    }
+    for (unsigned n = 0; n < 5; n++) /* what was believed is room still: nobody looks */
+        assert_int_equal(ring_put(&p.producer, &e), 0);
+    assert_int_equal(ring_put(&p.producer, &e), -EPROTO);
+    atomic_store(&p.shared.tail, UINT32_MAX - 2 + 6);
+    assert_int_equal(ring_put(&p.producer, &e), 0);
+}
+
 static void the_consumer_refuses_impossible_heads(void **state)
 {
     (void)state;
@@ -402,6 +424,7 @@ int main(void)
         cmocka_unit_test(order_and_bytes_survive_the_wrap_of_positions),
         cmocka_unit_test(a_full_ring_takes_nothing_more),
         cmocka_unit_test(the_producer_refuses_impossible_tails),
+        cmocka_unit_test(what_was_taken_stays_taken),
         cmocka_unit_test(the_consumer_refuses_impossible_heads),
         cmocka_unit_test(two_threads_pass_a_million_entries),
         cmocka_unit_test(no_wake_up_is_lost),

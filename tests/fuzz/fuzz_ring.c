@@ -2,7 +2,7 @@
  * both sides of one ring of eight entries, in memory of its exact size, driven in any order from any
  * position; a plain queue beside it while nobody has lied. After the first lie the queue is given up,
  * and what is left is what must hold whatever the other side does: no entry is taken or put beyond the
- * capacity, a position that cannot be is -EPROTO when it is looked at, our own position moves by the
+ * capacity, a position that cannot be, or a tail that goes back, is -EPROTO when it is looked at, our own position moves by the
  * entries we handled. Doorbells: who announced that he sleeps is woken, and his eventfd is empty
  * afterwards.
  *
@@ -67,7 +67,7 @@ static uint32_t in_queue(const struct queue *q)
 
 static bool is_tail_possible(const struct world *w)
 {
-    return w->producer.position - atomic_load(&w->shared->tail) <= CAPACITY;
+    return w->producer.position - atomic_load(&w->shared->tail) <= w->producer.position - w->producer.other;
 }
 
 static void put(struct world *w, uint32_t value)
