@@ -141,6 +141,23 @@ static void a_flood_is_none_in_the_log(void **state)
     user_leave(u, &nothing, 0);
 }
 
+/* It connects, speaks, leaves, and comes back. */
+static void who_comes_back_is_no_stranger(void **state)
+{
+    (void)state;
+    struct user *u = enter(SOMEBODY + 2);
+    uint64_t now = now_ns();
+    assert_true(user_may_log(u, now / NS_PER_MS));
+    user_pay(u, USER_BURST_NS + USER_MESSAGE_NS, 1);
+    assert_false(user_may_speak(u, now));
+    user_leave(u, &nothing, 0);
+    u = enter(SOMEBODY + 2);
+    assert_false(user_may_speak(u, now));
+    assert_false(user_may_log(u, now / NS_PER_MS));
+    assert_int_equal(u->nr_connections, 1);
+    user_leave(u, &nothing, 0);
+}
+
 static void our_own_user_has_no_ceiling(void **state)
 {
     (void)state;
@@ -172,6 +189,7 @@ int main(void)
         cmocka_unit_test(a_turn_has_an_end),
         cmocka_unit_test(sessions_share_their_users_turns),
         cmocka_unit_test(a_flood_is_none_in_the_log),
+        cmocka_unit_test(who_comes_back_is_no_stranger),
         cmocka_unit_test(our_own_user_has_no_ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,10 +8,28 @@
 #include "base/point.h"
 #include "daemon/limits.h"
 
-static struct user *users; /* few: those with a connection */
+/* Then it has its burst again, whatever it has cost us, and a line in the log is due. */
+#define REMEMBERED_NS (2 * (uint64_t)USER_BURST_NS * USER_TIME_SHARE)
+
+static struct user *users; /* few: those with a connection, and those that have just left */
+
+static void forget_who_left(void)
+{
+    uint64_t now = now_ns();
+    for (struct user **at = &users; *at;) {
+        struct user *u = *at;
+        if (u->nr_connections || now - u->left_ns < REMEMBERED_NS) {
+            at = &u->next;
+            continue;
+        }
+        *at = u->next;
+        free(u);
+    }
+}
 
 struct user *user_enter(uid_t uid)
 {
+    forget_who_left();
     struct user *u = users;
     while (u && u->uid != uid)
         u = u->next;
@@ -35,13 +53,8 @@ void user_leave(struct user *u, const struct user_share *share, uint64_t held_by
     u->nr_pages -= share->nr_pages;
     u->range_bytes -= share->range_bytes;
     atomic_fetch_sub_explicit(&u->held_bytes, held_bytes, memory_order_relaxed);
-    if (--u->nr_connections)
-        return;
-    struct user **at = &users;
-    while (*at != u)
-        at = &(*at)->next;
-    *at = u->next;
-    free(u);
+    if (--u->nr_connections == 0)
+        u->left_ns = now_ns(); /* who comes back at once is no stranger */
 }
 
 bool user_has_too_many(const struct user *u)

@@ -17,6 +17,7 @@ struct user {
     uid_t uid;
     bool is_exempt;
     unsigned nr_connections; /* sessions, and those that have not said hello */
+    uint64_t left_ns;        /* when the last one ended */
     uint64_t nr_pages, range_bytes;
     uint64_t next_log_ms;
     int64_t ns_left; /* of control's time, before its messages have to wait */
@@ -35,7 +36,8 @@ struct user_share {
 
 /* One connection more. NULL: no memory. */
 struct user *user_enter(uid_t uid);
-/* One less, and what was its share; frees the user with the last. */
+/* One less, and what was its share. Of who has none any more what its messages have cost, and when a line in the
+ * log is due, is known for some seconds: else whoever connects anew each time would have no ceiling. */
 void user_leave(struct user *u, const struct user_share *share, uint64_t held_bytes);
 bool user_has_too_many(const struct user *u);
 /* Is it time for a line in the log about this user? Once a second: a flood is not to be one there, too. */
