@@ -25,6 +25,7 @@
 #include "base/point.h"
 #include "daemon/compress.h"
 #include "daemon/handshake.h"
+#include "daemon/impatience.h"
 #include "daemon/limits.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
@@ -79,7 +80,7 @@ static void end_session(struct control *c, struct session *s, const char *reason
     s->end_reason = reason;
     order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
-    close(s->socket);
+    impatience_close(s->socket); /* there may be messages in it */
     s->socket = -1;
     for (struct session **at = &c->sessions; *at; at = &(*at)->next)
         if (*at == s) {
@@ -334,32 +335,51 @@ static const char *reason_of(int error)
     }
 }
 
+static bool is_there(const struct control *c, uint32_t id)
+{
+    const struct session *s = c->sessions;
+    while (s && s->id != id)
+        s = s->next;
+    return s;
+}
+
+/* False: there is none, or the session has ended. */
+static bool read_message(struct control *c, struct session *s)
+{
+    struct msg m;
+    struct msg_fds fds = { .nr = 0 };
+    impatience_begin();
+    int r = msg_recv(s->socket, &m, &fds);
+    impatience_end();
+    if (r) {
+        if (r != -EAGAIN)
+            end_session(c, s, reason_of(r));
+        return false;
+    }
+    uint32_t id = s->id;
+    on_message(c, s, &m, &fds);
+    if (fds.nr) {
+        impatience_begin();
+        msg_fds_close(&fds);
+        impatience_end();
+    }
+    return is_there(c, id);
+}
+
 static void read_socket(struct control *c, struct session *s)
 {
+    struct user *u = s->user; /* outlives a session that ends here, and pays for its last message, too */
     uint64_t begin_ns = now_ns(), until_ns = begin_ns + TURN_NS;
-    for (unsigned i = 0; i < MESSAGES_PER_TURN && begin_ns < until_ns; i++) {
+    bool has_more = true;
+    for (unsigned i = 0; has_more && i < MESSAGES_PER_TURN && begin_ns < until_ns; i++) {
         if (!may_speak(c, s, begin_ns))
             return;
-        user_pay(s->user, USER_MESSAGE_NS, c->turn);
-        struct msg m;
-        struct msg_fds fds = { .nr = 0 };
-        int r = msg_recv(s->socket, &m, &fds);
-        if (r == -EAGAIN)
-            return;
-        if (r)
-            return end_session(c, s, reason_of(r));
-        uint32_t id = s->id;
-        on_message(c, s, &m, &fds);
-        msg_fds_close(&fds);
-        struct session *still = c->sessions;
-        while (still && still->id != id)
-            still = still->next;
-        if (!still)
-            return;
+        user_pay(u, USER_MESSAGE_NS, c->turn);
+        has_more = read_message(c, s);
         uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
         ns -= c->forgiven_ns < ns ? c->forgiven_ns : ns;
         c->forgiven_ns = 0;
-        user_pay(s->user, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
+        user_pay(u, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
         begin_ns = end_ns;
     }
 }
@@ -400,8 +420,9 @@ static bool accept_client(struct control *c)
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
     if (!s || point_fails(POINT_ACCEPT_WATCH) || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
         say_no_room(c, has_room ? "no memory for another connection" : "too many connections (272)");
-        if (!s)
-            close(fd);
+        impatience_close(fd);
+        if (s)
+            s->socket = -1;
         session_free(s);
         return true;
     }
@@ -784,7 +805,9 @@ static int open_all(struct control *c)
     c->timer_fd = point_fails(POINT_CONTROL_TIMER)
                       ? -1
                       : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    int r = watch(c, c->listener->fd, &c->listener);
+    int r = impatience_new();
+    if (r == 0)
+        r = watch(c, c->listener->fd, &c->listener);
     if (r == 0)
         r = watch(c, c->signal_fd, &c->signal_fd);
     if (r == 0)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/point.h"
+#include "daemon/impatience.h"
 #include "wire/msg.h"
 
 #define SYSTEM_FOLDER "/run/process-pager"
@@ -188,7 +189,7 @@ void listener_close(struct listener *l)
 {
     struct stat st;
     if (l->fd >= 0)
-        close(l->fd);
+        impatience_close(l->fd); /* with all who have not been let in, and what they have sent */
     /* Not what a successor has put there meanwhile. */
     if (l->is_ours && lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
         (void)unlink(l->path);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -490,6 +491,70 @@ static void a_bell_that_blocks_ends_it(void **state)
     is_ended(&c);
 }
 
+/* A TCP connection whose last close waits for ten minutes, or until its peer has read all of it. */
+static int lingering(int *ret_peer)
+{
+    static const char junk[1 << 16];
+    const struct linger linger = {.l_onoff = 1, .l_linger = 600};
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(here);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&here, size) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&here, &size) ||
+        connect(fd, (struct sockaddr *)&here, size)) {
+        close(listener);
+        close(fd);
+        return -1;
+    }
+    *ret_peer = accept(listener, NULL, NULL);
+    close(listener);
+    while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0)
+        ;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+    return fd;
+}
+
+/* As the seventh descriptor of a message, where there is room for six: we get six, the kernel closes it. */
+static void send_as_surplus(int socket, int fd)
+{
+    struct msg m = {.header = {.magic = WIRE_MAGIC, .type = MSG_HELLO}, .payload.hello.version = WIRE_VERSION};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(7 * sizeof(int))];
+    } control = {.align = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(7 * sizeof(int))}};
+    int fds[7] = {0, 0, 0, 0, 0, 0, fd};
+    memcpy(CMSG_DATA(&control.align), fds, sizeof(fds));
+    struct iovec part = {&m, msg_bytes(MSG_HELLO)};
+    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    assert_true(sendmsg(socket, &h, 0) > 0);
+}
+
+/* The daemon is stopped meanwhile, so that its descriptor is the last one. */
+static void a_descriptor_that_lingers_keeps_nobody(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        int peer, fd = lingering(&peer), socket = socket_connect(socket_path);
+        if (fd < 0) {
+            fprintf(stderr, "no TCP here: not asked\n");
+            close(socket);
+            return;
+        }
+        kill(daemon_pid, SIGSTOP);
+        if (i == 1) /* what follows is not read, but is there when the socket is closed */
+            assert_int_equal(send(socket, "?", 1, 0), 1);
+        if (i == 2)
+            send_as_surplus(socket, fd);
+        else
+            send_hello(socket, WIRE_VERSION, dup(fd));
+        close(fd);
+        kill(daemon_pid, SIGCONT);
+        daemon_serves();
+        close(socket);
+        close(peer);
+    }
+}
+
 static void nothing_in_the_memory_lets_them_touch_more(void **state)
 {
     (void)state;
@@ -658,6 +723,7 @@ int main(void)
         cmocka_unit_test(only_userfaultfds_get_a_handshake),
         cmocka_unit_test(who_does_not_read_answers_is_ended),
         cmocka_unit_test(a_bell_that_blocks_ends_it),
+        cmocka_unit_test(a_descriptor_that_lingers_keeps_nobody),
         cmocka_unit_test(nothing_in_the_memory_lets_them_touch_more),
         cmocka_unit_test(statistics_may_be_anything),
         cmocka_unit_test(the_hundredth_client_is_served_like_the_first),
