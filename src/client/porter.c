@@ -39,19 +39,22 @@ static bool is_abandoned(struct porter *p, uint32_t number)
     return (int32_t)(number - atomic_load_explicit(&p->abandoned, memory_order_acquire)) <= 0;
 }
 
-/* Takes back what the daemon has read, a bounded number. One that names a slot that can't be has broken
- * the protocol; one that names a slot that was not lent can only spoil its own copy. */
+/* Takes back what the daemon has read, a bounded number. One that names a slot or a position that can't be has
+ * broken the protocol; one that names a slot that was not lent can only spoil its own copy. */
 static void take_raw_free(struct porter *p, struct porter_session *s, uint32_t number)
 {
     struct raw_free_entry e;
-    for (unsigned i = 0; i < RAW_SLOTS_MAX && p->nr_raw_lent && ring_take(&s->raw_free, &e) == 1; i++) {
+    int r = 0;
+    for (unsigned i = 0; i < RAW_SLOTS_MAX && p->nr_raw_lent && (r = ring_take(&s->raw_free, &e)) == 1; i++) {
         if (e.raw_slot >= RAW_SLOTS_MAX) {
-            atomic_store_explicit(&p->broken, number, memory_order_release);
-            return;
+            r = -EPROTO;
+            break;
         }
         p->raw_free_stack[p->nr_raw_free++] = e.raw_slot;
         p->nr_raw_lent--;
     }
+    if (r < 0)
+        atomic_store_explicit(&p->broken, number, memory_order_release);
 }
 
 static bool may_lend(struct porter *p)

@@ -1,6 +1,6 @@
-/* impatience.h - closing what strangers have sent. The last close of a descriptor may wait, and for as long as who
- * made it likes: that of a TCP connection with SO_LINGER and something unsent waits for hours. It also happens
- * to descriptors that we never see, when a message is cut off or a socket closed that holds unread ones.
+/* impatience.h - closing what strangers have sent. The last close of a descriptor may wait, and for as long as
+ * who made it likes: that of a TCP connection with SO_LINGER and something unsent waits for hours. It also
+ * happens to descriptors that we never see, when a message is cut off or a socket closed that holds unread ones.
  *
  * While a thread is impatient a signal cuts short what waits, after a millisecond and again after each. What
  * the kernel does not let a signal end still waits (docs/threat-model.md, "Doors").

@@ -307,7 +307,7 @@ static void what_was_read_stays_read(void **state)
     struct msg_range range = {.start = start, .bytes = bytes};
     assert_int_equal(msg_send(c.socket, MSG_RANGE_ADD, &range, NULL), 0);
     struct candidate_entry e;
-    for (int round = 0; round < 2; round++) { /* before the second offer the daemon has seen that the first was read */
+    for (int round = 0; round < 2; round++) { /* before the second offer the daemon has seen the first was read */
         memset(cold, round + 1, bytes);
         take_next(&c.candidates, &e);
         usleep(100000);
@@ -521,11 +521,14 @@ static void send_as_surplus(int socket, int fd)
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(7 * sizeof(int))];
-    } control = {.align = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(7 * sizeof(int))}};
+    } control = {.align = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     int fds[7] = {0, 0, 0, 0, 0, 0, fd};
+    control.align.cmsg_len = CMSG_LEN(sizeof(fds));
     memcpy(CMSG_DATA(&control.align), fds, sizeof(fds));
     struct iovec part = {&m, msg_bytes(MSG_HELLO)};
-    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1};
+    h.msg_control = &control;
+    h.msg_controllen = sizeof(control);
     assert_true(sendmsg(socket, &h, 0) > 0);
 }
 

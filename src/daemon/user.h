@@ -36,8 +36,8 @@ struct user_share {
 
 /* One connection more. NULL: no memory. */
 struct user *user_enter(uid_t uid);
-/* One less, and what was its share. Of who has none any more what its messages have cost, and when a line in the
- * log is due, is known for some seconds: else whoever connects anew each time would have no ceiling. */
+/* One less, and what was its share. Of who has none any more what its messages have cost, and when a line in
+ * the log is due, is known for some seconds: else whoever connects anew each time would have no ceiling. */
 void user_leave(struct user *u, const struct user_share *share, uint64_t held_bytes);
 bool user_has_too_many(const struct user *u);
 /* Is it time for a line in the log about this user? Once a second: a flood is not to be one there, too. */

@@ -140,6 +140,7 @@ int main(void)
     broken_protocol(r, ROGUE_NO_SUCH_SLOT, "a staging slot that can't be");
     broken_protocol(r, ROGUE_BROKEN_STORED, "a broken ring of answers");
     broken_protocol(r, ROGUE_BROKEN_RAW, "a broken ring of raw pages");
+    broken_protocol(r, ROGUE_BROKEN_RAW_FREE, "a broken ring of free raw slots");
     broken_protocol(r, ROGUE_BROKEN_CANDIDATES, "a broken ring of candidates");
     broken_protocol(r, ROGUE_WRONG_ORDER, "an order that is not for clients");
     lies_that_do_not_matter(r);

@@ -372,6 +372,7 @@ static void answer_raw(struct session *s, const struct raw_entry *raw)
     case ROGUE_OTHER_BYTES:
     case ROGUE_BROKEN_STORED:
     case ROGUE_BROKEN_RAW:
+    case ROGUE_BROKEN_RAW_FREE:
     case ROGUE_BROKEN_CANDIDATES:
     case ROGUE_WRONG_ORDER:
     case ROGUE_LENDS_LIES:
@@ -537,6 +538,8 @@ static void break_a_ring(struct session *s)
         atomic_store(&m->stored.head, 0x77777777);
     else if (how == ROGUE_BROKEN_RAW)
         atomic_store(&m->raw.tail, 0x77777777);
+    else if (how == ROGUE_BROKEN_RAW_FREE)
+        atomic_store(&m->raw_free.head, 0x77777777);
     else if (how == ROGUE_BROKEN_CANDIDATES)
         atomic_store(&m->candidates.head, 0x77777777);
     else
@@ -622,7 +625,8 @@ static bool serve(unsigned i)
     break_a_ring(s);
     give_held_answers(s);
     take_squeezes(s);
-    bool did = orders->answer != ROGUE_BROKEN_RAW && take_raw(s); /* which would mend it */
+    bool is_broken = orders->answer == ROGUE_BROKEN_RAW || orders->answer == ROGUE_BROKEN_RAW_FREE;
+    bool did = !is_broken && take_raw(s); /* which would mend it */
     return offer(s) || did;
 }
 

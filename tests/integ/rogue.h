@@ -25,6 +25,7 @@ enum rogue_answer {
     ROGUE_TOO_BIG,       /* every page is incompressible */
     ROGUE_BROKEN_STORED, /* head of the ring of answers is garbage */
     ROGUE_BROKEN_RAW,    /* tail of the ring of raw pages is garbage */
+    ROGUE_BROKEN_RAW_FREE, /* head of the ring of raw slots that are free again is */
     ROGUE_BROKEN_CANDIDATES,
     ROGUE_WRONG_ORDER,   /* an order by hand that is a tool's, not a client's */
     ROGUE_LENDS_LIES,    /* frees raw slots that were not lent, and some twice */
