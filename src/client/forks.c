@@ -22,6 +22,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
 #define BACKLOG 4 /* forks of one process come one at a time; the rest is for strangers, who are sent away */
 /* A child that has not come to our handler by then is in a debugger's hands: its parent goes on. */
 #define PATIENCE_NS NS_PER_S
@@ -65,6 +68,8 @@ static int listen_anywhere(struct fork_door *door)
     int fd = point_fails(POINT_FORK_DOOR) ? -1 : socket(AF_UNIX, type, 0);
     if (fd < 0)
         return -errno;
+    const int no = 0; /* a child sends us no descriptor; what a stranger sends may keep who closes it */
+    (void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof no);
     struct sockaddr_un any = { .sun_family = AF_UNIX };
     socklen_t bytes = sizeof door->address;
     if (bind(fd, (struct sockaddr *)&any, sizeof any.sun_family) || listen(fd, BACKLOG) ||
@@ -103,6 +108,7 @@ static void drop(struct agent *a, struct fork_child *c)
     a->forks.nr--;
 }
 
+/* The door is closed with the thread's table, as what send_away() leaves open: who ends does not wait. */
 void forks_end(struct agent *a)
 {
     struct forks *f = &a->forks;
@@ -111,10 +117,35 @@ void forks_end(struct agent *a)
             drop(a, &f->children[i]);
     for (unsigned i = 0; i < PAGE_STORES_NR; i++)
         close_fd(&f->store_fds[i]);
-    close_fd(&f->listener);
+    f->listener = -1;
 }
 
 /* ---- before the fork */
+
+/* Nothing more comes in; of what has come, is there a descriptor? Its last close may wait for hours, and closing
+ * the connection would be that. What has none is taken out. */
+static bool brings_descriptors(int socket)
+{
+    (void)shutdown(socket, SHUT_RDWR);
+    for (;;) {
+        char byte;
+        struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+        struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 }; /* no room for one: it stays where it is */
+        if (recvmsg(socket, &m, MSG_PEEK | MSG_DONTWAIT) <= 0)
+            return false;
+        if (m.msg_flags & MSG_CTRUNC)
+            return true;
+        (void)recv(socket, &byte, 1, MSG_DONTWAIT);
+    }
+}
+
+/* Who has brought one keeps a number of ours until we end; without one left everything comes back before a
+ * fork. From Linux 6.16 on nobody can. */
+static void send_away(int socket)
+{
+    if (!brings_descriptors(socket))
+        close(socket);
+}
 
 /* Strangers that fill the queue would keep the forking thread out for good, even when they have gone. */
 static void turn_all_away(const struct forks *f)
@@ -123,7 +154,7 @@ static void turn_all_away(const struct forks *f)
         int fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
-        close(fd);
+        send_away(fd);
     }
 }
 
@@ -163,7 +194,7 @@ static int take_connection(const struct forks *f)
         socklen_t bytes = sizeof peer;
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 && peer.pid == getpid())
             return fd;
-        close(fd);
+        send_away(fd);
     }
     return -ECONNREFUSED;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -287,6 +288,7 @@ static struct strangers {
     _Atomic unsigned nr_let_in;
     _Atomic bool are_there, may_go;
     bool has_heard; /* anything but the end of a connection */
+    bool bring_descriptors; /* whose last close waits for ten minutes */
 } *strangers;
 
 /* The name behind an inode of a socket that listens. */
@@ -323,6 +325,41 @@ static int on_descriptor(pid_t tid, void *found)
     return 0;
 }
 
+/* A TCP connection that lingers, for whoever closes it last; -1: no TCP here. */
+static int lingering(void)
+{
+    static const char junk[1 << 16];
+    const struct linger linger = { .l_onoff = 1, .l_linger = 600 };
+    struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof here;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&here, size) || listen(listener, 1) ||
+        getsockname(listener, (struct sockaddr *)&here, &size) || connect(fd, (struct sockaddr *)&here, size))
+        return -1;
+    while (send(fd, junk, sizeof junk, MSG_DONTWAIT) > 0)
+        ;
+    CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+    return fd;
+}
+
+static void send_lingering(int socket)
+{
+    int fd = lingering();
+    if (fd < 0)
+        return;
+    _Alignas(struct cmsghdr) unsigned char control[CMSG_SPACE(sizeof fd)] = { 0 };
+    struct iovec bytes = { "x", 1 };
+    struct msghdr m = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control,
+                        .msg_controllen = sizeof control };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    *c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    const struct linger none = { .l_onoff = 0 };
+    if (sendmsg(socket, &m, MSG_DONTWAIT) < 0) /* EPERM: it is not taken, and we must not wait ourselves */
+        CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+    close(fd);
+}
+
 static int be_strangers(void *unused)
 {
     (void)unused;
@@ -333,6 +370,8 @@ static int be_strangers(void *unused)
         CHECK(fds[nr] >= 0);
         if (connect(fds[nr], (struct sockaddr *)&strangers->address, strangers->address_bytes))
             break;
+        if (strangers->bring_descriptors)
+            send_lingering(fds[nr]);
     }
     atomic_store(&strangers->nr_let_in, nr);
     atomic_store(&strangers->are_there, true);
@@ -373,6 +412,10 @@ static void strangers_knock(void)
     CHECK_EQ(strangers->nr_let_in, 2);
     fork_beside(16, false); /* no room for who forks */
     CHECK(strangers->nr_let_in < 16);
+    strangers->bring_descriptors = true;
+    fork_beside(2, true);
+    fork_beside(16, false);
+    strangers->bring_descriptors = false;
     fork_beside(0, true);
 }
 
