@@ -170,6 +170,8 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         return end_session(c, s, "a second hello");
     if (hello->version != WIRE_VERSION)
         return refuse(c, s, -EPROTO, "another protocol version: upgrade the older of the two");
+    if (!session_has_process(s))
+        return end_session(c, s, "its process has ended");
     if (c->nr_sessions > SESSIONS_MAX)
         return refuse(c, s, -EUSERS, "too many sessions on this daemon (256)");
     if (fds->nr != 1 || !is_pagemap(fds->fd[0]))
@@ -673,7 +675,9 @@ static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
-        if (s->is_joined) {
+        if (s->is_joined && !session_has_process(s)) {
+            end_session(c, s, "its process has ended");
+        } else if (s->is_joined) {
             tell_return_cost(s);
             note_rates(s, now_ms);
         } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,9 @@
 #include "base/point.h"
 #include "sys/memfd.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
 /* What a client maps of its store. The cap counts populated blocks; places lie anywhere in the file, so
  * it may be longer: slabs of all sizes are open at once, and emptied ones leave holes. */
 #define FILE_BYTES_PER_CAP 2u
@@ -45,6 +49,18 @@ struct session *session_new(int socket, uint32_t id)
         return NULL;
     }
     return s;
+}
+
+bool session_has_process(const struct session *s)
+{
+    int pidfd;
+    socklen_t size = sizeof pidfd;
+    if (getsockopt(s->socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size))
+        return errno == ENOPROTOOPT || errno == EMFILE || errno == ENFILE; /* it cannot be told */
+    struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+    int n = poll(&ended, 1, 0);
+    close(pidfd);
+    return n == 0;
 }
 
 static int new_bell(void)

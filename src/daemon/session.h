@@ -88,6 +88,9 @@ struct session {
 
 /* A connection that has said nothing yet. NULL: no memory. */
 struct session *session_new(int socket, uint32_t id);
+/* Is the process that has connected still there? Its socket may be in other hands, and its number, which DAMON
+ * and orders by hand go by, soon another process's. */
+bool session_has_process(const struct session *s);
 /* Makes what the client gets and puts it into welcome and fds (theirs to close after sending, but
  * for the bells, which stay ours too). Its heat comes from the watcher, if there is one. 0 or
  * negative errno. */

@@ -635,6 +635,49 @@ static void killed_clients_get_their_row_too(void **state)
     daemon_serves();
 }
 
+/* A socket outlives who has connected it, whose number may soon be another process's. */
+static void a_session_ends_with_its_process(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* before its hello, and after */
+        int ends[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+        pid_t pid = fork();
+        if (pid == 0) { /* as a "hello": any message may carry one in this socket of ours */
+            struct client c = {.socket = socket_connect(socket_path)};
+            if (i)
+                send_hello(c.socket, WIRE_VERSION, open_pagemap());
+            struct msg_hello hello = {.version = WIRE_VERSION};
+            struct msg_fds fds = {.fd = {c.socket}, .nr = 1};
+            _exit(msg_send(ends[1], MSG_HELLO, &hello, &fds) || (i && !wait_readable(c.socket, 3000)));
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        nr_welcomed += (unsigned)i;
+        struct msg m;
+        struct msg_fds fds;
+        assert_int_equal(msg_recv(ends[0], &m, &fds), 0);
+        assert_int_equal(fds.nr, 1);
+        struct client c = {.socket = fds.fd[0]};
+        if (i == 0)
+            send_hello(c.socket, WIRE_VERSION, open_pagemap());
+        struct msg_fds given = {.nr = 0};
+        int r = 0;
+        for (int k = 0; k < 2 && r == 0; k++) { /* the second's welcome is still there */
+            assert_true(wait_readable(c.socket, 5000));
+            r = msg_recv(c.socket, &m, &given);
+            msg_fds_close(&given);
+            assert_true(r || i);
+        }
+        assert_int_equal(r, -ECONNRESET);
+        close(c.socket);
+        close(ends[0]);
+        close(ends[1]);
+        daemon_serves();
+    }
+}
+
 /* ---- the daemon */
 
 static int run_daemon(void)
@@ -731,6 +774,7 @@ int main(void)
         cmocka_unit_test(statistics_may_be_anything),
         cmocka_unit_test(the_hundredth_client_is_served_like_the_first),
         cmocka_unit_test(killed_clients_get_their_row_too),
+        cmocka_unit_test(a_session_ends_with_its_process),
     };
     return cmocka_run_group_tests(tests, start, end);
 }
