@@ -122,21 +122,23 @@ void forks_end(struct agent *a)
 
 /* ---- before the fork */
 
-/* Nothing more comes in; of what has come, is there a descriptor? Its last close may wait for hours, and closing
- * the connection would be that. What has none is taken out. */
+/* More than a socket's queue holds (net.unix.max_dgram_qlen, mostly 10): an empty message looks like the end. */
+#define TAKEN_OUT_MAX 600
+
+/* Nothing more comes in; of what has come, is there a descriptor? Its last close may wait for hours, and
+ * closing the connection would be that close. What has none is taken out. */
 static bool brings_descriptors(int socket)
 {
     (void)shutdown(socket, SHUT_RDWR);
-    for (;;) {
-        char byte;
-        struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-        struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 }; /* no room for one: it stays where it is */
-        if (recvmsg(socket, &m, MSG_PEEK | MSG_DONTWAIT) <= 0)
+    for (int i = 0; i < TAKEN_OUT_MAX; i++) {
+        struct msghdr m = { .msg_iov = NULL }; /* no room for one: it stays where it is */
+        if (recvmsg(socket, &m, MSG_PEEK | MSG_DONTWAIT) < 0)
             return false;
         if (m.msg_flags & MSG_CTRUNC)
             return true;
-        (void)recv(socket, &byte, 1, MSG_DONTWAIT);
+        (void)recv(socket, NULL, 0, MSG_DONTWAIT);
     }
+    return false;
 }
 
 /* Who has brought one keeps a number of ours until we end; without one left everything comes back before a

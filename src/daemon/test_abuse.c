@@ -307,7 +307,7 @@ static void what_was_read_stays_read(void **state)
     struct msg_range range = {.start = start, .bytes = bytes};
     assert_int_equal(msg_send(c.socket, MSG_RANGE_ADD, &range, NULL), 0);
     struct candidate_entry e;
-    for (int round = 0; round < 2; round++) { /* before the second offer the daemon has seen the first was read */
+    for (int round = 0; round < 2; round++) { /* with the second offer it has seen that the first was read */
         memset(cold, round + 1, bytes);
         take_next(&c.candidates, &e);
         usleep(100000);
