@@ -151,7 +151,8 @@ void urgent_rest(struct agent *a)
     struct urgency *u = &a->urgency;
     if (!u->is_wanted)
         return;
-    if (!u->is_on) /* else it would be the ordinary class again */
+    /* Else it would be the ordinary class again. */
+    if (!u->is_on || mutant_is(MUTANT_URGENT_WEIGHED))
         weigh(u, u->nr_soon == NR_SOON);
     if (u->own.kind == CLASS_ORDINARY)
         return;

@@ -1,0 +1,82 @@
+/* An agent in the real-time class stays there when its weight would change. Method: the real urgent.c by one
+ * thread; it is told that it had to wait, and sees faults that come soon; the kernel says in which class it is. */
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+
+static struct agent a;
+static struct stats_block stats;
+
+static int policy(void)
+{
+    return sched_getscheduler(0) & ~SCHED_RESET_ON_FORK;
+}
+
+static void sees_faults(unsigned nr, uint64_t after_ns)
+{
+    for (unsigned i = 0; i < nr; i++)
+        urgent_see(&a, after_ns);
+}
+
+static void stays_in_the_class_whatever_it_weighs(void **state)
+{
+    (void)state;
+    a.pg.stats = &stats;
+    urgent_set_wanted(&a, true);
+    urgent_begin(&a);
+    if (a.urgency.own.kind != CLASS_REALTIME)
+        skip();
+    int nice = getpriority(PRIO_PROCESS, 0);
+    a.urgency.crowded_until_ns = now_ns() + 60 * NS_PER_S;
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_RR);
+    sees_faults(100, 0);
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_RR);
+    sees_faults(1, NS_PER_S);
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_RR);
+
+    urgent_leave(&a);
+    assert_int_equal(policy(), SCHED_OTHER);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+    urgent_end(&a);
+}
+
+static void weighs_more_only_while_faults_come_soon(void **state)
+{
+    (void)state;
+    urgent_set_wanted(&a, true);
+    urgent_begin(&a);
+    int nice = a.urgency.own.nice, lower = a.urgency.own.urgent_nice;
+    if (lower == nice)
+        skip();
+    a.urgency.crowded_until_ns = 0;
+    sees_faults(7, 0);
+    urgent_rest(&a);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+    sees_faults(1, 0);
+    urgent_rest(&a);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), lower);
+    sees_faults(1, NS_PER_S);
+    urgent_rest(&a);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+    urgent_end(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stays_in_the_class_whatever_it_weighs),
+        cmocka_unit_test(weighs_more_only_while_faults_come_soon),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
