@@ -1,5 +1,6 @@
-/* An agent in the real-time class stays there when its weight would change. Method: the real urgent.c by one
- * thread; it is told that it had to wait, and sees faults that come soon; the kernel says in which class it is. */
+/* An agent in the real-time class stays there when its weight would change, and has more weight only where nobody
+ * is in its way. Method: the real urgent.c by one thread; it is told that it had to wait, and sees faults that come
+ * soon; the kernel says in which class it is, and at which nice value. */
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +27,12 @@ static void sees_faults(unsigned nr, uint64_t after_ns)
         urgent_see(&a, after_ns);
 }
 
+/* Told so for longer than the tests run. */
+static void finds_a_crowd(void)
+{
+    a.urgency.crowded_until_ns = now_ns() + 60 * NS_PER_S;
+}
+
 static void stays_in_the_class_whatever_it_weighs(void **state)
 {
     (void)state;
@@ -35,7 +42,7 @@ static void stays_in_the_class_whatever_it_weighs(void **state)
     if (a.urgency.own.kind != CLASS_REALTIME)
         skip();
     int nice = getpriority(PRIO_PROCESS, 0);
-    a.urgency.crowded_until_ns = now_ns() + 60 * NS_PER_S;
+    finds_a_crowd();
     urgent_rest(&a);
     assert_int_equal(policy(), SCHED_RR);
     sees_faults(100, 0);
@@ -72,11 +79,33 @@ static void weighs_more_only_while_faults_come_soon(void **state)
     urgent_end(&a);
 }
 
+/* Else who has used up the class would go on at the weight of nine others. */
+static void weighs_no_more_in_a_crowd(void **state)
+{
+    (void)state;
+    urgent_set_wanted(&a, true);
+    urgent_begin(&a);
+    int nice = a.urgency.own.nice;
+    if (a.urgency.own.urgent_nice == nice)
+        skip();
+    a.urgency.crowded_until_ns = 0;
+    sees_faults(8, 0);
+    urgent_rest(&a); /* heavy, and then somebody comes */
+    finds_a_crowd();
+    a.urgency.allowance.left_ns = -ALLOWANCE_NS_MAX;
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_OTHER);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+    urgent_leave(&a);
+    urgent_end(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stays_in_the_class_whatever_it_weighs),
         cmocka_unit_test(weighs_more_only_while_faults_come_soon),
+        cmocka_unit_test(weighs_no_more_in_a_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,24 +146,25 @@ static void stay_or_leave(struct agent *a, uint64_t now)
     u->has_worked = false;
 }
 
+/* In a crowd it is in the class, or has used it up: never is it more than one of both. */
 void urgent_rest(struct agent *a)
 {
     struct urgency *u = &a->urgency;
     if (!u->is_wanted)
         return;
-    /* Else it would be the ordinary class again. */
-    if (!u->is_on || mutant_is(MUTANT_URGENT_WEIGHED))
-        weigh(u, u->nr_soon == NR_SOON);
-    if (u->own.kind == CLASS_ORDINARY)
-        return;
-    uint64_t now = now_ns();
+    bool may_enter = u->own.kind != CLASS_ORDINARY;
+    uint64_t now = may_enter ? now_ns() : 0;
     if (u->is_on) {
+        if (mutant_is(MUTANT_URGENT_WEIGHED))
+            weigh(u, u->nr_soon == NR_SOON); /* it is the ordinary class again */
         if (now >= u->next_look_ns)
             stay_or_leave(a, now);
         return;
     }
-    if (now >= u->next_look_ns)
+    if (may_enter && now >= u->next_look_ns)
         look_at_waits(u, now);
-    if (now < u->crowded_until_ns)
+    bool is_crowded = may_enter && now < u->crowded_until_ns;
+    weigh(u, !is_crowded && u->nr_soon == NR_SOON);
+    if (is_crowded)
         enter(a, now);
 }

@@ -5,10 +5,10 @@
  * leaves it for all that is longer than the answer to a fault, and for a while when it has used up what
  * policy/allowance.h grants.
  *
- * In the ordinary class it weighs more while faults come and nothing else does, where it may. If its answers
- * cost more CPU than their thread uses in between, it owes the queue: that thread preempts it before it sleeps,
- * so it never sleeps, and the kernel wakes the thread on the other, idle CPU (docs/stall.md, "The chase"). The
- * agent's. */
+ * In the ordinary class it weighs more while faults come and nothing else does, where it may and nobody has made
+ * it wait. If its answers cost more CPU than their thread uses in between, it owes the queue: that thread preempts
+ * it before it sleeps, so it never sleeps, and the kernel wakes the thread on the other, idle CPU (docs/stall.md,
+ * "The chase"). The agent's. */
 #ifndef CLIENT_URGENT_H
 #define CLIENT_URGENT_H
 
