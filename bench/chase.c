@@ -48,8 +48,8 @@ static void become(void)
 {
     struct own_class c;
     class_find(&c);
-    c.nice -= (int)wanted.lower;
-    if ((wanted.lower || wanted.slice_ns) && class_set_slice(&c, wanted.slice_ns))
+    if ((wanted.slice_ns && class_set_slice(&c, wanted.slice_ns)) ||
+        (wanted.lower && setpriority(PRIO_PROCESS, 0, c.nice - (int)wanted.lower)))
         fail("a nice value or a slice of its own (needs CAP_SYS_NICE, Linux 6.12)", -EPERM);
 }
 
