@@ -35,6 +35,12 @@ static void finds_a_crowd(void)
     a.urgency.crowded_until_ns = now_ns() + 60 * NS_PER_S;
 }
 
+static void becomes(int policy)
+{
+    const struct sched_param none = { 0 };
+    assert_int_equal(sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &none), 0);
+}
+
 static void stays_in_the_class_whatever_it_weighs(void **state)
 {
     (void)state;
@@ -57,6 +63,25 @@ static void stays_in_the_class_whatever_it_weighs(void **state)
     urgent_leave(&a);
     assert_int_equal(policy(), SCHED_OTHER);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+    urgent_end(&a);
+}
+
+static void leaves_the_class_when_it_is_used_up(void **state)
+{
+    (void)state;
+    urgent_set_wanted(&a, true);
+    urgent_begin(&a);
+    if (a.urgency.own.kind != CLASS_REALTIME)
+        skip();
+    finds_a_crowd();
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_RR);
+    a.urgency.allowance.left_ns = -ALLOWANCE_NS_MAX;
+    a.urgency.next_look_ns = 0;
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_OTHER);
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_OTHER);
     urgent_end(&a);
 }
 
@@ -125,8 +150,7 @@ static void is_left_at_what_somebody_has_chosen(void **state)
     urgent_leave(&a);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), chosen);
 
-    const struct sched_param none = { 0 };
-    assert_int_equal(sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none), 0);
+    becomes(SCHED_BATCH);
     for (int i = 0; i < 3; i++)
         urgent_rest(&a);
     finds_a_crowd();
@@ -135,8 +159,27 @@ static void is_left_at_what_somebody_has_chosen(void **state)
     urgent_set_wanted(&a, false);
     assert_int_equal(policy(), SCHED_BATCH);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), chosen);
-    assert_int_equal(sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none), 0);
+    becomes(SCHED_OTHER);
     setpriority(PRIO_PROCESS, 0, nice);
+    urgent_end(&a);
+}
+
+static void is_left_in_another_class_than_that_it_took(void **state)
+{
+    (void)state;
+    urgent_set_wanted(&a, true);
+    urgent_begin(&a);
+    if (a.urgency.own.kind != CLASS_REALTIME)
+        skip();
+    finds_a_crowd();
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_RR);
+    becomes(SCHED_BATCH);
+    urgent_leave(&a);
+    urgent_rest(&a);
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_BATCH);
+    becomes(SCHED_OTHER);
     urgent_end(&a);
 }
 
@@ -197,9 +240,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stays_in_the_class_whatever_it_weighs),
+        cmocka_unit_test(leaves_the_class_when_it_is_used_up),
         cmocka_unit_test(weighs_more_only_while_faults_come_soon),
         cmocka_unit_test(weighs_no_more_in_a_crowd),
         cmocka_unit_test(is_left_at_what_somebody_has_chosen),
+        cmocka_unit_test(is_left_in_another_class_than_that_it_took),
         cmocka_unit_test(is_ordinary_when_rights_were_given_up),
         cmocka_unit_test(does_not_enter_where_a_limit_of_its_time_was_set),
     };

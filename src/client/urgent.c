@@ -62,9 +62,11 @@ void urgent_set_wanted(struct agent *a, bool is_wanted)
     if (!u->has_begun)
         return;
     urgent_leave(a);
-    if (is_wanted)
+    if (is_wanted) {
         find(a);
-    else if (u->own.slice_ns)
+        return;
+    }
+    if (u->own.slice_ns)
         (void)class_set_slice(&u->own, 0);
     tell(a);
 }

@@ -32,7 +32,13 @@ static int set_attributes(int nice, uint64_t slice_ns)
     return syscall(SYS_sched_setattr, 0, &a, 0) ? -errno : 0;
 }
 
-/* Has somebody chosen another class or nice value since? True of what can be told. */
+/* Has somebody chosen another since? Not if that can't be told. */
+static bool is_other_class(int policy)
+{
+    int is = sched_getscheduler(0);
+    return is >= 0 && (is & ~SCHED_RESET_ON_FORK) != policy;
+}
+
 static bool is_other_than(int nice)
 {
     struct sched_attr_v0 a = { .size = sizeof a };
@@ -64,7 +70,7 @@ void class_find(struct own_class *ret_class)
     struct own_class *c = ret_class;
     *c = (struct own_class){ .kind = CLASS_ORDINARY, .nice = getpriority(PRIO_PROCESS, 0) };
     c->urgent_nice = c->nice;
-    if ((sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_OTHER)
+    if (is_other_class(SCHED_OTHER))
         return;
     c->urgent_nice = find_urgent_nice(c);
     c->kind = CLASS_REALTIME;
@@ -125,7 +131,7 @@ int class_leave(const struct own_class *c)
 {
     if (c->kind != CLASS_REALTIME)
         return raise_back(c);
-    if (set_policy(SCHED_OTHER, 0) == 0)
+    if (is_other_class(SCHED_RR) || set_policy(SCHED_OTHER, 0) == 0)
         return 0;
     return set_attributes(c->nice, c->slice_ns); /* where a filter forbids the other call */
 }
