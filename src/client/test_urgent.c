@@ -103,6 +103,13 @@ static void weighs_more_only_while_faults_come_soon(void **state)
     sees_faults(1, NS_PER_S);
     urgent_rest(&a);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+
+    sees_faults(8, 0);
+    urgent_rest(&a);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), lower);
+    urgent_leave(&a); /* for other work, after which no fault has come yet */
+    urgent_rest(&a);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
     urgent_end(&a);
 }
 
@@ -144,6 +151,7 @@ static void is_left_at_what_somebody_has_chosen(void **state)
     setpriority(PRIO_PROCESS, 0, chosen);
     urgent_leave(&a);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), chosen);
+    sees_faults(8, 0);
     urgent_rest(&a); /* refused, and found anew */
     urgent_rest(&a);
     assert_true(getpriority(PRIO_PROCESS, 0) < chosen);
@@ -151,6 +159,7 @@ static void is_left_at_what_somebody_has_chosen(void **state)
     assert_int_equal(getpriority(PRIO_PROCESS, 0), chosen);
 
     becomes(SCHED_BATCH);
+    sees_faults(8, 0);
     for (int i = 0; i < 3; i++)
         urgent_rest(&a);
     finds_a_crowd();

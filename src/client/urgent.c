@@ -123,6 +123,7 @@ void urgent_leave(struct agent *a)
 {
     struct urgency *u = &a->urgency;
     u->has_worked = true;
+    u->nr_soon = 0;
     if (mutant_is(MUTANT_URGENT_AT_WORK))
         return;
     if (u->is_on) {

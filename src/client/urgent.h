@@ -25,7 +25,7 @@ struct urgency {
     bool has_begun;
     bool is_wanted; /* by the daemon */
     bool is_on, is_heavy; /* one of both at most */
-    unsigned nr_soon; /* faults in a row that came right after an answer */
+    unsigned nr_soon; /* faults in a row that came right after an answer, without other work */
     struct allowance allowance;
     uint64_t cpu_ns; /* what it had used when that was last looked at */
     uint64_t next_look_ns;
