@@ -27,7 +27,7 @@
 #include "sys/uffd.h"
 
 #define PAGES_NR 16384u
-#define LOOK_EVERY 8u /* faults, as the agent does */
+#define LOOK_EVERY 8u /* faults; the agent does, too, and goes when two looks agree */
 
 static int uffd;
 static unsigned char *memory;
@@ -85,13 +85,9 @@ static void spin(uint64_t ns)
 /* All pages once, in another order each time. */
 static void touch_all(uint64_t repeat, struct latency *ret_felt)
 {
-    static unsigned order[PAGES_NR];
+    static uint32_t order[PAGES_NR];
     struct rng rng = rng_new(1, repeat);
-    for (unsigned i = 0; i < PAGES_NR; i++) {
-        unsigned k = (unsigned)rng_below(&rng, i + 1);
-        order[i] = order[k];
-        order[k] = i;
-    }
+    rng_order(&rng, order, PAGES_NR);
     for (unsigned i = 0; i < PAGES_NR; i++) {
         atomic_store_explicit(&touchers_cpu, sched_getcpu(), memory_order_relaxed);
         uint64_t begin_ns = pace_now_ns();

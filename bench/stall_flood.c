@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "common/pace.h"
 #include "common/rng.h"
 #include "process_pager.h"
+#include "sys/orphan.h"
 
 #define SEED_APART 1000000u
 #define LOOK_NS 1000000u
@@ -30,11 +30,8 @@ static uint32_t *shuffled(const struct subject *s)
 {
     uint32_t *order = malloc(s->nr_pages * sizeof *order);
     struct rng r = rng_new(s->spec->seed, 2);
-    for (uint64_t i = 0; order && i < s->nr_pages; i++) {
-        uint64_t j = rng_below(&r, i + 1);
-        order[i] = order[j];
-        order[j] = (uint32_t)i;
-    }
+    if (order)
+        rng_order(&r, order, s->nr_pages);
     return order;
 }
 
@@ -97,7 +94,7 @@ int flood_begin(struct flood *f, const struct subject_spec *spec)
     if (f->pid == 0) {
         struct subject_spec other = *spec;
         other.seed += SEED_APART;
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+        if (!orphan_is_ended_by(SIGKILL, parent))
             _exit(EXIT_SYSTEM);
         _exit(flood_run(&other, f->shared));
     }
