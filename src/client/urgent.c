@@ -13,8 +13,8 @@
 /* In that time, beyond what idle CPUs take to wake: in a guest 25 us each, which may be half of all time. */
 #define WAIT_NS (NS_PER_MS / 2)
 #define WAKE_NS (40 * NS_PER_US)
-/* So many faults in a row that came so soon after the last answer: their thread cannot have used as much CPU as
- * their answers did, also if both had to be woken on another CPU. */
+/* So many faults in a row that came so soon after the last answer: in that time both may have been woken on
+ * another CPU, and then their thread has used less than their answers did. If not, it may have used more. */
 #define NR_SOON 8u
 #define SOON_NS (60 * NS_PER_US)
 #define CROWDED_FOR_NS NS_PER_S /* then one wait more tells whether it still is */

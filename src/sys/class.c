@@ -41,9 +41,9 @@ static bool is_other_class(int policy)
 
 static bool is_other_than(int nice)
 {
-    struct sched_attr_v0 a = { .size = sizeof a };
-    return syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) == 0 &&
-           (a.sched_policy != SCHED_OTHER || a.sched_nice != nice);
+    errno = 0; /* -1 is a nice value, too */
+    bool is_other_nice = getpriority(PRIO_PROCESS, 0) != nice && errno == 0;
+    return is_other_nice || is_other_class(SCHED_OTHER);
 }
 
 /* Who uses that much of a CPU in a real-time class gets a signal: the application's, for what we do. */
