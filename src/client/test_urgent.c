@@ -134,6 +134,26 @@ static void weighs_no_more_in_a_crowd(void **state)
     urgent_end(&a);
 }
 
+static void is_as_it_was_when_it_is_not_wanted_any_more(void **state)
+{
+    (void)state;
+    urgent_set_wanted(&a, true);
+    urgent_begin(&a);
+    int nice = a.urgency.own.nice;
+    a.urgency.crowded_until_ns = 0;
+    sees_faults(8, 0);
+    urgent_rest(&a); /* heavy, where it may */
+    urgent_set_wanted(&a, false);
+    sees_faults(8, 0);
+    urgent_rest(&a);
+    finds_a_crowd();
+    urgent_rest(&a);
+    assert_int_equal(policy(), SCHED_OTHER);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+    assert_int_equal(stats_get(&stats, STAT_agents_nice) + stats_get(&stats, STAT_agents_realtime), 0);
+    urgent_end(&a);
+}
+
 /* As setpriority(2) of a process group does, and who tunes a desktop. */
 static void is_left_at_what_somebody_has_chosen(void **state)
 {
@@ -194,10 +214,12 @@ static void is_left_in_another_class_than_that_it_took(void **state)
 
 static void give_rights_up(struct rlimit *ret_nice, struct rlimit *ret_realtime)
 {
-    const struct rlimit none = { 0, 0 };
     getrlimit(RLIMIT_NICE, ret_nice);
     getrlimit(RLIMIT_RTPRIO, ret_realtime);
-    assert_int_equal(setrlimit(RLIMIT_NICE, &none) | setrlimit(RLIMIT_RTPRIO, &none) | seteuid(65534), 0);
+    const struct rlimit no_nice = { .rlim_max = ret_nice->rlim_max };
+    const struct rlimit no_realtime = { .rlim_max = ret_realtime->rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NICE, &no_nice) | setrlimit(RLIMIT_RTPRIO, &no_realtime), 0);
+    assert_int_equal(seteuid(65534), 0);
 }
 
 static void is_ordinary_when_rights_were_given_up(void **state)
@@ -252,6 +274,7 @@ int main(void)
         cmocka_unit_test(leaves_the_class_when_it_is_used_up),
         cmocka_unit_test(weighs_more_only_while_faults_come_soon),
         cmocka_unit_test(weighs_no_more_in_a_crowd),
+        cmocka_unit_test(is_as_it_was_when_it_is_not_wanted_any_more),
         cmocka_unit_test(is_left_at_what_somebody_has_chosen),
         cmocka_unit_test(is_left_in_another_class_than_that_it_took),
         cmocka_unit_test(is_ordinary_when_rights_were_given_up),
