@@ -27,7 +27,7 @@
 #include "sys/uffd.h"
 
 #define PAGES_NR 16384u
-#define LOOK_EVERY 8u /* faults, as the agent does */
+#define LOOK_EVERY 8u /* faults; the agent does, too, and goes when two looks agree */
 
 static int uffd;
 static unsigned char *memory;
@@ -48,8 +48,8 @@ static void become(void)
 {
     struct own_class c;
     class_find(&c);
-    c.nice -= (int)wanted.lower;
-    if ((wanted.lower || wanted.slice_ns) && class_set_slice(&c, wanted.slice_ns))
+    if ((wanted.slice_ns && class_set_slice(&c, wanted.slice_ns)) ||
+        (wanted.lower && setpriority(PRIO_PROCESS, 0, c.nice - (int)wanted.lower)))
         fail("a nice value or a slice of its own (needs CAP_SYS_NICE, Linux 6.12)", -EPERM);
 }
 
@@ -85,13 +85,9 @@ static void spin(uint64_t ns)
 /* All pages once, in another order each time. */
 static void touch_all(uint64_t repeat, struct latency *ret_felt)
 {
-    static unsigned order[PAGES_NR];
+    static uint32_t order[PAGES_NR];
     struct rng rng = rng_new(1, repeat);
-    for (unsigned i = 0; i < PAGES_NR; i++) {
-        unsigned k = (unsigned)rng_below(&rng, i + 1);
-        order[i] = order[k];
-        order[k] = i;
-    }
+    rng_order(&rng, order, PAGES_NR);
     for (unsigned i = 0; i < PAGES_NR; i++) {
         atomic_store_explicit(&touchers_cpu, sched_getcpu(), memory_order_relaxed);
         uint64_t begin_ns = pace_now_ns();

@@ -105,7 +105,6 @@ int duel_run(const struct duel_spec *spec, char *const arguments[], struct csv_t
     return code;
 }
 
-/* build/bench/peer -> build/process-pagerd */
 int duel_rounds(struct csv_table *t, unsigned nr_arms, uint64_t repeats,
                 int (*run)(struct csv_table *t, unsigned arm, unsigned repeat))
 {
@@ -118,6 +117,7 @@ int duel_rounds(struct csv_table *t, unsigned nr_arms, uint64_t repeats,
     return worst;
 }
 
+/* build/bench/peer -> build/process-pagerd */
 const char *duel_find_daemon(void)
 {
     static char path[PATH_MAX + 32];

@@ -25,7 +25,9 @@ static const struct load {
     const char *name;
     unsigned nr_hogs; /* processes that compute */
     bool is_evicting; /* other memory of the subject leaves as fast as it goes */
-} loads[] = { { "idle", 0, false }, { "hog", 1, false }, { "hogs", 4, false }, { "evict", 0, true } };
+    bool is_flooded;  /* another process of the same arm faults as fast as it can */
+} loads[] = { { "idle", 0, false, false }, { "hog", 1, false, false }, { "hogs", 4, false, false },
+              { "evict", 0, true, false }, { "flood", 0, false, true } };
 #define LOADS_NR (sizeof loads / sizeof *loads)
 
 static const unsigned thread_numbers[] = { 1, 2, 8 };
@@ -34,7 +36,7 @@ static const unsigned thread_numbers[] = { 1, 2, 8 };
 static struct {
     uint64_t bytes, repeats, seed, nr_paced, pause_ns, nr_threads;
     const char *results_dir, *daemon_path, *arms, *loads, *threads;
-    bool is_subject, is_hog, is_evicting;
+    bool is_subject, is_hog, is_evicting, is_flooded;
     struct subject_spec subject;
 } settings = {
     .bytes = UINT64_C(64) << 20,
@@ -43,7 +45,7 @@ static struct {
     .nr_paced = 10000,
     .pause_ns = 100000,
     .arms = "pager,zram,direct",
-    .loads = "idle,hog,hogs,evict",
+    .loads = "idle,hog,hogs,evict,flood",
     .threads = "1,2,8",
 };
 
@@ -64,6 +66,7 @@ static const struct option_row subject_rows[] = {
     { "subject", OPTION_FLAG, &settings.is_subject, 0, 0, NULL, "be measured (internal)" },
     { "hog", OPTION_FLAG, &settings.is_hog, 0, 0, NULL, "compute (internal)" },
     { "evicting", OPTION_FLAG, &settings.is_evicting, 0, 0, NULL, "(internal)" },
+    { "flooded", OPTION_FLAG, &settings.is_flooded, 0, 0, NULL, "(internal)" },
     { "nr-threads", OPTION_UINT, &settings.nr_threads, 1, STALL_THREADS_MAX, NULL, "(internal)" },
     SUBJECT_ROWS(settings.subject, subject_arm_names),
 };
@@ -89,7 +92,8 @@ static int run_subject(void)
 {
     struct stall_spec spec = { .subject = settings.subject,
                                .nr_threads = settings.nr_threads,
-                               .is_evicting = settings.is_evicting };
+                               .is_evicting = settings.is_evicting,
+                               .is_flooded = settings.is_flooded };
     spec.subject.bytes = settings.bytes;
     spec.subject.seed = settings.seed;
     spec.subject.nr_paced = settings.nr_paced;
@@ -123,12 +127,13 @@ static int do_run(struct csv_table *t, unsigned arm, const struct load *load, un
     snprintf(pause, sizeof pause, "%lluns", (unsigned long long)settings.pause_ns);
     snprintf(threads, sizeof threads, "%u", nr_threads);
     char *arguments[] = { "--mib-bytes", bytes, "--seed", seed, "--paced", paced, "--pause", pause,
-                          "--nr-threads", threads, load->is_evicting ? "--evicting" : NULL, NULL };
+                          "--nr-threads", threads,
+                          load->is_evicting ? "--evicting" : load->is_flooded ? "--flooded" : NULL, NULL };
     struct duel_spec spec = { .program = "stall",
                               .arm = arm,
                               .daemon_path = settings.daemon_path,
                               .cold_age = "1h",
-                              .zram_bytes = settings.bytes * 2 + (64 << 20) };
+                              .zram_bytes = settings.bytes * (load->is_flooded ? 3 : 2) + (64 << 20) };
     csv_table_add_row(t);
     csv_table_set(t, "repeat", "%u", repeat);
     csv_table_set(t, "arm", "%s", subject_arm_names[arm]);
@@ -205,6 +210,14 @@ static void print_metric(FILE *f, const struct csv_table *t, struct key k, const
     fprintf(f, "\n");
 }
 
+/* Two of the numbers do so under one load alone. */
+static bool says_something(const char *what, const struct load *load)
+{
+    if (!strcmp(what, "evicted_beside"))
+        return load->is_evicting;
+    return strcmp(what, "flood_per_s") || load->is_flooded;
+}
+
 static void print_table(FILE *f, const struct csv_table *t)
 {
     static const struct {
@@ -221,6 +234,7 @@ static void print_table(FILE *f, const struct csv_table *t)
         { "install_p50_ns", "the call, us", 1e-3 }, { "install_p99_ns", "p99, us", 1e-3 },
         { "back_p50_ns", "call, back, us", 1e-3 }, { "back_p99_ns", "p99, us", 1e-3 },
         { "evicted_beside", "evicted", 1 },
+        { "flood_per_s", "the flood's/s", 1 },
     };
     fprintf(f, "median [min, max] of %u; x: against zram, pair by pair\n", (unsigned)settings.repeats);
     for (unsigned load = 0; load < LOADS_NR; load++)
@@ -231,7 +245,7 @@ static void print_table(FILE *f, const struct csv_table *t)
             struct key k = { .load = load, .nr_threads = thread_numbers[i] };
             for (size_t p = 0; stall_phases[p]; p++)
                 for (size_t m = 0; m < sizeof metrics / sizeof *metrics; m++)
-                    if (loads[load].is_evicting || strcmp(metrics[m].what, "evicted_beside"))
+                    if (says_something(metrics[m].what, &loads[load]))
                         print_metric(f, t, k, stall_phases[p], metrics[m].what, metrics[m].label,
                                      metrics[m].scale);
         }

@@ -18,6 +18,7 @@
 #include "common/rng.h"
 #include "process_pager.h"
 #include "stages.h"
+#include "stall_flood.h"
 
 #define SETTLE_NS 300000000u /* between eviction and touches: the daemon's last work is over */
 #define BESIDE_BYTES ((size_t)16 << 20)
@@ -45,6 +46,7 @@ struct stall {
     pthread_t evictor;
     _Atomic bool is_over;
     _Atomic uint64_t nr_evicted;
+    struct flood flood;
 };
 
 static void spin(uint64_t ns)
@@ -110,11 +112,10 @@ static int prepare_beside(struct stall *st)
 static void shuffle(struct stall *st, bool is_random)
 {
     struct rng r = rng_new(st->spec->subject.seed, 2);
-    for (uint64_t i = 0; i < st->s.nr_pages; i++) {
-        uint64_t j = is_random ? rng_below(&r, i + 1) : i;
-        st->order[i] = st->order[j];
-        st->order[j] = (uint32_t)i;
-    }
+    for (uint64_t i = 0; i < st->s.nr_pages; i++)
+        st->order[i] = (uint32_t)i;
+    if (is_random)
+        rng_order(&r, st->order, st->s.nr_pages);
 }
 
 static void say_named(const char *phase, const char *what, double value)
@@ -179,11 +180,14 @@ static int run_phase(struct stall *st, const char *phase)
     if (st->spec->is_evicting && (r = pthread_create(&st->evictor, NULL, evict_beside, st)))
         return -r;
     uint64_t own_ns = subject_cpu_ns(), daemon_ns = subject_daemon_cpu_ns(&st->s);
+    uint64_t nr_flooded = st->spec->is_flooded ? flood_nr_touched(&st->flood) : 0;
     uint64_t begin_ns = pace_now_ns();
     pthread_barrier_wait(&st->begin);
     for (unsigned i = 0; i < st->spec->nr_threads; i++)
         pthread_join(st->touchers[i].thread, NULL);
     uint64_t elapsed_ns = pace_now_ns() - begin_ns;
+    if (st->spec->is_flooded)
+        nr_flooded = flood_nr_touched(&st->flood) - nr_flooded;
     atomic_store(&st->is_over, true);
     own_ns = subject_cpu_ns() - own_ns;
     daemon_ns = subject_daemon_cpu_ns(&st->s) - daemon_ns;
@@ -192,6 +196,7 @@ static int run_phase(struct stall *st, const char *phase)
     pthread_barrier_destroy(&st->begin);
     say_phase(st, phase, elapsed_ns, own_ns, daemon_ns);
     say_named(phase, "evicted_beside", (double)(atomic_load(&st->nr_evicted) - nr_evicted));
+    say_named(phase, "flood_per_s", (double)nr_flooded / ((double)elapsed_ns / 1e9));
     return 0;
 }
 
@@ -200,7 +205,9 @@ int stall_run(const struct stall_spec *spec)
     static struct stall st;
     st.spec = spec;
     st.s.spec = &spec->subject;
-    int r = subject_prepare(&st.s);
+    int r = spec->is_flooded ? flood_begin(&st.flood, &spec->subject) : 0;
+    if (r == 0)
+        r = subject_prepare(&st.s);
     st.order = malloc(st.s.nr_pages * sizeof *st.order);
     if (r == 0 && !st.order)
         r = -ENOMEM;
@@ -210,6 +217,7 @@ int stall_run(const struct stall_spec *spec)
         r = prepare_beside(&st);
     for (size_t i = 0; r == 0 && stall_phases[i]; i++)
         r = run_phase(&st, stall_phases[i]);
+    int flooded = spec->is_flooded && r == 0 ? flood_end(&st.flood) : 0;
     if (r) {
         fprintf(stderr, "%s: %s\n", subject_arm_names[spec->subject.arm], strerror(-r));
         return EXIT_SYSTEM;
@@ -223,5 +231,5 @@ int stall_run(const struct stall_spec *spec)
     subject_say("wrong", (double)st.s.wrong);
     free(st.order);
     free(st.s.order);
-    return st.s.wrong || r ? EXIT_WRONG : 0;
+    return st.s.wrong || r ? EXIT_WRONG : flooded;
 }

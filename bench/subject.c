@@ -66,11 +66,7 @@ int subject_prepare(struct subject *s)
     for (uint64_t i = 0; i < s->nr_pages; i++)
         content_fill(&s->content, i, 1, s->memory + i * CONTENT_PAGE_BYTES);
     struct rng r = rng_new(s->spec->seed, 1);
-    for (uint64_t i = 0; i < s->nr_pages / 2; i++) {
-        uint64_t j = rng_below(&r, i + 1);
-        s->order[i] = s->order[j];
-        s->order[j] = (uint32_t)i;
-    }
+    rng_order(&r, s->order, s->nr_pages / 2);
     return 0;
 }
 

@@ -310,8 +310,8 @@ const struct probe probes[] = {
       "sandbox", false, true, look_cpus },
     { "a real-time class", "where all CPUs are taken, who answers a fault waits its turn", "ulimit -r 1, which "
       "root allows (systemd: LimitRTPRIO=1; PAM: rtprio 1), and no ulimit -R", false, true, look_class },
-    { "a lower nice value", "where faults come back to back, who answers is chased from CPU to CPU", "ulimit -e 30, "
-      "which root allows (systemd: LimitNICE=-10; PAM: nice -10)", false, true, look_nice },
+    { "a lower nice value", "where faults come back to back, who answers chases who waits from CPU to CPU",
+      "ulimit -e 30, which root allows (systemd: LimitNICE=-10; PAM: nice -10)", false, true, look_nice },
     { "idle CPUs stay near", "waking a CPU that the host has taken away is the longest part of a stall",
       "echo 200000 >/sys/module/haltpoll/parameters/guest_halt_poll_ns", false, false, look_idle_cpus },
 };

@@ -51,7 +51,7 @@ static void add_window(struct agent *a, struct stream_windows *s, const struct p
     }
     struct window *window = &s->windows[s->nr++];
     window_begin(window, w->first, w->stride, w->nr);
-    window->leave_from = w->nr / 2;
+    window->leave_from = w->left_out;
     stats_add(a->pg.stats, STAT_prefetch_windows, 1);
 }
 

@@ -13,8 +13,8 @@
 /* In that time, beyond what idle CPUs take to wake: in a guest 25 us each, which may be half of all time. */
 #define WAIT_NS (NS_PER_MS / 2)
 #define WAKE_NS (40 * NS_PER_US)
-/* So many faults in a row that came so soon after the last answer: their thread cannot have used as much CPU as
- * their answers did, also if both had to be woken on another CPU. */
+/* So many faults in a row that came so soon after the last answer: in that time both may have been woken on
+ * another CPU, and then their thread has used less than their answers did. If not, it may have used more. */
 #define NR_SOON 8u
 #define SOON_NS (60 * NS_PER_US)
 #define CROWDED_FOR_NS NS_PER_S /* then one wait more tells whether it still is */
@@ -26,13 +26,22 @@ static void tell(struct agent *a)
     stats_set(a->pg.stats, STAT_agents_nice, u->is_wanted && u->own.kind == CLASS_NICE);
 }
 
-void urgent_begin(struct agent *a)
+/* Also when what was found before is refused: the process has given rights up, or somebody has chosen another
+ * class or nice value for this thread. */
+static void find(struct agent *a)
 {
     struct urgency *u = &a->urgency;
     class_find(&u->own);
-    u->waits_fd = class_open_waits();
     if (u->waits_fd < 0)
         u->own.kind = CLASS_ORDINARY; /* it could not be told when there is a reason */
+    (void)class_set_slice(&u->own, SLICE_NS); /* refused: without */
+    tell(a);
+}
+
+void urgent_begin(struct agent *a)
+{
+    struct urgency *u = &a->urgency;
+    u->waits_fd = class_open_waits();
     allowance_begin(&u->allowance, now_ns());
     u->has_begun = true;
     urgent_set_wanted(a, u->is_wanted);
@@ -53,8 +62,12 @@ void urgent_set_wanted(struct agent *a, bool is_wanted)
     if (!u->has_begun)
         return;
     urgent_leave(a);
-    if (is_wanted || u->own.slice_ns)
-        (void)class_set_slice(&u->own, is_wanted ? SLICE_NS : 0); /* refused: without */
+    if (is_wanted) {
+        find(a);
+        return;
+    }
+    if (u->own.slice_ns)
+        (void)class_set_slice(&u->own, 0);
     tell(a);
 }
 
@@ -75,14 +88,15 @@ static void look_at_waits(struct urgency *u, uint64_t now)
 
 /* ---- its weight */
 
-static void weigh(struct urgency *u, bool is_heavy)
+static void weigh(struct agent *a, bool is_heavy)
 {
+    struct urgency *u = &a->urgency;
     if (u->is_heavy == is_heavy || u->own.urgent_nice == u->own.nice)
         return;
     if (class_set_heavy(&u->own, is_heavy) == 0)
         u->is_heavy = is_heavy;
     else if (is_heavy)
-        u->own.urgent_nice = u->own.nice; /* the process has given its rights up meanwhile */
+        find(a);
 }
 
 void urgent_see(struct agent *a, uint64_t after_ns)
@@ -109,13 +123,14 @@ void urgent_leave(struct agent *a)
 {
     struct urgency *u = &a->urgency;
     u->has_worked = true;
+    u->nr_soon = 0;
     if (mutant_is(MUTANT_URGENT_AT_WORK))
         return;
     if (u->is_on) {
         (void)look_at_use(a, now_ns());
         u->is_on = class_leave(&u->own) != 0;
     }
-    weigh(u, false);
+    weigh(a, false);
 }
 
 static void enter(struct agent *a, uint64_t now)
@@ -123,9 +138,8 @@ static void enter(struct agent *a, uint64_t now)
     struct urgency *u = &a->urgency;
     if (!allowance_is_back(&u->allowance, now))
         return;
-    if (class_enter(&u->own)) { /* the process has given its rights up meanwhile */
-        u->own.kind = CLASS_ORDINARY;
-        tell(a);
+    if (class_enter(&u->own)) {
+        find(a);
         return;
     }
     u->is_on = true;
@@ -146,23 +160,25 @@ static void stay_or_leave(struct agent *a, uint64_t now)
     u->has_worked = false;
 }
 
+/* In a crowd it is in the class, or has used it up: never is it more than one of both. */
 void urgent_rest(struct agent *a)
 {
     struct urgency *u = &a->urgency;
     if (!u->is_wanted)
         return;
-    if (!u->is_on) /* else it would be the ordinary class again */
-        weigh(u, u->nr_soon == NR_SOON);
-    if (u->own.kind == CLASS_ORDINARY)
-        return;
-    uint64_t now = now_ns();
+    bool may_enter = u->own.kind != CLASS_ORDINARY;
+    uint64_t now = may_enter ? now_ns() : 0;
     if (u->is_on) {
+        if (mutant_is(MUTANT_URGENT_WEIGHED))
+            weigh(a, u->nr_soon == NR_SOON); /* it is the ordinary class again */
         if (now >= u->next_look_ns)
             stay_or_leave(a, now);
         return;
     }
-    if (now >= u->next_look_ns)
+    if (may_enter && now >= u->next_look_ns)
         look_at_waits(u, now);
-    if (now < u->crowded_until_ns)
+    bool is_crowded = may_enter && now < u->crowded_until_ns;
+    weigh(a, !is_crowded && u->nr_soon == NR_SOON);
+    if (is_crowded)
         enter(a, now);
 }

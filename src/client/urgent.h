@@ -5,10 +5,10 @@
  * leaves it for all that is longer than the answer to a fault, and for a while when it has used up what
  * policy/allowance.h grants.
  *
- * In the ordinary class it weighs more while faults come and nothing else does, where it may. If its answers
- * cost more CPU than their thread uses in between, it owes the queue: that thread preempts it before it sleeps,
- * so it never sleeps, and the kernel wakes the thread on the other, idle CPU (docs/stall.md, "The chase"). The
- * agent's. */
+ * In the ordinary class it weighs more while faults come and nothing else does, where it may and nobody has
+ * made it wait. If its answers cost more CPU than their thread uses in between, it owes the queue: that thread
+ * preempts it before it sleeps, so it never sleeps, and the kernel wakes the thread on the other, idle CPU
+ * (docs/stall.md, "The chase"). The agent's. */
 #ifndef CLIENT_URGENT_H
 #define CLIENT_URGENT_H
 
@@ -24,9 +24,8 @@ struct urgency {
     struct own_class own;
     bool has_begun;
     bool is_wanted; /* by the daemon */
-    bool is_on;
-    bool is_heavy;
-    unsigned nr_soon; /* faults in a row that came right after an answer */
+    bool is_on, is_heavy; /* one of both at most */
+    unsigned nr_soon; /* faults in a row that came right after an answer, without other work */
     struct allowance allowance;
     uint64_t cpu_ns; /* what it had used when that was last looked at */
     uint64_t next_look_ns;

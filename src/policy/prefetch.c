@@ -7,6 +7,9 @@
 /* How far from its last fault a stream without a trend looks for the next one. */
 #define NEAR_PAGES 1024
 #define SHORT_STEP 16 /* pages that may be there between two that are out */
+#define VOTES_NR 4u   /* of the last differences */
+#define CROWD_NR (PREFETCH_HISTORY + 1)
+#define CROWD_PAGES 32 /* two pools of each of four size classes, if they are of 16 KiB, as CPython's are */
 /* An established stream that so many faults have passed by is the first to be replaced. */
 #define STALE_FAULTS 4096u
 #define CREDIT_HIT 1u
@@ -116,7 +119,7 @@ static int64_t delta_at(const struct prefetch_stream *s, unsigned back)
 /* The difference that three of the last four have. 0: none. */
 static int64_t majority(const struct prefetch_stream *s)
 {
-    unsigned nr = s->nr_deltas < PREFETCH_HISTORY ? s->nr_deltas : PREFETCH_HISTORY;
+    unsigned nr = s->nr_deltas < VOTES_NR ? s->nr_deltas : VOTES_NR;
     for (unsigned i = 0; i + 2 < nr; i++) {
         unsigned votes = 0;
         for (unsigned j = 0; j < nr; j++)
@@ -137,6 +140,32 @@ static bool are_short_steps(const struct prefetch_stream *s, int64_t direction)
     return true;
 }
 
+/* The newest faults, as many of them as lie close together, in pages from the last one. */
+struct crowd {
+    unsigned nr;
+    int64_t low, high;
+    unsigned low_at, high_at; /* how many faults ago */
+};
+
+static struct crowd crowd_of(const struct prefetch_stream *s)
+{
+    struct crowd c = { .nr = 1 };
+    int64_t at = 0;
+    for (; c.nr < CROWD_NR && c.nr <= s->nr_deltas; c.nr++) {
+        at -= delta_at(s, c.nr - 1);
+        if ((at > c.high ? at : c.high) - (at < c.low ? at : c.low) >= CROWD_PAGES)
+            break;
+        if (at < c.low) {
+            c.low = at;
+            c.low_at = c.nr;
+        } else if (at > c.high) {
+            c.high = at;
+            c.high_at = c.nr;
+        }
+    }
+    return c;
+}
+
 /* 0: there is none. */
 static int32_t trend(const struct prefetch_stream *s)
 {
@@ -147,25 +176,45 @@ static int32_t trend(const struct prefetch_stream *s)
         return (int32_t)stride;
     if (s->nr_deltas < 3)
         return 0;
-    return are_short_steps(s, 1) ? 1 : are_short_steps(s, -1) ? -1 : 0;
+    if (are_short_steps(s, 1) || are_short_steps(s, -1))
+        return delta_at(s, 0) > 0 ? 1 : -1;
+    struct crowd c = crowd_of(s);
+    return c.nr < CROWD_NR ? 0 : c.low_at > c.high_at ? 1 : -1;
 }
 
 /* ---- windows */
 
-/* The next `window` places, as far as there can be memory. */
-static void plan(struct prefetch_stream *s, struct prefetch_answer *ret)
+/* The next places, so many that lie behind the pass's front and `window` before it, as far as there can be
+ * memory. */
+static void plan(struct prefetch_stream *s, int64_t behind, struct prefetch_answer *ret)
 {
     int64_t room = s->stride > 0 ? distance(s->planned, PAGES_END) : (int64_t)s->planned;
     int64_t nr = room / magnitude(s->stride);
-    if (nr > s->window)
-        nr = s->window;
-    if (nr <= 0)
+    if (nr > behind + s->window)
+        nr = behind + s->window;
+    if (nr <= behind)
         return;
     ret->first = s->planned;
     ret->stride = s->stride;
     ret->nr = (uint32_t)nr;
+    ret->left_out = (uint32_t)(behind + (nr - behind) / 2);
     s->planned += (page_number)(s->stride * nr);
-    s->nr_planned += (uint32_t)nr;
+    s->nr_planned += (uint32_t)(nr - behind);
+}
+
+/* Its first window: also what lies between the faults that have shown the trend. */
+static void begin_pass(struct prefetch_stream *s, int32_t stride, struct prefetch_answer *ret)
+{
+    struct crowd c = crowd_of(s);
+    int64_t behind = magnitude(stride) == 1 ? c.high - c.low + 1 : 0;
+    if (behind == c.nr)
+        behind = 0; /* there is nothing between them */
+    s->stride = stride;
+    s->window = PREFETCH_WINDOW_MIN;
+    if (magnitude(stride) == 1)
+        s->last += (page_number)(stride > 0 ? c.high : c.low);
+    s->planned = s->last + (page_number)(stride * (1 - behind));
+    plan(s, behind, ret);
 }
 
 static void train(struct prefetch *p, struct prefetch_stream *s, page_number page,
@@ -179,10 +228,7 @@ static void train(struct prefetch *p, struct prefetch_stream *s, page_number pag
     int32_t stride = trend(s);
     if (!stride || !has_credit(p))
         return;
-    s->stride = stride;
-    s->window = PREFETCH_WINDOW_MIN;
-    s->planned = page + (page_number)(int64_t)stride;
-    plan(s, ret);
+    begin_pass(s, stride, ret);
 }
 
 static void follow(struct prefetch *p, struct prefetch_stream *s, page_number page,
@@ -195,15 +241,18 @@ static void follow(struct prefetch *p, struct prefetch_stream *s, page_number pa
     p->credit += p->credit < PREFETCH_CREDIT_MAX ? CREDIT_HIT : 0;
     s->nr_passed += (uint32_t)ahead;
     s->last = page;
-    int64_t left = distance(page, s->planned) / s->stride - 1;
-    if (left < 0) {
-        s->planned = page + (page_number)(int64_t)s->stride;
+    int64_t left = distance(page, s->planned) / s->stride - 1, behind = 0;
+    if (left < 0) { /* what it has jumped over belongs to the pass, too, unless it is much */
+        if (magnitude(s->stride) == 1 && left < -1 && left >= -CROWD_PAGES)
+            behind = -left;
+        else
+            s->planned = page + (page_number)(int64_t)s->stride;
         left = 0;
     }
     if (left >= s->window)
         return;
     s->window = s->window < PREFETCH_WINDOW_MAX ? 2 * s->window : PREFETCH_WINDOW_MAX;
-    plan(s, ret);
+    plan(s, behind, ret);
 }
 
 void prefetch_on_fault(struct prefetch *p, page_number page, pid_t thread, struct prefetch_answer *ret)

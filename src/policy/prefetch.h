@@ -6,8 +6,11 @@
  * faults are known by where they lie, so that threads which each sweep a part of their own, or one
  * that copies from here to there, are several streams. A fault that fits none trains a stream of
  * its own: the trend is a majority vote over its last differences (Leap, Al Maruf and Chowdhury,
- * USENIX ATC 2020), or three short steps in one direction, where what lies between is there. A
- * random touch finds no trend and is never followed by anything.
+ * USENIX ATC 2020), or three short steps in one direction, where what lies between is there. Or it
+ * is a crowd, six faults in any order within 32 pages: who goes through objects of several sizes
+ * passes over memory at several places at a time, because allocators keep each size on pages of its
+ * own. What a trend has left out behind its front belongs to its first window. A random touch finds no
+ * trend and is never followed by anything.
  *
  * A stream goes on like the kernel's readahead: the caller leaves one page of each window out, and
  * its fault says that the window is wanted. Then the window doubles, up to PREFETCH_WINDOW_MAX, and
@@ -28,7 +31,7 @@
 #include "base/pagesize.h"
 
 #define PREFETCH_STREAMS 16u
-#define PREFETCH_HISTORY 4u
+#define PREFETCH_HISTORY 5u
 #define PREFETCH_WINDOW_MIN 8u
 /* A fault costs its thread 10 to 20 us with two switches, a page restored ahead 2 to 3 us of the
  * agent: at 128 pages the fault is 5 %, and more would only be wasted more when a pass ends. */
@@ -65,6 +68,7 @@ struct prefetch_answer {
     page_number first;
     int32_t stride;
     uint32_t nr;
+    uint32_t left_out; /* the place that is to stay out, or if it is not out the next one that is */
 };
 
 void prefetch_init(struct prefetch *p);

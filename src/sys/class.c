@@ -32,6 +32,20 @@ static int set_attributes(int nice, uint64_t slice_ns)
     return syscall(SYS_sched_setattr, 0, &a, 0) ? -errno : 0;
 }
 
+/* Has somebody chosen another since? Not if that can't be told. */
+static bool is_other_class(int policy)
+{
+    int is = sched_getscheduler(0);
+    return is >= 0 && (is & ~SCHED_RESET_ON_FORK) != policy;
+}
+
+static bool is_other_than(int nice)
+{
+    errno = 0; /* -1 is a nice value, too */
+    bool is_other_nice = getpriority(PRIO_PROCESS, 0) != nice && errno == 0;
+    return is_other_nice || is_other_class(SCHED_OTHER);
+}
+
 /* Who uses that much of a CPU in a real-time class gets a signal: the application's, for what we do. */
 static bool is_realtime_timed(void)
 {
@@ -53,31 +67,40 @@ static int find_urgent_nice(const struct own_class *c)
 
 void class_find(struct own_class *ret_class)
 {
-    *ret_class = (struct own_class){ .kind = CLASS_ORDINARY, .nice = getpriority(PRIO_PROCESS, 0) };
-    ret_class->urgent_nice = ret_class->nice;
-    ret_class->is_fixed = (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_OTHER;
-    if (ret_class->is_fixed)
+    struct own_class *c = ret_class;
+    *c = (struct own_class){ .kind = CLASS_ORDINARY, .nice = getpriority(PRIO_PROCESS, 0) };
+    c->urgent_nice = c->nice;
+    if (is_other_class(SCHED_OTHER))
         return;
-    ret_class->urgent_nice = find_urgent_nice(ret_class);
-    if (!is_realtime_timed() && set_policy(SCHED_RR, 1) == 0) {
+    c->urgent_nice = find_urgent_nice(c);
+    c->kind = CLASS_REALTIME;
+    if (class_enter(c) == 0)
         (void)set_policy(SCHED_OTHER, 0);
-        ret_class->kind = CLASS_REALTIME;
-    } else if (ret_class->urgent_nice < ret_class->nice) {
-        ret_class->kind = CLASS_NICE;
-    }
+    else
+        c->kind = c->urgent_nice < c->nice ? CLASS_NICE : CLASS_ORDINARY;
 }
 
 int class_set_slice(struct own_class *c, uint64_t ns)
 {
-    int r = c->is_fixed ? -EPERM : set_attributes(c->nice, ns);
+    int r = is_other_than(c->nice) ? -EPERM : set_attributes(c->nice, ns);
     if (r == 0)
         c->slice_ns = ns;
     return r;
 }
 
+static int lower(const struct own_class *c, uint64_t slice_ns)
+{
+    return is_other_than(c->nice) ? -EPERM : set_attributes(c->urgent_nice, slice_ns);
+}
+
+static int raise_back(const struct own_class *c)
+{
+    return is_other_than(c->urgent_nice) ? 0 : set_attributes(c->nice, c->slice_ns);
+}
+
 int class_set_heavy(const struct own_class *c, bool is_heavy)
 {
-    return is_heavy ? set_attributes(c->urgent_nice, 0) : set_attributes(c->nice, c->slice_ns);
+    return is_heavy ? lower(c, 0) : raise_back(c);
 }
 
 int class_open_waits(void)
@@ -99,12 +122,16 @@ void class_read_waits(int fd, struct class_waits *ret_waits)
 
 int class_enter(const struct own_class *c)
 {
-    return c->kind == CLASS_REALTIME ? set_policy(SCHED_RR, 1) : set_attributes(c->urgent_nice, c->slice_ns);
+    if (c->kind != CLASS_REALTIME)
+        return lower(c, c->slice_ns);
+    return is_realtime_timed() || is_other_than(c->nice) ? -EPERM : set_policy(SCHED_RR, 1);
 }
 
 int class_leave(const struct own_class *c)
 {
-    if (c->kind == CLASS_REALTIME && set_policy(SCHED_OTHER, 0) == 0)
+    if (c->kind != CLASS_REALTIME)
+        return raise_back(c);
+    if (is_other_class(SCHED_RR) || set_policy(SCHED_OTHER, 0) == 0)
         return 0;
-    return set_attributes(c->nice, c->slice_ns); /* also where a filter forbids the other call */
+    return set_attributes(c->nice, c->slice_ns); /* where a filter forbids the other call */
 }

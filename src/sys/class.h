@@ -1,7 +1,7 @@
 /* class.h - how soon the calling thread gets a CPU, once it wants one: a real-time class where that is
  * permitted, else a nice value, else the ordinary class with a short slice. Contract: nothing is allocated.
- * Which of them is decided once, by trying; a thread that is not of the ordinary class when it asks is left
- * alone. */
+ * Which of them is decided by trying. What somebody else has chosen for the thread is left alone: another class
+ * than the ordinary one, and in that one another nice value than it was left at. */
 #ifndef SYS_CLASS_H
 #define SYS_CLASS_H
 
@@ -16,15 +16,16 @@ enum class_kind {
 
 struct own_class {
     enum class_kind kind; /* which class_enter() goes to */
-    bool is_fixed;        /* somebody has chosen another class for it: nothing is changed */
     int nice, urgent_nice; /* at first, and instead: the same where nothing lower is permitted */
     uint64_t slice_ns;
 };
 
-/* What the calling thread may; it stays where it is. */
+/* What the calling thread may; it stays where it is, with the kernel's own slice. Of a thread that is in the
+ * ordinary class, and at its own nice value. Again, when one of the following is refused: rights may have been
+ * given up since, or somebody has chosen. */
 void class_find(struct own_class *ret_class);
 /* In the ordinary class: it may be preempted after so long, and may preempt who has a longer slice (Linux 6.12;
- * older kernels pass over it). 0: the kernel's own. 0, or negative errno. */
+ * older kernels pass over it). 0: the kernel's own. Returns 0, or negative errno. */
 int class_set_slice(struct own_class *c, uint64_t ns);
 /* In the ordinary class: its urgent nice value and the kernel's own slice, for with a shorter one it owes the
  * queue sooner; or its first one, and the slice that was set. 0, or negative errno. */

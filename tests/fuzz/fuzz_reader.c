@@ -84,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     locator place = how & 1 ? bits : plausible(bits, nr_bytes);
     decode_exactly(place, &map, decoded);
+    store_prefetch(&map, place);
     uint32_t checksum = page_checksum(decoded) ^ (how & 2 ? 0 : 0x1001);
     int r = store_read(&map, place, checksum, &scratch, page);
     CHECK(r == 0 || r == -EILSEQ);

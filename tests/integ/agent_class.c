@@ -237,7 +237,7 @@ static void goes_on_without_the_right(const struct daemon *d)
     begin(d);
     all_leave_and_come_back();
     CHECK(is_in(SCHED_OTHER));
-    CHECK_EQ(attributes_of(agent_tid()).sched_nice, 0);
+    CHECK_EQ(attributes_of(agent_tid()).sched_nice, getpriority(PRIO_PROCESS, 0));
     CHECK_EQ(pager_stat(pager, "agents_realtime") + pager_stat(pager, "agents_nice"), 0);
     end();
 }

@@ -40,6 +40,16 @@ static inline uint64_t rng_below(struct rng *r, uint64_t limit)
     return ((rng_next(r) >> 32) * limit) >> 32;
 }
 
+/* 0 .. nr - 1, each once. */
+static inline void rng_order(struct rng *r, uint32_t *ret_order, uint64_t nr)
+{
+    for (uint64_t i = 0; i < nr; i++) {
+        uint64_t j = rng_below(r, i + 1);
+        ret_order[i] = ret_order[j];
+        ret_order[j] = (uint32_t)i;
+    }
+}
+
 /* [0, 1) */
 static inline double rng_unit(struct rng *r)
 {
