@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +17,6 @@
 #include "common/pace.h"
 #include "common/rng.h"
 #include "process_pager.h"
-#include "sys/orphan.h"
 
 #define SEED_APART 1000000u
 #define LOOK_NS 1000000u
@@ -94,7 +94,7 @@ int flood_begin(struct flood *f, const struct subject_spec *spec)
     if (f->pid == 0) {
         struct subject_spec other = *spec;
         other.seed += SEED_APART;
-        if (!orphan_is_ended_by(SIGKILL, parent))
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
             _exit(EXIT_SYSTEM);
         _exit(flood_run(&other, f->shared));
     }
