@@ -17,7 +17,6 @@
 #include "codec/codec.h"
 #include "daemon/limits.h"
 #include "daemon/tier.h"
-#include "sys/pressure.h"
 
 #define EVENTS_NR 64
 /* Answers between two rings, unless there is nothing left to do: half of the fewest that a client has
@@ -31,8 +30,10 @@
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
 #define DEAD_SHARE 16u
 #define DEAD_BYTES_MIN ((uint64_t)1 << 20)
-/* Squeezing: so much at a time, then a rest (squeeze.h). A raw page waits for one group, 65 us. */
+/* Squeezing: so much at a time, then a pause of four times that. A raw page waits for one group, 65
+ * us. */
 #define SQUEEZE_TURN_NS NS_PER_MS
+#define SQUEEZE_PAUSES 4u
 
 static struct {
     pthread_t thread;
@@ -41,8 +42,6 @@ static struct {
     struct squeezer *squeezer;
     struct store_budget budget;
     uint64_t next_squeeze_ns; /* compress */
-    uint64_t squeeze_age_ms;  /* set at birth, as this is: */
-    int pressure_fd;
     bool has_asks;            /* compress: of what is stored, and not yet answered */
     _Atomic bool must_end;
     uint64_t user_cap_bytes; /* set at birth */
@@ -358,15 +357,14 @@ static void squeeze_round(void)
     cp.has_asks = any_asks();
     if (!cp.has_asks || now_ns() < cp.next_squeeze_ns)
         return;
-    uint64_t begin_ns = thread_cpu_ns(), waited_ns = pressure_waited_ns(cp.pressure_fd);
+    uint64_t begin_ns = thread_cpu_ns();
     squeeze_until(begin_ns + SQUEEZE_TURN_NS);
-    waited_ns = pressure_waited_ns(cp.pressure_fd) - waited_ns;
     for (struct session *s = cp.all; s; s = s->next_attached)
         if (s->nr_squeezed_unrung) {
             s->nr_squeezed_unrung = 0;
             ring_agent(s);
         }
-    cp.next_squeeze_ns = now_ns() + squeeze_rest_ns(thread_cpu_ns() - begin_ns, waited_ns, cp.squeeze_age_ms);
+    cp.next_squeeze_ns = now_ns() + SQUEEZE_PAUSES * (thread_cpu_ns() - begin_ns);
     cp.has_asks = any_asks();
 }
 
@@ -468,13 +466,11 @@ static void *compress_main(void *unused)
     return NULL;
 }
 
-int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes, uint64_t squeeze_age_ms)
+int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes)
 {
     cp.wake_fd = wake_fd;
     cp.budget.cap_bytes = total_cap_bytes;
     cp.user_cap_bytes = user_cap_bytes;
-    cp.squeeze_age_ms = squeeze_age_ms;
-    cp.pressure_fd = pressure_open(); /* without: as if nobody ever waited */
     int r = codec_encoder_new(&cp.encoder);
     if (r == 0)
         r = squeezer_new(&cp.squeezer);
@@ -535,8 +531,6 @@ void compress_stop(void)
     } while (pthread_timedjoin_np(cp.thread, NULL, &until) == ETIMEDOUT);
     close(cp.epoll_fd);
     close(cp.call_fd);
-    if (cp.pressure_fd >= 0)
-        close(cp.pressure_fd);
     cp.encoder = codec_encoder_free(cp.encoder);
     cp.squeezer = squeezer_free(cp.squeezer);
 }

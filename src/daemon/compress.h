@@ -10,7 +10,7 @@
 
 /* wake_fd: an eventfd that is written when a session has failed or has been detached. total_cap_bytes: of all
  * sessions' stores together; user_cap_bytes: of those of one user. */
-int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes, uint64_t squeeze_age_ms);
+int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_bytes);
 /* What they hold now; any thread. */
 uint64_t compress_held_bytes(void);
 /* Ends the thread; sessions that it still has are control's again. */

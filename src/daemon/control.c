@@ -819,7 +819,7 @@ static int open_all(struct control *c)
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
     return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
-                                  c->config->user_store_cap_bytes, c->config->squeeze_age_ms);
+                                  c->config->user_store_cap_bytes);
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/point.h"
 #include "codec/codec.h"
 #include "codec/group.h"
@@ -15,10 +14,6 @@
 
 /* A group must take an eighth less than its pages do: it costs them 15 us more at their next touch. */
 #define WORTH(bytes) ((bytes) / 8 * 7)
-#define RESTS 4u
-#define RESTS_CROWDED 40u
-#define CROWDED(used_ns) ((used_ns) / 4)
-#define REST_MAX(age_ms) ((age_ms) * (NS_PER_MS / 100))
 
 struct squeezer {
     struct group_encoder *encoder;
@@ -49,14 +44,6 @@ struct squeezer *squeezer_free(struct squeezer *q)
     (void)group_encoder_free(q->encoder);
     free(q);
     return NULL;
-}
-
-uint64_t squeeze_rest_ns(uint64_t used_ns, uint64_t waited_ns, uint64_t age_ms)
-{
-    uint64_t rest_ns = RESTS * used_ns, longer_ns = RESTS_CROWDED * used_ns;
-    if (longer_ns > REST_MAX(age_ms))
-        longer_ns = REST_MAX(age_ms);
-    return waited_ns >= CROWDED(used_ns) && longer_ns > rest_ns ? longer_ns : rest_ns;
 }
 
 /* ---- as it is */

@@ -15,11 +15,6 @@ struct squeezer; /* about 0.7 MiB, most of it zstd's */
 int squeezer_new(struct squeezer **ret);
 struct squeezer *squeezer_free(struct squeezer *q); /* takes NULL, returns NULL */
 
-/* Between two turns. The last one has used so much CPU, and meanwhile somebody had to wait for one for so long (0 where
- * that is not known): four times what was used, so a fifth of a CPU at most; forty times if it kept others waiting,
- * but no longer than a hundredth of the squeeze age. */
-uint64_t squeeze_rest_ns(uint64_t used_ns, uint64_t waited_ns, uint64_t age_ms);
-
 /* Fills all of the answer. About 65 us for a group of four: 4 for LZ4, 45 to compress, 15 to
  * decompress again and compare; less than 1 for what is only moved. */
 void squeeze_do(struct squeezer *q, struct store_writer *store, const struct squeeze_entry *ask,
