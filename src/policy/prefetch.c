@@ -142,33 +142,37 @@ static bool are_short_steps(const struct prefetch_stream *s, int64_t direction)
 
 /* The newest faults, as many of them as lie close together, in pages from the last one. */
 struct crowd {
-    unsigned nr;
+    unsigned nr; /* pages: one that leaves and is wanted again and again is one */
     int64_t low, high;
     unsigned low_at, high_at; /* how many faults ago */
 };
 
-static struct crowd crowd_of(const struct prefetch_stream *s)
+static struct crowd crowd_of(const struct prefetch_stream *s, unsigned nr_faults)
 {
     struct crowd c = { .nr = 1 };
+    uint64_t seen = UINT64_C(1) << CROWD_PAGES; /* bit: CROWD_PAGES + pages from the last one */
     int64_t at = 0;
-    for (; c.nr < CROWD_NR && c.nr <= s->nr_deltas; c.nr++) {
-        at -= delta_at(s, c.nr - 1);
+    for (unsigned i = 1; i < nr_faults && i <= s->nr_deltas; i++) {
+        at -= delta_at(s, i - 1);
         if ((at > c.high ? at : c.high) - (at < c.low ? at : c.low) >= CROWD_PAGES)
             break;
+        c.nr += !(seen >> (CROWD_PAGES + at) & 1);
+        seen |= UINT64_C(1) << (CROWD_PAGES + at);
         if (at < c.low) {
             c.low = at;
-            c.low_at = c.nr;
+            c.low_at = i;
         } else if (at > c.high) {
             c.high = at;
-            c.high_at = c.nr;
+            c.high_at = i;
         }
     }
     return c;
 }
 
-/* 0: there is none. */
-static int32_t trend(const struct prefetch_stream *s)
+/* 0: there is none. *ret_nr: the newest faults that show it, where gaps may lie between them. */
+static int32_t trend(const struct prefetch_stream *s, unsigned *ret_nr)
 {
+    *ret_nr = 1;
     if (s->nr_deltas >= 2 && magnitude(delta_at(s, 0)) == 1 && delta_at(s, 0) == delta_at(s, 1))
         return (int32_t)delta_at(s, 0);
     int64_t stride = majority(s);
@@ -176,9 +180,11 @@ static int32_t trend(const struct prefetch_stream *s)
         return (int32_t)stride;
     if (s->nr_deltas < 3)
         return 0;
+    *ret_nr = 4;
     if (are_short_steps(s, 1) || are_short_steps(s, -1))
         return delta_at(s, 0) > 0 ? 1 : -1;
-    struct crowd c = crowd_of(s);
+    *ret_nr = CROWD_NR;
+    struct crowd c = crowd_of(s, CROWD_NR);
     return c.nr < CROWD_NR ? 0 : c.low_at > c.high_at ? 1 : -1;
 }
 
@@ -203,16 +209,16 @@ static void plan(struct prefetch_stream *s, int64_t behind, struct prefetch_answ
 }
 
 /* Its first window: also what lies between the faults that have shown the trend. */
-static void begin_pass(struct prefetch_stream *s, int32_t stride, struct prefetch_answer *ret)
+static void begin_pass(struct prefetch_stream *s, int32_t stride, unsigned nr_faults,
+                       struct prefetch_answer *ret)
 {
-    struct crowd c = crowd_of(s);
-    int64_t behind = magnitude(stride) == 1 ? c.high - c.low + 1 : 0;
+    struct crowd c = crowd_of(s, nr_faults);
+    int64_t behind = c.high - c.low + 1;
     if (behind == c.nr)
         behind = 0; /* there is nothing between them */
     s->stride = stride;
     s->window = PREFETCH_WINDOW_MIN;
-    if (magnitude(stride) == 1)
-        s->last += (page_number)(stride > 0 ? c.high : c.low);
+    s->last += (page_number)(stride > 0 ? c.high : c.low);
     s->planned = s->last + (page_number)(stride * (1 - behind));
     plan(s, behind, ret);
 }
@@ -225,10 +231,11 @@ static void train(struct prefetch *p, struct prefetch_stream *s, page_number pag
         return; /* several threads want it */
     s->deltas[s->nr_deltas++ % PREFETCH_HISTORY] = delta;
     s->last = page;
-    int32_t stride = trend(s);
+    unsigned nr_faults;
+    int32_t stride = trend(s, &nr_faults);
     if (!stride || !has_credit(p))
         return;
-    begin_pass(s, stride, ret);
+    begin_pass(s, stride, nr_faults, ret);
 }
 
 static void follow(struct prefetch *p, struct prefetch_stream *s, page_number page,

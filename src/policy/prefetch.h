@@ -7,10 +7,10 @@
  * that copies from here to there, are several streams. A fault that fits none trains a stream of
  * its own: the trend is a majority vote over its last differences (Leap, Al Maruf and Chowdhury,
  * USENIX ATC 2020), or three short steps in one direction, where what lies between is there. Or it
- * is a crowd, six faults in any order within 32 pages: who goes through objects of several sizes
- * passes over memory at several places at a time, because allocators keep each size on pages of its
- * own. What a trend has left out behind its front belongs to its first window. A random touch finds no
- * trend and is never followed by anything.
+ * is a crowd, six pages in any order within 32: who goes through objects of several sizes passes
+ * over memory at several places at a time, because allocators keep each size on pages of its own.
+ * What lies between the faults that have shown such steps or a crowd belongs to the first window. A
+ * random touch finds no trend and is never followed by anything.
  *
  * A stream goes on like the kernel's readahead: the caller leaves one page of each window out, and
  * its fault says that the window is wanted. Then the window doubles, up to PREFETCH_WINDOW_MAX, and
@@ -42,7 +42,7 @@
 #define PREFETCH_PROBE 16u
 
 struct prefetch_stream {
-    page_number last;    /* where its last fault was */
+    page_number last;    /* where its last fault was; at first the foremost that shows the trend */
     page_number planned; /* the first place in its direction that no window covers */
     uint64_t fault;      /* number of its last fault; 0: unused */
     int64_t deltas[PREFETCH_HISTORY];

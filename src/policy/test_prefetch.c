@@ -214,6 +214,32 @@ static void objects_of_several_sizes(void **state)
     fprintf(stderr, "of %u pages %u faulted, %u came in vain\n", nr_pages, w.nr_faults, nr_wasted());
 }
 
+/* A few hot pages that leave again and again are no pass over what lies between them. */
+static void two_pages_in_turns_get_nothing(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 100; i++) {
+        int64_t page = 1000 + i % 2 * 5;
+        touch(page, 1);
+        w.is_back[page] = 0;
+    }
+    assert_int_equal(w.nr_ahead, 0);
+}
+
+/* The step to the next run shows no trend, and what it has jumped over is no part of it. */
+static void gaps_between_runs_stay_out(void **state)
+{
+    (void)state;
+    begin();
+    touch(1000, 1);
+    for (int i = 1020; i < 1023; i++)
+        touch(i, 1);
+    assert_int_equal(w.nr_ahead, PREFETCH_WINDOW_MIN - 1);
+    for (int i = 1001; i < 1020; i++)
+        assert_false(w.is_back[i]);
+}
+
 static void random_touches_get_nothing(void **state)
 {
     (void)state;
@@ -315,6 +341,8 @@ int main(void)
         cmocka_unit_test(one_thread_from_here_to_there),
         cmocka_unit_test(many_threads_one_pass),
         cmocka_unit_test(objects_of_several_sizes),
+        cmocka_unit_test(two_pages_in_turns_get_nothing),
+        cmocka_unit_test(gaps_between_runs_stay_out),
         cmocka_unit_test(random_touches_get_nothing),
         cmocka_unit_test(in_order_beside_random),
         cmocka_unit_test(a_pass_that_stops_costs_less_than_two_windows),
