@@ -26,8 +26,8 @@ static const struct load {
     unsigned nr_hogs; /* processes that compute */
     bool is_evicting; /* other memory of the subject leaves as fast as it goes */
     bool is_flooded;  /* another process of the same arm faults as fast as it can */
-} loads[] = { { "idle", 0, false, false }, { "hog", 1, false, false }, { "hogs", 4, false, false },
-              { "evict", 0, true, false }, { "flood", 0, false, true } };
+} loads[] = { { .name = "idle" }, { .name = "hog", .nr_hogs = 1 }, { .name = "hogs", .nr_hogs = 4 },
+              { .name = "evict", .is_evicting = true }, { .name = "flood", .is_flooded = true } };
 #define LOADS_NR (sizeof loads / sizeof *loads)
 
 static const unsigned thread_numbers[] = { 1, 2, 8 };

@@ -112,10 +112,10 @@ static int prepare_beside(struct stall *st)
 static void shuffle(struct stall *st, bool is_random)
 {
     struct rng r = rng_new(st->spec->subject.seed, 2);
-    for (uint64_t i = 0; i < st->s.nr_pages; i++)
-        st->order[i] = (uint32_t)i;
     if (is_random)
         rng_order(&r, st->order, st->s.nr_pages);
+    for (uint64_t i = 0; !is_random && i < st->s.nr_pages; i++)
+        st->order[i] = (uint32_t)i;
 }
 
 static void say_named(const char *phase, const char *what, double value)

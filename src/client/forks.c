@@ -17,14 +17,9 @@
 #include "client/sleep.h"
 #include "sys/apart.h"
 #include "sys/tasks.h"
+#include "sys/uapi.h"
 #include "sys/uffd.h"
 
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 8u
-#endif
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83 /* Linux 6.16 */
-#endif
 #define BACKLOG 4 /* forks of one process come one at a time; the rest is for strangers, who are sent away */
 /* A child that has not come to our handler by then is in a debugger's hands: its parent goes on. */
 #define PATIENCE_NS NS_PER_S

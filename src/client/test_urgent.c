@@ -41,18 +41,30 @@ static void becomes(int policy)
     assert_int_equal(sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &none), 0);
 }
 
-static void stays_in_the_class_whatever_it_weighs(void **state)
+static void begins(void)
 {
-    (void)state;
     a.pg.stats = &stats;
+    a.urgency.crowded_until_ns = 0;
     urgent_set_wanted(&a, true);
     urgent_begin(&a);
+}
+
+/* Skips where it may not. */
+static void begins_in_the_class(void)
+{
+    begins();
     if (a.urgency.own.kind != CLASS_REALTIME)
         skip();
-    int nice = getpriority(PRIO_PROCESS, 0);
     finds_a_crowd();
     urgent_rest(&a);
     assert_int_equal(policy(), SCHED_RR);
+}
+
+static void stays_in_the_class_whatever_it_weighs(void **state)
+{
+    (void)state;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    begins_in_the_class();
     sees_faults(100, 0);
     urgent_rest(&a);
     assert_int_equal(policy(), SCHED_RR);
@@ -69,13 +81,7 @@ static void stays_in_the_class_whatever_it_weighs(void **state)
 static void leaves_the_class_when_it_is_used_up(void **state)
 {
     (void)state;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
-    if (a.urgency.own.kind != CLASS_REALTIME)
-        skip();
-    finds_a_crowd();
-    urgent_rest(&a);
-    assert_int_equal(policy(), SCHED_RR);
+    begins_in_the_class();
     a.urgency.allowance.left_ns = -ALLOWANCE_NS_MAX;
     a.urgency.next_look_ns = 0;
     urgent_rest(&a);
@@ -88,12 +94,10 @@ static void leaves_the_class_when_it_is_used_up(void **state)
 static void weighs_more_only_while_faults_come_soon(void **state)
 {
     (void)state;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
+    begins();
     int nice = a.urgency.own.nice, lower = a.urgency.own.urgent_nice;
     if (lower == nice)
         skip();
-    a.urgency.crowded_until_ns = 0;
     sees_faults(7, 0);
     urgent_rest(&a);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
@@ -117,12 +121,10 @@ static void weighs_more_only_while_faults_come_soon(void **state)
 static void weighs_no_more_in_a_crowd(void **state)
 {
     (void)state;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
+    begins();
     int nice = a.urgency.own.nice;
     if (a.urgency.own.urgent_nice == nice)
         skip();
-    a.urgency.crowded_until_ns = 0;
     sees_faults(8, 0);
     urgent_rest(&a); /* heavy, and then somebody comes */
     finds_a_crowd();
@@ -137,10 +139,8 @@ static void weighs_no_more_in_a_crowd(void **state)
 static void is_as_it_was_when_it_is_not_wanted_any_more(void **state)
 {
     (void)state;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
+    begins();
     int nice = a.urgency.own.nice;
-    a.urgency.crowded_until_ns = 0;
     sees_faults(8, 0);
     urgent_rest(&a); /* heavy, where it may */
     urgent_set_wanted(&a, false);
@@ -158,13 +158,11 @@ static void is_as_it_was_when_it_is_not_wanted_any_more(void **state)
 static void is_left_at_what_somebody_has_chosen(void **state)
 {
     (void)state;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
+    begins();
     int nice = a.urgency.own.nice, lower = a.urgency.own.urgent_nice;
     int chosen = nice - 1;
     if (lower >= chosen)
         skip();
-    a.urgency.crowded_until_ns = 0;
     sees_faults(8, 0);
     urgent_rest(&a);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), lower);
@@ -196,13 +194,7 @@ static void is_left_at_what_somebody_has_chosen(void **state)
 static void is_left_in_another_class_than_that_it_took(void **state)
 {
     (void)state;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
-    if (a.urgency.own.kind != CLASS_REALTIME)
-        skip();
-    finds_a_crowd();
-    urgent_rest(&a);
-    assert_int_equal(policy(), SCHED_RR);
+    begins_in_the_class();
     becomes(SCHED_BATCH);
     urgent_leave(&a);
     urgent_rest(&a);
@@ -228,11 +220,9 @@ static void is_ordinary_when_rights_were_given_up(void **state)
     if (geteuid())
         skip(); /* they are taken back at the end */
     struct rlimit limit_nice, limit_realtime;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
+    begins();
     int nice = a.urgency.own.nice;
     a.urgency.own.kind = CLASS_NICE;
-    a.urgency.crowded_until_ns = 0;
     give_rights_up(&limit_nice, &limit_realtime);
     sees_faults(8, 0);
     urgent_rest(&a);
@@ -251,8 +241,7 @@ static void does_not_enter_where_a_limit_of_its_time_was_set(void **state)
 {
     (void)state;
     struct rlimit before, limit;
-    urgent_set_wanted(&a, true);
-    urgent_begin(&a);
+    begins();
     if (a.urgency.own.kind != CLASS_REALTIME)
         skip();
     getrlimit(RLIMIT_RTTIME, &before);

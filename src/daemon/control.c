@@ -337,14 +337,6 @@ static const char *reason_of(int error)
     }
 }
 
-static bool is_there(const struct control *c, uint32_t id)
-{
-    const struct session *s = c->sessions;
-    while (s && s->id != id)
-        s = s->next;
-    return s;
-}
-
 /* False: there is none, or the session has ended. */
 static bool read_message(struct control *c, struct session *s)
 {
@@ -365,7 +357,7 @@ static bool read_message(struct control *c, struct session *s)
         msg_fds_close(&fds);
         impatience_end();
     }
-    return is_there(c, id);
+    return session_find(c->sessions, id);
 }
 
 static void read_socket(struct control *c, struct session *s)

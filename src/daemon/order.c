@@ -16,14 +16,6 @@ bool order_is_allowed(const struct session *asker, const struct session *s)
 
 /* ---- answering who asked */
 
-static struct session *find(struct session *sessions, uint32_t id)
-{
-    struct session *s = sessions;
-    while (s && s->id != id)
-        s = s->next;
-    return s;
-}
-
 static void answer(struct session *asker)
 {
     (void)msg_send(asker->socket, MSG_ORDER_DONE, &asker->asker.answer, NULL); /* or it has gone */
@@ -33,7 +25,7 @@ static void answer(struct session *asker)
 static void tell(struct session *sessions, struct session *s, int error, uint64_t nr_before,
                  uint64_t nr_after)
 {
-    struct session *asker = find(sessions, s->order.asker);
+    struct session *asker = session_find(sessions, s->order.asker);
     if (!asker || !asker->asker.nr_waiting || s->order.is_given_up)
         return;
     struct msg_order_done *a = &asker->asker.answer;
@@ -164,7 +156,7 @@ void order_tick(struct session *sessions, struct session *s, uint64_t now_ms)
     bool is_stuck = now_ms > o->seen_ms + PATIENCE_MS;
     if (is_stuck)
         tell(sessions, s, -ETIMEDOUT, 0, 0);
-    bool is_wanted = !is_stuck && find(sessions, o->asker);
+    bool is_wanted = !is_stuck && session_find(sessions, o->asker);
     o->is_given_up = is_stuck;
     if (!is_wanted && o->stage == ORDER_SWEEPING)
         o->stage = ORDER_NONE;

@@ -14,10 +14,8 @@
 #include "base/clock.h"
 #include "base/point.h"
 #include "sys/memfd.h"
+#include "sys/uapi.h"
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* Linux 6.5 */
-#endif
 /* What a client maps of its store. The cap counts populated blocks; places lie anywhere in the file, so
  * it may be longer: slabs of all sizes are open at once, and emptied ones leave holes. */
 #define FILE_BYTES_PER_CAP 2u
@@ -49,6 +47,13 @@ struct session *session_new(int socket, uint32_t id)
         return NULL;
     }
     return s;
+}
+
+struct session *session_find(struct session *sessions, uint32_t id)
+{
+    while (sessions && sessions->id != id)
+        sessions = sessions->next;
+    return sessions;
 }
 
 bool session_has_process(const struct session *s)

@@ -88,6 +88,8 @@ struct session {
 
 /* A connection that has said nothing yet. NULL: no memory. */
 struct session *session_new(int socket, uint32_t id);
+/* In a list of them; NULL: it has gone. */
+struct session *session_find(struct session *sessions, uint32_t id);
 /* Is the process that has connected still there? Its socket may be in other hands, and its number, which DAMON
  * and orders by hand go by, soon another process's. */
 bool session_has_process(const struct session *s);

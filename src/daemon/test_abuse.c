@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -29,6 +28,7 @@
 #include "sys/uffd.h"
 #include "wire/msg.h"
 #include "wire/session_memory.h"
+#include "wire/test_lingering.h"
 
 static char folder[] = "/tmp/test_abuse.XXXXXX", socket_path[64], csv_path[64];
 static pid_t daemon_pid;
@@ -491,29 +491,6 @@ static void a_bell_that_blocks_ends_it(void **state)
     is_ended(&c);
 }
 
-/* A TCP connection whose last close waits for ten minutes, or until its peer has read all of it. */
-static int lingering(int *ret_peer)
-{
-    static const char junk[1 << 16];
-    const struct linger linger = {.l_onoff = 1, .l_linger = 600};
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(here);
-    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(listener, (struct sockaddr *)&here, size) || listen(listener, 1) ||
-        getsockname(listener, (struct sockaddr *)&here, &size) ||
-        connect(fd, (struct sockaddr *)&here, size)) {
-        close(listener);
-        close(fd);
-        return -1;
-    }
-    *ret_peer = accept(listener, NULL, NULL);
-    close(listener);
-    while (send(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0)
-        ;
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
-    return fd;
-}
-
 /* As the seventh descriptor of a message, where there is room for six: we get six, the kernel closes it. */
 static void send_as_surplus(int socket, int fd)
 {
@@ -537,7 +514,7 @@ static void a_descriptor_that_lingers_keeps_nobody(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        int peer, fd = lingering(&peer), socket = socket_connect(socket_path);
+        int peer, fd = test_lingering(&peer), socket = socket_connect(socket_path);
         if (fd < 0) {
             fprintf(stderr, "no TCP here: not asked\n");
             close(socket);

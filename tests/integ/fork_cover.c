@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -21,6 +20,7 @@
 
 #include "sys/tasks.h"
 #include "sys/uffd.h"
+#include "wire/test_lingering.h"
 
 #define NR 1024u
 
@@ -325,26 +325,9 @@ static int on_descriptor(pid_t tid, void *found)
     return 0;
 }
 
-/* A TCP connection that lingers, for whoever closes it last; -1: no TCP here. */
-static int lingering(void)
-{
-    static const char junk[1 << 16];
-    const struct linger linger = { .l_onoff = 1, .l_linger = 600 };
-    struct sockaddr_in here = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t size = sizeof here;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(listener, (struct sockaddr *)&here, size) || listen(listener, 1) ||
-        getsockname(listener, (struct sockaddr *)&here, &size) || connect(fd, (struct sockaddr *)&here, size))
-        return -1;
-    while (send(fd, junk, sizeof junk, MSG_DONTWAIT) > 0)
-        ;
-    CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
-    return fd;
-}
-
 static void send_lingering(int socket)
 {
-    int fd = lingering();
+    int peer, fd = test_lingering(&peer); /* the peer's stays open, and is never read */
     if (fd < 0)
         return;
     _Alignas(struct cmsghdr) unsigned char control[CMSG_SPACE(sizeof fd)] = { 0 };
