@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/vfs.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -24,13 +22,13 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "daemon/compress.h"
-#include "daemon/handshake.h"
+#include "daemon/door.h"
 #include "daemon/impatience.h"
 #include "daemon/limits.h"
+#include "daemon/receive.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
 #include "heat/damon.h"
-#include "sys/uffd.h"
 
 #define EVENTS_NR 64
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
@@ -66,10 +64,16 @@ struct control {
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
     uint32_t turn;      /* of the loop: users have their share of each */
-    uint64_t forgiven_ns; /* of this message's time, that is not its user's doing */
+    uint64_t nr_door_turns;
+    int door_fd;
 };
 
 /* ---- the end of a session */
+
+static struct visitor visitor_of(const struct session *s)
+{
+    return (struct visitor){ .session = s->id, .uid = s->uid, .pid = s->pid };
+}
 
 /* The connection goes at once; memory when the compress thread has let go of it. */
 static void end_session(struct control *c, struct session *s, const char *reason)
@@ -80,7 +84,8 @@ static void end_session(struct control *c, struct session *s, const char *reason
     s->end_reason = reason;
     order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
-    impatience_close(s->socket); /* there may be messages in it */
+    const struct visitor who = visitor_of(s);
+    door_close(&who, s->socket); /* there may be messages in it */
     s->socket = -1;
     for (struct session **at = &c->sessions; *at; at = &(*at)->next)
         if (*at == s) {
@@ -132,28 +137,6 @@ static void refuse(struct control *c, struct session *s, int error, const char *
     end_session(c, s, text);
 }
 
-/* Is it a /proc/PID/pagemap? Anything else would make our scans fail or do something else. The name
- * alone can be had by whoever mounts something at his own /proc. */
-static bool is_pagemap(int fd)
-{
-    char link[64], path[128];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
-    if (n <= 8 || memcmp(path + n - 8, "/pagemap", 8) || memcmp(path, "/proc/", 6))
-        return false;
-    struct statfs fs;
-    return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
-}
-
-static bool is_userfaultfd(int fd)
-{
-    char link[64], path[64];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
-    path[n > 0 ? n : 0] = 0;
-    return !strcmp(path, "anon_inode:[userfaultfd]");
-}
-
 static void close_given(struct msg_fds *given)
 {
     /* Store, session memory and device were made for the client; the bells are ours, too. */
@@ -174,7 +157,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         return end_session(c, s, "its process has ended");
     if (c->nr_sessions > SESSIONS_MAX)
         return refuse(c, s, -EUSERS, "too many sessions on this daemon (256)");
-    if (fds->nr != 1 || !is_pagemap(fds->fd[0]))
+    if (fds->nr != 1)
         return refuse(c, s, -EPROTO, "the hello brought no /proc/self/pagemap");
     struct msg_welcome welcome;
     struct msg_fds given = { .nr = 0 };
@@ -202,22 +185,11 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
              s->name);
 }
 
-static void on_uffd_api(struct control *c, struct session *s, const struct msg_uffd_api *ask,
-                        struct msg_fds *fds)
+/* It has been made, or not, where it was received. */
+static void on_uffd_api(struct control *c, struct session *s, const struct msg_uffd_api *answer)
 {
-    struct msg_uffd_api answer = { .features = ask->features, .error = -EBADF };
-    if (fds->nr == 1 && is_userfaultfd(fds->fd[0])) {
-        uint64_t offered = 0;
-        answer.error = ask->features & UFFD_FEATURE_EVENT_FORK
-                           ? handshake_do(fds->fd[0], ask->features, &offered)
-                           : uffd_handshake(fds->fd[0], ask->features, &offered);
-        answer.features = offered;
-    }
-    if (answer.error == -EAGAIN) {
-        c->forgiven_ns = (uint64_t)HANDSHAKE_MS_MAX * NS_PER_MS;
-        answer.error = -EPERM;
-    }
-    if (msg_send(s->socket, MSG_UFFD_API_DONE, &answer, NULL))
+    point_kills(POINT_FORK_HELPER_ANSWERED);
+    if (msg_send(s->socket, MSG_UFFD_API_DONE, answer, NULL))
         end_session(c, s, "the client does not read its answers");
 }
 
@@ -289,7 +261,7 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
         break;
     case MSG_UFFD_API:
         if (s->is_joined)
-            return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+            return on_uffd_api(c, s, &m->payload.uffd_api);
         break;
     case MSG_ORDER:
         if (!s->is_joined)
@@ -319,6 +291,16 @@ static void set_muted(struct control *c, struct session *s, bool is_muted)
     s->is_muted = is_muted;
 }
 
+static void listen_again(struct control *c, struct session *s)
+{
+    if (s->at_door)
+        return;
+    if (user_may_speak(s->user, now_ns()))
+        set_muted(c, s, false);
+    else if (MUTED_LOOK_MS < c->hurry_ms)
+        c->hurry_ms = MUTED_LOOK_MS;
+}
+
 static bool may_speak(struct control *c, struct session *s, uint64_t now)
 {
     if (!user_may_speak(s->user, now)) {
@@ -337,14 +319,106 @@ static const char *reason_of(int error)
     }
 }
 
+/* ---- messages that bring descriptors */
+
+/* Who has waited longest, of those that do not wait behind themselves. */
+static struct session *next_at_door(struct control *c)
+{
+    struct session *next = NULL;
+    for (struct session *s = c->sessions; s; s = s->next) {
+        const struct visitor who = visitor_of(s);
+        bool is_earlier = s->at_door == DOOR_WAITS && (!next || s->door_turn < next->door_turn);
+        if (is_earlier && !door_is_held_by(&who))
+            next = s;
+    }
+    return next;
+}
+
+static void ask_door(struct control *c)
+{
+    struct session *s = next_at_door(c);
+    if (!s)
+        return;
+    const struct visitor who = visitor_of(s);
+    if (door_ask(&who, s->socket)) {
+        s->at_door = DOOR_ASKED;
+        if (s->is_joined)
+            point_kills(POINT_FORK_HELPER_ASKED);
+    }
+}
+
+/* Nothing else of it is read before this has been. */
+static void go_to_door(struct control *c, struct session *s)
+{
+    s->at_door = DOOR_WAITS;
+    s->door_turn = c->nr_door_turns++;
+    set_muted(c, s, true);
+    ask_door(c);
+}
+
+static void leave_door(struct control *c, struct session *s)
+{
+    s->at_door = DOOR_NO;
+    listen_again(c, s);
+}
+
+/* Its message has not come, or not yet. Who waits for a handshake does not have to: it can do without. */
+static void on_no_answer(struct control *c, struct session *s, enum door_event_kind kind)
+{
+    const struct msg_uffd_api no = { .error = -EPERM };
+    if (s->is_joined)
+        on_uffd_api(c, s, &no);
+    else if (kind == DOOR_HAS_ENDED)
+        refuse(c, s, -ECONNABORTED, "the daemon has lost what the hello brought: try again");
+}
+
+static void on_door_event(struct control *c, struct session *s, struct door_event *e)
+{
+    struct user *u = s->user; /* pays, as in read_socket() */
+    uint64_t begin_ns = now_ns();
+    uint32_t id = s->id;
+    bool is_waiting = e->kind == DOOR_IS_HELD && !s->is_joined;
+    if (e->kind != DOOR_ANSWER)
+        on_no_answer(c, s, e->kind);
+    else if (e->error)
+        end_session(c, s, reason_of(e->error));
+    else
+        on_message(c, s, &e->msg, &e->fds);
+    if (!is_waiting && session_find(c->sessions, id))
+        leave_door(c, s);
+    user_pay(u, now_ns() - begin_ns, c->turn);
+}
+
+static void hear_doors(struct control *c)
+{
+    struct door_event e;
+    while (door_next(&e)) {
+        struct session *s = session_find(c->sessions, e.session);
+        if (s && s->at_door == DOOR_ASKED)
+            on_door_event(c, s, &e);
+        msg_fds_close(&e.fds);
+        ask_door(c);
+    }
+    ask_door(c);
+    for (struct session *s = c->sessions; s && !door_is_there(); s = s->next)
+        if (s->at_door)
+            leave_door(c, s);
+}
+
+/* ---- reading */
+
 /* False: there is none, or the session has ended. */
 static bool read_message(struct control *c, struct session *s)
 {
+    if (s->at_door)
+        return false;
+    if (door_is_there() && msg_brings_fds(s->socket)) {
+        go_to_door(c, s);
+        return false;
+    }
     struct msg m;
-    struct msg_fds fds = { .nr = 0 };
-    impatience_begin();
-    int r = msg_recv(s->socket, &m, &fds);
-    impatience_end();
+    struct msg_fds fds;
+    int r = receive(s->socket, &m, &fds);
     if (r) {
         if (r != -EAGAIN)
             end_session(c, s, reason_of(r));
@@ -352,11 +426,7 @@ static bool read_message(struct control *c, struct session *s)
     }
     uint32_t id = s->id;
     on_message(c, s, &m, &fds);
-    if (fds.nr) {
-        impatience_begin();
-        msg_fds_close(&fds);
-        impatience_end();
-    }
+    msg_fds_close(&fds); /* a pagemap, if one is left */
     return session_find(c->sessions, id);
 }
 
@@ -371,8 +441,6 @@ static void read_socket(struct control *c, struct session *s)
         user_pay(u, USER_MESSAGE_NS, c->turn);
         has_more = read_message(c, s);
         uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
-        ns -= c->forgiven_ns < ns ? c->forgiven_ns : ns;
-        c->forgiven_ns = 0;
         user_pay(u, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
         begin_ns = end_ns;
     }
@@ -413,8 +481,9 @@ static bool accept_client(struct control *c)
     struct session *s = has_room ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
     if (!s || point_fails(POINT_ACCEPT_WATCH) || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+        const struct visitor nobody = { .uid = (uid_t)-1 };
         say_no_room(c, has_room ? "no memory for another connection" : "too many connections (272)");
-        impatience_close(fd);
+        door_close(&nobody, fd);
         if (s)
             s->socket = -1;
         session_free(s);
@@ -673,7 +742,7 @@ static void slow_tick(struct control *c, uint64_t now_ms)
             tell_return_cost(s);
             note_rates(s, now_ms);
         } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
-            end_session(c, s, "no hello");
+            end_session(c, s, s->at_door ? "what its user has sent cannot be closed" : "no hello");
     }
     leave_damon(c);
     if (c->is_deaf)
@@ -688,20 +757,14 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
-static void listen_again(struct control *c, struct session *s)
-{
-    if (user_may_speak(s->user, now_ns()))
-        set_muted(c, s, false);
-    else if (MUTED_LOOK_MS < c->hurry_ms)
-        c->hurry_ms = MUTED_LOOK_MS;
-}
-
 static void tick(struct control *c)
 {
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
     c->hurry_ms = IDLE_TICK_MS;
+    if (door_is_there())
+        hear_doors(c);
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
         if (s->is_muted)
@@ -735,6 +798,8 @@ static void on_event(struct control *c, const struct epoll_event *e)
 {
     if (e->data.ptr == &c->listener)
         accept_clients(c);
+    else if (e->data.ptr == &c->door_fd)
+        hear_doors(c);
     else if (e->data.ptr == &c->signal_fd)
         c->must_end = true;
     else if (e->data.ptr == &c->wake_fd)
@@ -746,7 +811,7 @@ static void on_event(struct control *c, const struct epoll_event *e)
 static bool is_own(const struct control *c, const void *pointer)
 {
     return pointer == &c->listener || pointer == &c->signal_fd || pointer == &c->wake_fd ||
-           pointer == &c->timer_fd;
+           pointer == &c->timer_fd || pointer == &c->door_fd;
 }
 
 /* Sockets first: ticks and failures may free sessions that an event of this batch points to. */
@@ -777,7 +842,7 @@ static void raise_descriptor_limit(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
-    rlim_t wanted = SESSIONS_MAX * DESCRIPTORS_PER_SESSION + 64;
+    rlim_t wanted = SESSIONS_MAX * DESCRIPTORS_PER_SESSION + CLOSING_MAX + DOORS_MAX + 64;
     if (limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -810,6 +875,9 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
+    c->door_fd = door_fd();
+    if (r == 0 && c->door_fd >= 0)
+        r = watch(c, c->door_fd, &c->door_fd);
     return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
                                   c->config->user_store_cap_bytes);
 }

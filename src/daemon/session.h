@@ -37,7 +37,9 @@ struct session {
     int socket; /* -1: gone */
     int pagemap_fd;
     bool is_joined, is_leaving;
-    bool is_muted; /* its user has said too much: not listened to for a while */
+    bool is_muted; /* its user has said too much, or it stands at the door: not listened to for a while */
+    enum { DOOR_NO, DOOR_WAITS, DOOR_ASKED } at_door; /* with a message that brings descriptors */
+    uint64_t door_turn;                               /* lower first */
     struct user_share share;
     const char *end_reason;
     struct ring candidates, feedback;

@@ -224,3 +224,11 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds)
     *ret_fds = fds;
     return 0;
 }
+
+bool msg_brings_fds(int socket)
+{
+    char first;
+    struct iovec part = {&first, sizeof(first)};
+    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1}; /* no room for them: the kernel says that it had some */
+    return recvmsg(socket, &h, MSG_PEEK | MSG_DONTWAIT) >= 0 && h.msg_flags & MSG_CTRUNC;
+}

@@ -1,7 +1,7 @@
-/* handshake - the process that has a userfaultfd told of forks for who may not ask himself has one right and
- * no more; stopped or killed it costs clients that event and nothing else; it ends with its daemon, however that
- * ends, and is not there where the daemon has no such right. Method: the kernel's account of it in /proc; clients
- * of another user that start and fork; what is no userfaultfd, and too much of it. */
+/* door - the processes that receive what clients send along have one right at most and do little: a door that is
+ * stopped costs who has sent something meanwhile, and nobody else; one that is killed is followed by another; they
+ * end with their daemon, however that ends. Method: the kernel's account of them in /proc; clients of two users
+ * that start and fork; what is no userfaultfd, and too much of it. never_closes has the files that hold them up. */
 #include "command.h"
 #include "process.h"
 #include "support.h"
@@ -30,9 +30,11 @@
 
 #define NR 256u
 #define FLOOD_NR 200
+#define OTHER 65533u
 
 static struct daemon d;
-static char *socket_path; /* for helpers */
+static char *socket_path; /* for helpers, and who they are: */
+static unsigned *nobody, *other;
 
 static const char *const options[] = { "--cold-age", "1h", NULL };
 
@@ -47,23 +49,34 @@ static bool has_name(const char *pid, const char *name)
         return false;
     (void)!read(fd, text, sizeof text - 1);
     close(fd);
-    return !strncmp(text, name, strlen(name));
+    return !strncmp(text, name, strlen(name)) && text[strlen(name)] == '\n';
 }
 
-/* Of this daemon, 0: none. A zombie is one. */
-static pid_t helper_of(pid_t daemon)
+/* Its process of that name, the last one made; 0: none. A zombie is one. */
+static pid_t child_of(pid_t parent, const char *name)
 {
     pid_t found = 0;
     DIR *proc = opendir("/proc");
     CHECK(proc);
-    for (struct dirent *e; (e = readdir(proc)) && !found;) {
+    for (struct dirent *e; (e = readdir(proc));) {
         pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (pid > 0 && has_name(e->d_name, "pp-handshake") &&
-            process_status_number(pid, "PPid", 10) == (unsigned long long)daemon)
+        if (pid > found && has_name(e->d_name, name) &&
+            process_status_number(pid, "PPid", 10) == (unsigned long long)parent)
             found = pid;
     }
     closedir(proc);
     return found;
+}
+
+static pid_t keeper_of(pid_t daemon)
+{
+    return child_of(daemon, "pp-doorkeeper");
+}
+
+static pid_t door_of(pid_t daemon)
+{
+    pid_t keeper = keeper_of(daemon);
+    return keeper ? child_of(keeper, "pp-door") : 0;
 }
 
 static bool has_gone(pid_t pid)
@@ -73,9 +86,9 @@ static bool has_gone(pid_t pid)
 
 /* ---- clients of another user */
 
-static bool become_nobody(void)
+static bool become(unsigned uid)
 {
-    return become_user(NOBODY) && prctl(PR_SET_DUMPABLE, 1) == 0; /* as after exec: else /proc/self is root's */
+    return become_user(uid) && prctl(PR_SET_DUMPABLE, 1) == 0; /* as after exec: else /proc/self is root's */
 }
 
 struct asked {
@@ -84,11 +97,10 @@ struct asked {
 };
 static struct asked *asked;
 
-static int client(void *unused)
+static int client(void *uid)
 {
-    (void)unused;
     struct pages p;
-    if (!become_nobody())
+    if (!become(*(unsigned *)uid))
         return 1;
     pages_map(&p, NR);
     pages_write_all(&p);
@@ -106,9 +118,9 @@ static int client(void *unused)
     return 0;
 }
 
-static bool client_is_told(void)
+static bool is_told(unsigned *uid)
 {
-    CHECK_EQ(helper_wait(helper_start(client, NULL)), 0);
+    CHECK_EQ(helper_wait(helper_start(client, uid)), 0);
     return asked->is_covered;
 }
 
@@ -123,22 +135,26 @@ static void start(void)
     strcpy(socket_path, d.socket_path);
 }
 
-static void has_one_right(void)
+static void has_rights(pid_t pid, uint64_t rights)
 {
-    test_case("what the kernel says of it");
-    pid_t pid = helper_of(d.pid);
     CHECK(pid > 0);
-    uint64_t right = 1ull << CAP_SYS_PTRACE;
-    CHECK_EQ(process_status_number(pid, "CapPrm", 16), right);
-    CHECK_EQ(process_status_number(pid, "CapEff", 16), right);
+    CHECK_EQ(process_status_number(pid, "CapPrm", 16), rights);
+    CHECK_EQ(process_status_number(pid, "CapEff", 16), rights);
     CHECK_EQ(process_status_number(pid, "CapInh", 16), 0);
     CHECK_EQ(process_status_number(pid, "CapAmb", 16), 0);
     CHECK_EQ(process_status_number(pid, "NoNewPrivs", 10), 1);
     CHECK_EQ(process_status_number(pid, "Threads", 10), 1);
     CHECK_EQ(process_entries(pid, "fd"), 1 + 2); /* its socket, "." and ".." */
+}
+
+static void have_one_right(void)
+{
+    test_case("what the kernel says of them");
+    has_rights(keeper_of(d.pid), 1ull << CAP_SYS_PTRACE);
+    has_rights(door_of(d.pid), 1ull << CAP_SYS_PTRACE);
     if (!IS_SANITIZED)
-        CHECK_EQ(process_status_number(pid, "Seccomp", 10), 2);
-    WAIT_UNTIL(client_is_told());
+        CHECK_EQ(process_status_number(door_of(d.pid), "Seccomp", 10), 2);
+    WAIT_UNTIL(is_told(nobody));
 }
 
 /* Root, but with no right to look into others. */
@@ -154,7 +170,7 @@ static int look_at_it(void *pid)
 static int flood(void *unused)
 {
     (void)unused;
-    if (!become_nobody())
+    if (!become(NOBODY))
         return 1;
     int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), ends[2];
     struct msg_hello hello = { .version = WIRE_VERSION };
@@ -184,50 +200,64 @@ static int flood(void *unused)
 static void floods(void)
 {
     test_case("too many questions, half of them without a userfaultfd");
-    pid_t pid = helper_of(d.pid);
+    pid_t pid = door_of(d.pid);
     CHECK_EQ(helper_wait(helper_start(flood, NULL)), 0);
-    CHECK_EQ(helper_of(d.pid), pid);
+    CHECK_EQ(door_of(d.pid), pid);
     CHECK_EQ(process_entries(pid, "fd"), 1 + 2);
-    WAIT_UNTIL(client_is_told());
+    WAIT_UNTIL(is_told(nobody));
 }
 
 static void is_stopped(void)
 {
-    test_case("it is stopped: the first who asks waits for half a second, and goes on without");
-    pid_t pid = helper_of(d.pid);
+    test_case("it is stopped: who has come to it waits, and the others have another");
+    int status;
+    pid_t pid = door_of(d.pid);
     CHECK_EQ(kill(pid, SIGSTOP), 0);
-    CHECK(!client_is_told());
-    CHECK(!client_is_told());
+    pid_t waiting = helper_start(client, nobody);
+    WAIT_UNTIL(door_of(d.pid) != pid);
+    CHECK(is_told(other));
     CHECK(asked->start_ms < test_limit_ms(400));
-    test_case("it goes on, and what it says late is nobody's");
+    CHECK(!helper_has_ended(waiting, &status));
+    test_case("it goes on, and is not needed any more");
     CHECK_EQ(kill(pid, SIGCONT), 0);
-    WAIT_UNTIL(client_is_told());
-    CHECK_EQ(helper_of(d.pid), pid);
+    CHECK_EQ(helper_wait(waiting), 0);
+    CHECK(asked->is_covered);
+    WAIT_UNTIL(has_gone(pid));
 }
 
 static void ends_with_its_daemon(void)
 {
-    test_case("the daemon ends: it has ended by then");
-    pid_t pid = helper_of(d.pid);
+    test_case("the daemon ends: they have ended by then");
+    pid_t keeper = keeper_of(d.pid), door = door_of(d.pid);
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
-    CHECK(has_gone(pid));
-    test_case("the daemon is killed, and it is stopped");
+    CHECK(has_gone(keeper) && has_gone(door));
+    test_case("the daemon is killed, and they are stopped");
     start();
-    pid = helper_of(d.pid);
-    CHECK(pid > 0 && kill(pid, SIGSTOP) == 0);
+    keeper = keeper_of(d.pid);
+    door = door_of(d.pid);
+    CHECK(keeper > 0 && kill(keeper, SIGSTOP) == 0);
+    CHECK(door > 0 && kill(door, SIGSTOP) == 0);
     CHECK_EQ(helper_kill(d.pid, SIGKILL), SIGKILL);
-    WAIT_UNTIL(has_gone(pid) || process_status_number(pid, "VmSize", 10) == 0); /* some init may not reap */
+    /* Some init may not reap. */
+    WAIT_UNTIL(has_gone(keeper) || process_status_number(keeper, "VmSize", 10) == 0);
+    WAIT_UNTIL(has_gone(door) || process_status_number(door, "VmSize", 10) == 0);
 }
 
 static void is_killed(void)
 {
-    test_case("it is killed: nothing is left of it, and all go on without");
+    test_case("a door is killed: there is another");
     start();
-    pid_t pid = helper_of(d.pid);
-    CHECK(pid > 0 && kill(pid, SIGKILL) == 0);
-    WAIT_UNTIL(has_gone(pid));
-    CHECK(!client_is_told());
-    CHECK(!client_is_told());
+    pid_t door = door_of(d.pid);
+    CHECK(door > 0 && kill(door, SIGKILL) == 0);
+    WAIT_UNTIL(has_gone(door));
+    WAIT_UNTIL(is_told(nobody));
+    test_case("the keeper is killed: nothing is left of them, and all go on without");
+    pid_t keeper = keeper_of(d.pid);
+    door = door_of(d.pid);
+    CHECK(keeper > 0 && kill(keeper, SIGKILL) == 0);
+    WAIT_UNTIL(has_gone(keeper) && has_gone(door));
+    CHECK(!is_told(nobody));
+    CHECK(!is_told(nobody));
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
 }
 
@@ -245,8 +275,9 @@ static void has_no_right_to_give(void)
     pid_t pid = helper_start(weak_daemon, NULL);
     WAIT_UNTIL(access(socket_path, F_OK) == 0);
     CHECK_EQ(chmod(socket_path, 0666), 0);
-    CHECK(!client_is_told());
-    CHECK_EQ(helper_of(pid), 0);
+    CHECK(!is_told(nobody));
+    has_rights(keeper_of(pid), 0);
+    has_rights(door_of(pid), 0);
     CHECK_EQ(helper_kill(pid, SIGTERM), 0);
 }
 
@@ -254,16 +285,21 @@ int main(void)
 {
     pid_t *pid = test_shared(sizeof *pid);
     asked = test_shared(sizeof *asked);
+    nobody = test_shared(sizeof *nobody);
+    other = test_shared(sizeof *other);
+    *nobody = NOBODY;
+    *other = OTHER;
     socket_path = test_shared(sizeof d.socket_path);
-    test_begin("one process has one right, for all clients", 40);
+    test_begin("who receives what clients send has one right, and may be stopped", 40);
     if (geteuid() != 0 || !forks_are_told())
         test_skip("nobody tells this user of forks (CAP_SYS_PTRACE)");
     directory_open_to_all();
     start();
-    has_one_right();
-    *pid = helper_of(d.pid);
-    if (!IS_SANITIZED)
+    have_one_right();
+    for (int i = 0; i < 2 && !IS_SANITIZED; i++) {
+        *pid = i ? keeper_of(d.pid) : door_of(d.pid);
         CHECK_EQ(helper_wait(helper_start(look_at_it, pid)), 0);
+    }
     floods();
     is_stopped();
     ends_with_its_daemon();
