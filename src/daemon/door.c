@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "daemon/door_process.h"
 #include "daemon/impatience.h"
 #include "daemon/limits.h"
@@ -72,7 +73,7 @@ static struct door *idle_door(void)
 static bool listen_to(int fd)
 {
     struct epoll_event e = { .events = EPOLLIN };
-    return epoll_ctl(house.epoll, EPOLL_CTL_ADD, fd, &e) == 0;
+    return !point_fails(POINT_DOOR_LISTEN) && epoll_ctl(house.epoll, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
 /* ---- doors come and go */
@@ -138,7 +139,7 @@ static bool start_keeper(void)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
         return false;
     (void)signal(SIGCHLD, SIG_IGN); /* nobody has to wait for it: it has no answer but its messages */
-    pid_t daemon = getpid(), pid = fork();
+    pid_t daemon = getpid(), pid = point_fails(POINT_DOOR_KEEPER) ? -1 : fork();
     if (pid == 0)
         door_keep(ends[1], daemon);
     close(ends[1]);
@@ -203,7 +204,7 @@ static bool ask(const struct visitor *v, int socket, bool wants_message)
 {
     struct door *d = idle_door();
     const struct door_request request = { .wants_message = wants_message };
-    if (!d || passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT))
+    if (!d || point_fails(POINT_DOOR_ASK) || passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT))
         return false;
     d->is_busy = true;
     d->visitor = *v;
@@ -263,7 +264,9 @@ void door_close(const struct visitor *v, int socket)
 static bool hear_door(struct door *d, struct door_event *ret)
 {
     struct door_answer answer;
-    int fd, r = passing_receive(d->channel, &answer, sizeof answer, &fd, MSG_DONTWAIT);
+    int fd = -1, r = point_fails(POINT_DOOR_HEAR)
+                         ? -errno
+                         : passing_receive(d->channel, &answer, sizeof answer, &fd, MSG_DONTWAIT);
     if (r == -EAGAIN && !(d->is_busy && !d->is_held && now_ms() >= d->since_ms + DOOR_MS))
         return false;
     *ret = (struct door_event){ .session = d->is_busy ? d->visitor.session : 0 };

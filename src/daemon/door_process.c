@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/point.h"
 #include "daemon/impatience.h"
 #include "daemon/receive.h"
 #include "sys/orphan.h"
@@ -127,7 +128,7 @@ static bool make_door(void)
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
         return passing_send(0, &word, sizeof word, -1, 0) == 0;
-    pid_t keeper = getpid(), pid = fork();
+    pid_t keeper = getpid(), pid = point_fails(POINT_DOOR) ? -1 : fork();
     if (pid == 0)
         be_door(ends[1], keeper);
     word.pid = pid > 0 ? pid : 0;

@@ -3,9 +3,9 @@
  * happens to descriptors that we never see, when a message is cut off or a socket closed that holds unread ones.
  *
  * While a thread is impatient a signal cuts short what waits, after a millisecond and again after each. What
- * the kernel does not let a signal end still waits (docs/threat-model.md, "Doors").
+ * the kernel does not let a signal end still waits: door.h is for that.
  *
- * Contract: one thread, control's. 0.3 us a call. */
+ * Contract: one thread of a process, control's or a door's. 0.3 us a call. */
 #ifndef DAEMON_IMPATIENCE_H
 #define DAEMON_IMPATIENCE_H
 

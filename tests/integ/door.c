@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static bool become(unsigned uid)
 
 struct asked {
     bool is_covered; /* of the fork; written by the helper */
+    _Atomic bool has_sent;
     uint64_t start_ms;
 };
 static struct asked *asked;
@@ -243,6 +245,36 @@ static void ends_with_its_daemon(void)
     WAIT_UNTIL(has_gone(door) || process_status_number(door, "VmSize", 10) == 0);
 }
 
+/* 0: its hello is refused, as the door that had it has ended. */
+static int is_told_to_try_again(void *unused)
+{
+    (void)unused;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg m;
+    CHECK(socket >= 0 && pagemap >= 0);
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    asked->has_sent = true;
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
+    return m.header.type == MSG_REFUSE && m.payload.refuse.error == -ECONNABORTED ? 0 : 1;
+}
+
+static void has_a_hello(void)
+{
+    test_case("a door ends with a hello");
+    pid_t door = door_of(d.pid);
+    CHECK_EQ(kill(door, SIGSTOP), 0);
+    pid_t pid = helper_start(is_told_to_try_again, NULL);
+    WAIT_UNTIL(asked->has_sent);
+    test_nap_us(100000); /* for the daemon to have asked it */
+    CHECK_EQ(kill(door, SIGKILL), 0);
+    CHECK_EQ(helper_wait(pid), 0);
+    WAIT_UNTIL(is_told(nobody));
+}
+
 static void is_killed(void)
 {
     test_case("a door is killed: there is another");
@@ -301,6 +333,7 @@ int main(void)
         CHECK_EQ(helper_wait(helper_start(look_at_it, pid)), 0);
     }
     floods();
+    has_a_hello();
     is_stopped();
     ends_with_its_daemon();
     is_killed();
