@@ -25,6 +25,7 @@ struct door {
     int channel; /* -1: there is none */
     pid_t pid;
     bool is_busy, is_held;
+    bool owes_close; /* it has taken a socket, and there was no memory for the rest */
     struct visitor visitor; /* while it is busy */
     uint64_t since_ms;
 };
@@ -200,36 +201,44 @@ bool door_is_held_by(const struct visitor *v)
     return false;
 }
 
-static bool ask(const struct visitor *v, int socket, bool wants_message)
+static bool send_wish(struct door *d, enum door_wish wish, int socket)
 {
-    struct door *d = idle_door();
-    const struct door_request request = { .wants_message = wants_message };
-    if (!d || point_fails(POINT_DOOR_ASK) || passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT))
-        return false;
+    const struct door_request request = { .wish = wish };
+    return !point_fails(POINT_DOOR_ASK) &&
+           passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT) == 0;
+}
+
+static void make_busy(struct door *d, const struct visitor *v)
+{
     d->is_busy = true;
     d->visitor = *v;
     d->since_ms = now_ms();
-    return true;
 }
 
 bool door_ask(const struct visitor *v, int socket)
 {
-    return ask(v, socket, true);
+    struct door *d = idle_door();
+    if (!d || !send_wish(d, DOOR_RECEIVE, socket))
+        return false;
+    make_busy(d, v);
+    return true;
 }
 
 /* The oldest that does not wait behind its own user. */
 static void ask_to_close(void)
 {
-    for (unsigned i = 0; i < house.nr_closing && idle_door(); i++) {
-        struct closing *c = &house.closing[i];
-        if (door_is_held_by(&c->visitor) || !ask(&c->visitor, c->socket, false))
-            continue;
-        close(c->socket); /* not the last: the door has it, or is going to */
-        house.nr_closing--;
-        for (unsigned k = i; k < house.nr_closing; k++)
-            house.closing[k] = house.closing[k + 1];
+    struct door *d = idle_door();
+    unsigned i = 0;
+    while (i < house.nr_closing && door_is_held_by(&house.closing[i].visitor))
+        i++;
+    if (!d || i == house.nr_closing || !send_wish(d, DOOR_TAKE, house.closing[i].socket))
         return;
-    }
+    close(house.closing[i].socket); /* not the last: the door keeps it until it is told to close it */
+    make_busy(d, &house.closing[i].visitor);
+    d->owes_close = !send_wish(d, DOOR_CLOSE, -1);
+    house.nr_closing--;
+    for (; i < house.nr_closing; i++)
+        house.closing[i] = house.closing[i + 1];
 }
 
 static void close_all(void)
@@ -264,6 +273,8 @@ void door_close(const struct visitor *v, int socket)
 static bool hear_door(struct door *d, struct door_event *ret)
 {
     struct door_answer answer;
+    if (d->owes_close)
+        d->owes_close = !send_wish(d, DOOR_CLOSE, -1);
     int fd = -1, r = point_fails(POINT_DOOR_HEAR)
                          ? -errno
                          : passing_receive(d->channel, &answer, sizeof answer, &fd, MSG_DONTWAIT);

@@ -76,7 +76,7 @@ static bool serve(const struct door_request *request, int client)
 {
     struct door_answer answer = { .error = 0 };
     struct msg_fds pagemap = { .nr = 0 };
-    if (request->wants_message)
+    if (request->wish == DOOR_RECEIVE)
         answer.error = receive(client, &answer.msg, &pagemap);
     impatience_close(client);
     int r = passing_send(0, &answer, sizeof answer, pagemap.nr ? pagemap.fd[0] : -1, 0);
@@ -89,10 +89,13 @@ _Noreturn static void be_door(int socket, pid_t keeper)
     if (!be_alone("pp-door", socket, keeper) || impatience_new() || !keep_nine_calls())
         _exit(1);
     struct door_request request;
-    int client, r;
-    while ((r = passing_receive(0, &request, sizeof request, &client, 0)) == 0 || r == -EINTR)
-        if (r == 0 && !serve(&request, client))
+    int taken = -1, client, r;
+    while ((r = passing_receive(0, &request, sizeof request, &client, 0)) == 0 || r == -EINTR) {
+        if (r == 0 && request.wish == DOOR_TAKE)
+            taken = client;
+        else if (r == 0 && !serve(&request, request.wish == DOOR_CLOSE ? taken : client))
             break;
+    }
     _exit(0);
 }
 

@@ -85,6 +85,12 @@ static bool has_gone(pid_t pid)
     return kill(pid, 0) != 0;
 }
 
+/* Some init may not reap. */
+static bool is_over(pid_t pid)
+{
+    return has_gone(pid) || process_status_number(pid, "VmSize", 10) == 0;
+}
+
 /* ---- clients of another user */
 
 static bool become(unsigned uid)
@@ -241,9 +247,7 @@ static void ends_with_its_daemon(void)
     CHECK(keeper > 0 && kill(keeper, SIGSTOP) == 0);
     CHECK(door > 0 && kill(door, SIGSTOP) == 0);
     CHECK_EQ(helper_kill(d.pid, SIGKILL), SIGKILL);
-    /* Some init may not reap. */
-    WAIT_UNTIL(has_gone(keeper) || process_status_number(keeper, "VmSize", 10) == 0);
-    WAIT_UNTIL(has_gone(door) || process_status_number(door, "VmSize", 10) == 0);
+    WAIT_UNTIL(is_over(keeper) && is_over(door));
 }
 
 /* 0: its hello is refused, as the door that had it has ended. */
@@ -288,7 +292,7 @@ static void is_killed(void)
     pid_t keeper = keeper_of(d.pid);
     door = door_of(d.pid);
     CHECK(keeper > 0 && kill(keeper, SIGKILL) == 0);
-    WAIT_UNTIL(has_gone(keeper) && has_gone(door));
+    WAIT_UNTIL(is_over(keeper) && is_over(door));
     CHECK(!is_told(nobody));
     CHECK(!is_told(nobody));
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
