@@ -164,8 +164,8 @@ static const char *find_contradiction(const struct run_settings *s, int socket, 
     if (s->is_private && s->socket_path)
         return "--private and --socket: say one of the two";
     if (s->socket_path && is_refused(socket))
-        (void)snprintf(text, capacity, "no right to the daemon's socket %s: join its group, or leave --socket out",
-                       s->socket_path);
+        (void)snprintf(text, capacity, "no right to the daemon's socket %s: join its group, or leave --socket "
+                       "out", s->socket_path);
     else if (s->socket_path && !has_daemon)
         (void)snprintf(text, capacity, "no daemon answers at %s: start process-pagerd there, or leave --socket out",
                        s->socket_path);

@@ -315,8 +315,8 @@ static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct 
     return false;
 }
 
-/* For how long has the daemon answered nothing, with pages under way at each tick? A time in which we stood still,
- * too, counts as one tick; they come up to two intervals apart. */
+/* For how long has the daemon answered nothing, with pages under way at each tick? A time in which we stood
+ * still, too, counts as one tick; they come up to two intervals apart. */
 static uint64_t silence_ns(const struct agent *a, uint64_t now)
 {
     const struct silence *s = &a->silence;

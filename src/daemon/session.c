@@ -144,8 +144,8 @@ static int open_device(void)
     bool was_refused = is_refused;
     is_refused = device < 0 && errno == EACCES && geteuid() == 0;
     if (is_refused && !was_refused)
-        log_warning("event=device error=\"%s\"; look at the mode of /dev/userfaultfd: who has no right of its own "
-                    "to userfaultfd can't start; continuing", strerror(EACCES));
+        log_warning("event=device error=\"%s\"; look at the mode of /dev/userfaultfd: who has no right of "
+                    "its own to userfaultfd can't start; continuing", strerror(EACCES));
     return device;
 }
 

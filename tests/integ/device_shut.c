@@ -54,7 +54,8 @@ static bool make_node(void)
 static bool bind_node(void)
 {
     (void)unlink(shared->node_path);
-    return make_node() && unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return make_node() && unshare(CLONE_NEWNS) == 0 &&
+           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount(shared->node_path, DEVICE, NULL, MS_BIND, NULL) == 0;
 }
 

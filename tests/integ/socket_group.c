@@ -99,8 +99,8 @@ static void run_outside(void)
 {
     char line[256];
     test_case("outside: run --socket");
-    (void)snprintf(line, sizeof line, "process-pager run: no right to the daemon's socket %s: join its group, or "
-                   "leave --socket out\n", d.socket_path);
+    (void)snprintf(line, sizeof line, "process-pager run: no right to the daemon's socket %s: join its group, "
+                   "or leave --socket out\n", d.socket_path);
     TOOL("run", "--socket", d.socket_path, "--", "/bin/echo", "ran");
     says(125, line);
     CHECK(!*c.out);
