@@ -36,12 +36,12 @@ static struct pp_pager *pager;
 
 /* ---- the daemon */
 
-/* A sanitizer's runtime would catch the signal in the daemon, and report it; what is asked is what we do. */
+/* A sanitizer's runtime would catch such signals in the daemon, and report them; asked is what we do. */
 static void leave_to_kernel(const char *variable)
 {
     char text[512];
     const char *before = getenv(variable);
-    (void)snprintf(text, sizeof text, "%s%shandle_segv=0", before ? before : "", before ? ":" : "");
+    (void)snprintf(text, sizeof text, "%s%shandle_segv=0:handle_sigbus=0", before ? before : "", before ? ":" : "");
     (void)setenv(variable, text, 1);
 }
 
