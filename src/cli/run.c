@@ -150,14 +150,23 @@ static int start_own_daemon(const struct run_settings *s, char *ret_path, size_t
     return complain(error, EXIT_OURS);
 }
 
+static bool is_refused(int socket)
+{
+    return socket == -EACCES || socket == -EPERM;
+}
+
 /* What of the command line can't be meant. NULL: nothing. */
-static const char *find_contradiction(const struct run_settings *s, bool has_daemon, const char *path,
-                                      char *text, size_t capacity)
+static const char *find_contradiction(const struct run_settings *s, int socket, const char *path, char *text,
+                                      size_t capacity)
 {
     const char *option = own_daemon_option(s);
+    bool has_daemon = socket >= 0;
     if (s->is_private && s->socket_path)
         return "--private and --socket: say one of the two";
-    if (s->socket_path && !has_daemon)
+    if (s->socket_path && is_refused(socket))
+        (void)snprintf(text, capacity, "no right to the daemon's socket %s: join its group, or leave --socket "
+                       "out", s->socket_path);
+    else if (s->socket_path && !has_daemon)
         (void)snprintf(text, capacity, "no daemon answers at %s: start process-pagerd there, or leave --socket out",
                        s->socket_path);
     else if (has_daemon && option)
@@ -225,11 +234,11 @@ static int run_command(const struct run_settings *s, char **argv)
     bool has_daemon = socket >= 0;
     if (has_daemon)
         close(socket);
-    const char *wrong = find_contradiction(s, has_daemon, socket_path, text, sizeof text);
+    const char *wrong = find_contradiction(s, socket, socket_path, text, sizeof text);
     if (wrong)
         return complain(wrong, EXIT_OURS);
     const char *missing = has_daemon ? NULL : missing_right();
-    if (missing && (socket == -EACCES || socket == -EPERM))
+    if (missing && is_refused(socket))
         missing = "no right to the daemon's socket: join the group process-pager";
     if (missing && s->is_strict)
         return complain(missing, EXIT_OURS);

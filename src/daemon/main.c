@@ -100,6 +100,7 @@ int main(int argc, char **argv)
         listener_close(&listener);
         return code;
     }
+    features.has_device = features_try_device(); /* capabilities are gone, and clients are told */
     struct source source;
     source_choose(&config, &source);
     features_log(&features);
