@@ -2,6 +2,7 @@
  * is served in turns. */
 #include "daemon/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -27,6 +28,7 @@
 #include "daemon/handshake.h"
 #include "daemon/impatience.h"
 #include "daemon/limits.h"
+#include "daemon/look.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
 #include "heat/damon.h"
@@ -55,6 +57,7 @@ struct control {
     struct damon_watcher *lost_watcher; /* has ended; kept until the end */
     int epoll_fd, signal_fd, wake_fd, timer_fd;
     struct session *sessions;
+    struct session *unburied; /* have ended, but for the look that a thread is in */
     unsigned nr_sessions;
     uint32_t next_id;
     uint64_t hurry_ms;  /* when to look at the offers again */
@@ -94,6 +97,27 @@ static void end_session(struct control *c, struct session *s, const char *reason
         session_free(s);
 }
 
+/* False: a thread has been left in a look at it, and is still there. */
+static bool is_there(struct session *s)
+{
+    if (s->is_away && !atomic_load_explicit(&s->is_looked_at, memory_order_acquire)) {
+        s->is_away = false;
+        s->user->nr_away--;
+    }
+    return !s->is_away;
+}
+
+static void free_unburied(struct control *c)
+{
+    for (struct session **at = &c->unburied, *s; (s = *at);)
+        if (is_there(s)) {
+            *at = s->next;
+            session_free(s);
+        } else {
+            at = &s->next;
+        }
+}
+
 static void bury(struct control *c, struct session *s)
 {
     if (c->config->csv_path) {
@@ -109,7 +133,9 @@ static void bury(struct control *c, struct session *s)
              (unsigned long long)atomic_load(&s->held_bytes), (unsigned long long)s->nr_offered,
              (unsigned long long)s->nr_returned);
     point_kills(POINT_BURYING);
-    session_free(s);
+    s->next = c->unburied;
+    c->unburied = s;
+    free_unburied(c);
 }
 
 static void bury_detached(struct control *c)
@@ -247,6 +273,7 @@ static void on_status_get(struct control *c, struct session *s)
 /* What it watches now counts for its user. */
 static void count_ranges(struct control *c, struct session *s)
 {
+    assert(!s->is_away); /* else its messages wait */
     uint64_t nr_pages = s->heat_ops->nr_pages(s->heat);
     if (!user_count(s->user, &s->share, nr_pages, s->heat_ops->bookkeeping_bytes(s->heat)))
         end_session(c, s, "more pages and ranges than a user may have");
@@ -321,7 +348,7 @@ static void set_muted(struct control *c, struct session *s, bool is_muted)
 
 static bool may_speak(struct control *c, struct session *s, uint64_t now)
 {
-    if (!user_may_speak(s->user, now)) {
+    if (s->is_away || !user_may_speak(s->user, now)) {
         set_muted(c, s, true);
         return false;
     }
@@ -596,6 +623,29 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
         c->hurry_ms = hurry_ms;
 }
 
+/* Who keeps us waiting pays for it, and at most so much: then we don't come. */
+static void look_at_heat(struct control *c, struct session *s, uint64_t now_ms)
+{
+    uint64_t begin_ns = now_ns(), begin_cpu_ns = thread_cpu_ns();
+    if (!user_may_be_looked_at(s->user, begin_ns))
+        return;
+    look_at(s, now_ms);
+    uint64_t waited_ns = now_ns() - begin_ns - (thread_cpu_ns() - begin_cpu_ns);
+    if ((int64_t)waited_ns > LOOK_FREE_NS)
+        user_pay(s->user, waited_ns, c->turn);
+}
+
+/* What it says waits, too: for its ranges are its heat's. */
+static void leave_alone(struct control *c, struct session *s)
+{
+    s->is_away = true;
+    s->user->nr_away++;
+    user_pay(s->user, LOOK_MS_MAX * NS_PER_MS, c->turn);
+    if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
+        log_info("event=look_stuck session=%u pid=%d uid=%u name=%s; it keeps the lock of its memory: "
+                 "continuing without it until that is free", s->id, (int)s->pid, s->uid, s->name);
+}
+
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
 {
     uint64_t begin_ns = thread_cpu_ns();
@@ -607,7 +657,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         c->hurry_ms = s->governor.look_ms;
     if (now_ms >= s->next_look_ms) {
         s->next_look_ms = now_ms + s->governor.look_ms;
-        (void)s->heat_ops->tick(s->heat, now_ms);
+        look_at_heat(c, s, now_ms);
     }
     offer(c, s, now_ms);
     order_tick(c->sessions, s, now_ms);
@@ -634,9 +684,12 @@ static void leave_damon(struct control *c)
     int failure = c->watcher ? damon_watcher_failure(c->watcher) : 0;
     if (!failure)
         return;
+    bool is_needed = false;
     for (struct session *s = c->sessions; s; s = s->next)
-        if (s->is_joined && s->heat_ops == &heat_damon_ops && session_fall_back(s, c->config))
-            return; /* no memory now: at the next slow tick */
+        if (s->is_joined && s->heat_ops == &heat_damon_ops)
+            is_needed |= s->is_away || session_fall_back(s, c->config);
+    if (is_needed)
+        return; /* no memory now, or in a look: at the next slow tick */
     /* Those that are being buried let go of it themselves, before it is freed at the end. */
     log_warning("event=damon_lost error=\"%s\"; falling back to scan", strerror(-failure));
     c->lost_watcher = c->watcher;
@@ -670,12 +723,14 @@ static void slow_tick(struct control *c, uint64_t now_ms)
         if (s->is_joined && !session_has_process(s)) {
             end_session(c, s, "its process has ended");
         } else if (s->is_joined) {
-            tell_return_cost(s);
+            if (!s->is_away)
+                tell_return_cost(s);
             note_rates(s, now_ms);
         } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, "no hello");
     }
     leave_damon(c);
+    free_unburied(c);
     if (c->is_deaf)
         set_deaf(c, false);
     uint64_t ring;
@@ -690,7 +745,7 @@ static void slow_tick(struct control *c, uint64_t now_ms)
 
 static void listen_again(struct control *c, struct session *s)
 {
-    if (user_may_speak(s->user, now_ns()))
+    if (!s->is_away && user_may_speak(s->user, now_ns()))
         set_muted(c, s, false);
     else if (MUTED_LOOK_MS < c->hurry_ms)
         c->hurry_ms = MUTED_LOOK_MS;
@@ -704,10 +759,13 @@ static void tick(struct control *c)
     c->hurry_ms = IDLE_TICK_MS;
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        bool is_in_reach = is_there(s);
         if (s->is_muted)
             listen_again(c, s);
-        if (s->is_joined)
+        if (s->is_joined && is_in_reach)
             tick_session(c, s, now_ms);
+        else if (s->is_joined)
+            order_tick(c->sessions, s, now_ms);
     }
     if (now_ms >= c->next_slow_ms) {
         c->next_slow_ms = now_ms + SLOW_TICK_MS;
@@ -803,6 +861,8 @@ static int open_all(struct control *c)
                       : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     int r = impatience_new();
     if (r == 0)
+        r = look_open();
+    if (r == 0)
         r = watch(c, c->listener->fd, &c->listener);
     if (r == 0)
         r = watch(c, c->signal_fd, &c->signal_fd);
@@ -812,6 +872,20 @@ static int open_all(struct control *c)
         r = watch(c, c->timer_fd, &c->timer_fd);
     return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
                                   c->config->user_store_cap_bytes);
+}
+
+/* Begins where its predecessor was left behind: what that had in hand is asked for again. */
+static void be_control(void *argument, struct session *left_in)
+{
+    struct control *c = argument;
+    (void)impatience_new(); /* it was this process's before: at worst we wait */
+    if (left_in)
+        leave_alone(c, left_in);
+    while (!c->must_end)
+        serve(c);
+    log_info("event=stop sessions=%u; clients keep what is stored", c->nr_sessions);
+    while (c->sessions)
+        end_session(c, c->sessions, "the daemon ends");
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,
@@ -826,11 +900,10 @@ int control_run(const struct config *config, const struct features *features, st
         damon_watcher_stop(watcher);
         return EX_OSERR;
     }
-    while (!c.must_end)
-        serve(&c);
-    log_info("event=stop sessions=%u; clients keep what is stored", c.nr_sessions);
-    while (c.sessions)
-        end_session(&c, c.sessions, "the daemon ends");
+    r = look_run(be_control, &c);
+    (void)impatience_new();
+    if (r)
+        log_error("event=start error=\"%s\"", strerror(-r));
     compress_stop();
     bury_detached(&c);
     damon_watcher_stop(c.watcher ? c.watcher : c.lost_watcher);
@@ -838,5 +911,5 @@ int control_run(const struct config *config, const struct features *features, st
     close(c.wake_fd);
     close(c.signal_fd);
     close(c.epoll_fd);
-    return 0;
+    return r ? EX_OSERR : 0;
 }
