@@ -2,6 +2,7 @@
  * is served in turns. */
 #include "daemon/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 #include "daemon/door.h"
 #include "daemon/impatience.h"
 #include "daemon/limits.h"
+#include "daemon/look.h"
 #include "daemon/receive.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
@@ -53,6 +55,7 @@ struct control {
     struct damon_watcher *lost_watcher; /* has ended; kept until the end */
     int epoll_fd, signal_fd, wake_fd, timer_fd;
     struct session *sessions;
+    struct session *unburied; /* have ended, but for the look that a thread is in */
     unsigned nr_sessions;
     uint32_t next_id;
     uint64_t hurry_ms;  /* when to look at the offers again */
@@ -99,6 +102,27 @@ static void end_session(struct control *c, struct session *s, const char *reason
         session_free(s);
 }
 
+/* False: a thread has been left in a look at it, and is still there. */
+static bool is_there(struct session *s)
+{
+    if (s->is_away && !atomic_load_explicit(&s->is_looked_at, memory_order_acquire)) {
+        s->is_away = false;
+        s->user->nr_away--;
+    }
+    return !s->is_away;
+}
+
+static void free_unburied(struct control *c)
+{
+    for (struct session **at = &c->unburied, *s; (s = *at);)
+        if (is_there(s)) {
+            *at = s->next;
+            session_free(s);
+        } else {
+            at = &s->next;
+        }
+}
+
 static void bury(struct control *c, struct session *s)
 {
     if (c->config->csv_path) {
@@ -114,7 +138,9 @@ static void bury(struct control *c, struct session *s)
              (unsigned long long)atomic_load(&s->held_bytes), (unsigned long long)s->nr_offered,
              (unsigned long long)s->nr_returned);
     point_kills(POINT_BURYING);
-    session_free(s);
+    s->next = c->unburied;
+    c->unburied = s;
+    free_unburied(c);
 }
 
 static void bury_detached(struct control *c)
@@ -219,6 +245,7 @@ static void on_status_get(struct control *c, struct session *s)
 /* What it watches now counts for its user. */
 static void count_ranges(struct control *c, struct session *s)
 {
+    assert(!s->is_away); /* else its messages wait */
     uint64_t nr_pages = s->heat_ops->nr_pages(s->heat);
     if (!user_count(s->user, &s->share, nr_pages, s->heat_ops->bookkeeping_bytes(s->heat)))
         end_session(c, s, "more pages and ranges than a user may have");
@@ -295,7 +322,7 @@ static void listen_again(struct control *c, struct session *s)
 {
     if (s->at_door)
         return;
-    if (user_may_speak(s->user, now_ns()))
+    if (!s->is_away && user_may_speak(s->user, now_ns()))
         set_muted(c, s, false);
     else if (MUTED_LOOK_MS < c->hurry_ms)
         c->hurry_ms = MUTED_LOOK_MS;
@@ -303,7 +330,7 @@ static void listen_again(struct control *c, struct session *s)
 
 static bool may_speak(struct control *c, struct session *s, uint64_t now)
 {
-    if (!user_may_speak(s->user, now)) {
+    if (s->is_away || !user_may_speak(s->user, now)) {
         set_muted(c, s, true);
         return false;
     }
@@ -665,6 +692,38 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
         c->hurry_ms = hurry_ms;
 }
 
+/* How often this thread has had to wait for something. */
+static long nr_waits(void)
+{
+    struct rusage usage = { .ru_nvcsw = 0 };
+    (void)getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+}
+
+/* Who keeps us waiting pays for it, and at most so much: then we don't come. */
+static void look_at_heat(struct control *c, struct session *s, uint64_t now_ms)
+{
+    uint64_t begin_ns = now_ns();
+    if (!user_may_be_looked_at(s->user, begin_ns))
+        return;
+    long nr_waits_before = nr_waits();
+    look_at(s, now_ms);
+    uint64_t ns = now_ns() - begin_ns;
+    if (ns > LOOK_FREE_NS && nr_waits() != nr_waits_before)
+        user_pay(s->user, ns, c->turn);
+}
+
+/* What it says waits, too: for its ranges are its heat's. */
+static void leave_alone(struct control *c, struct session *s)
+{
+    s->is_away = true;
+    s->user->nr_away++;
+    user_pay(s->user, LOOK_MS_MAX * NS_PER_MS, c->turn);
+    if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
+        log_info("event=look_stuck session=%u pid=%d uid=%u name=%s; it keeps the lock of its memory: "
+                 "continuing without it until that is free", s->id, (int)s->pid, s->uid, s->name);
+}
+
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
 {
     uint64_t begin_ns = thread_cpu_ns();
@@ -676,7 +735,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
         c->hurry_ms = s->governor.look_ms;
     if (now_ms >= s->next_look_ms) {
         s->next_look_ms = now_ms + s->governor.look_ms;
-        (void)s->heat_ops->tick(s->heat, now_ms);
+        look_at_heat(c, s, now_ms);
     }
     offer(c, s, now_ms);
     order_tick(c->sessions, s, now_ms);
@@ -703,9 +762,12 @@ static void leave_damon(struct control *c)
     int failure = c->watcher ? damon_watcher_failure(c->watcher) : 0;
     if (!failure)
         return;
+    bool is_needed = false;
     for (struct session *s = c->sessions; s; s = s->next)
-        if (s->is_joined && s->heat_ops == &heat_damon_ops && session_fall_back(s, c->config))
-            return; /* no memory now: at the next slow tick */
+        if (s->is_joined && s->heat_ops == &heat_damon_ops)
+            is_needed |= s->is_away || session_fall_back(s, c->config);
+    if (is_needed)
+        return; /* no memory now, or in a look: at the next slow tick */
     /* Those that are being buried let go of it themselves, before it is freed at the end. */
     log_warning("event=damon_lost error=\"%s\"; falling back to scan", strerror(-failure));
     c->lost_watcher = c->watcher;
@@ -739,12 +801,14 @@ static void slow_tick(struct control *c, uint64_t now_ms)
         if (s->is_joined && !session_has_process(s)) {
             end_session(c, s, "its process has ended");
         } else if (s->is_joined) {
-            tell_return_cost(s);
+            if (!s->is_away)
+                tell_return_cost(s);
             note_rates(s, now_ms);
         } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
             end_session(c, s, s->at_door ? "what its user has sent cannot be closed" : "no hello");
     }
     leave_damon(c);
+    free_unburied(c);
     if (c->is_deaf)
         set_deaf(c, false);
     uint64_t ring;
@@ -767,10 +831,13 @@ static void tick(struct control *c)
         hear_doors(c);
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        bool is_in_reach = is_there(s);
         if (s->is_muted)
             listen_again(c, s);
-        if (s->is_joined)
+        if (s->is_joined && is_in_reach)
             tick_session(c, s, now_ms);
+        else if (s->is_joined)
+            order_tick(c->sessions, s, now_ms);
     }
     if (now_ms >= c->next_slow_ms) {
         c->next_slow_ms = now_ms + SLOW_TICK_MS;
@@ -868,6 +935,8 @@ static int open_all(struct control *c)
                       : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     int r = impatience_new();
     if (r == 0)
+        r = look_open();
+    if (r == 0)
         r = watch(c, c->listener->fd, &c->listener);
     if (r == 0)
         r = watch(c, c->signal_fd, &c->signal_fd);
@@ -882,6 +951,20 @@ static int open_all(struct control *c)
                                   c->config->user_store_cap_bytes);
 }
 
+/* Begins where its predecessor was left behind: what that had in hand is asked for again. */
+static void be_control(void *argument, struct session *left_in)
+{
+    struct control *c = argument;
+    (void)impatience_new(); /* it was this process's before: at worst we wait */
+    if (left_in)
+        leave_alone(c, left_in);
+    while (!c->must_end)
+        serve(c);
+    log_info("event=stop sessions=%u; clients keep what is stored", c->nr_sessions);
+    while (c->sessions)
+        end_session(c, c->sessions, "the daemon ends");
+}
+
 int control_run(const struct config *config, const struct features *features, struct listener *l,
                 struct damon_watcher *watcher)
 {
@@ -894,11 +977,10 @@ int control_run(const struct config *config, const struct features *features, st
         damon_watcher_stop(watcher);
         return EX_OSERR;
     }
-    while (!c.must_end)
-        serve(&c);
-    log_info("event=stop sessions=%u; clients keep what is stored", c.nr_sessions);
-    while (c.sessions)
-        end_session(&c, c.sessions, "the daemon ends");
+    r = look_run(be_control, &c);
+    (void)impatience_new();
+    if (r)
+        log_error("event=start error=\"%s\"", strerror(-r));
     compress_stop();
     bury_detached(&c);
     damon_watcher_stop(c.watcher ? c.watcher : c.lost_watcher);
@@ -906,5 +988,5 @@ int control_run(const struct config *config, const struct features *features, st
     close(c.wake_fd);
     close(c.signal_fd);
     close(c.epoll_fd);
-    return 0;
+    return r ? EX_OSERR : 0;
 }

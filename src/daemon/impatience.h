@@ -5,11 +5,11 @@
  * While a thread is impatient a signal cuts short what waits, after a millisecond and again after each. What
  * the kernel does not let a signal end still waits: door.h is for that.
  *
- * Contract: one thread of a process, control's or a door's. 0.3 us a call. */
+ * Contract: one thread of a process at a time, control's or a door's. 0.3 us a call. */
 #ifndef DAEMON_IMPATIENCE_H
 #define DAEMON_IMPATIENCE_H
 
-/* Makes the clock for the calling thread. 0 or negative errno. */
+/* Makes the clock for the calling thread, in place of another's. 0 or negative errno. */
 int impatience_new(void);
 void impatience_begin(void);
 void impatience_end(void);

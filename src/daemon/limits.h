@@ -32,6 +32,12 @@
 #define USER_MESSAGE_NS 5000u
 #define USER_CONNECTION_NS (20 * USER_MESSAGE_NS)
 #define MUTED_LOOK_MS 25u
+/* A look at a client's memory that waits for longer waits for the lock of that memory, as a rule, and its user
+ * pays for that time as for its messages'. After 50 ms control goes on without the thread that looks; while so
+ * many are left in looks at one user's sessions, at 20 KiB each, none of its other sessions is looked at. */
+#define LOOK_FREE_NS 1000000u
+#define LOOK_MS_MAX 50u
+#define USER_AWAY_MAX 4u
 /* Messages taken from one client before the others have their turn; fewer if they take so long: a range
  * in front of half a million others moves all of them. */
 #define MESSAGES_PER_TURN 64u

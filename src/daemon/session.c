@@ -207,6 +207,16 @@ failed:
     return r;
 }
 
+struct session_heat session_heat(const struct session *s)
+{
+    if (s->is_away)
+        return (struct session_heat){ .nr_pages = s->share.nr_pages,
+                                      .bookkeeping_bytes = s->share.range_bytes };
+    return (struct session_heat){ .nr_pages = s->heat_ops->nr_pages(s->heat),
+                                  .nr_ready = s->heat_ops->nr_ready(s->heat),
+                                  .bookkeeping_bytes = s->heat_ops->bookkeeping_bytes(s->heat) };
+}
+
 static void close_fd(int fd)
 {
     if (fd >= 0)

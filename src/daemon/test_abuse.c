@@ -522,6 +522,8 @@ static void a_descriptor_that_lingers_keeps_nobody(void **state)
             return;
         }
         kill(daemon_pid, SIGSTOP);
+        /* All of its threads: if one still reads what follows, our own close is the last, and waits. */
+        assert_int_equal(waitpid(daemon_pid, NULL, WUNTRACED), daemon_pid);
         if (i == 1) /* what follows is not read, but is there when the socket is closed */
             assert_int_equal(send(socket, "?", 1, 0), 1);
         if (i == 2)

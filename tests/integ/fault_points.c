@@ -187,6 +187,8 @@ static const struct row rows[] = {
     ROW(SQUEEZER, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
     ROW(GROUP_ENCODER, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
     ROW(COMPRESS_EPOLL, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
+    ROW(LOOK_CLOCK, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
+    ROW(LOOK_THREAD, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
     ROW(COMPRESS_THREAD, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
 
     ROW(DOOR_KEEPER, DAEMON_JOIN, 1, 1, GOES_ON, .says = "event=no_door"),
