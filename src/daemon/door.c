@@ -328,8 +328,17 @@ static void await_end(pid_t pid)
         usleep(1000);
 }
 
+/* They go with it: it is the door that may wait then, not the end of the daemon. */
+static void give_all_to(struct door *d)
+{
+    while (house.nr_closing && send_wish(d, DOOR_TAKE, house.closing[house.nr_closing - 1].socket))
+        close(house.closing[--house.nr_closing].socket);
+}
+
 void door_end(void)
 {
+    if (front())
+        give_all_to(front());
     close_all();
     for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++) {
         if (d->channel < 0)

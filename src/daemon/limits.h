@@ -10,8 +10,8 @@
 /* Processes that receive descriptors: one, and so many that wait for what a user has sent. */
 #define DOORS_MAX 33u
 /* Sockets of connections that have ended, whose close waits for a door; of one user. */
-#define CLOSING_MAX 512u
-#define CLOSING_PER_USER 64u
+#define CLOSING_MAX 1024u
+#define CLOSING_PER_USER 512u
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
