@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "base/pagesize.h"
+#include "support.h"
 
+#define FAILED_READS 2u
 #define REQUEST_BYTES_MAX (64u << 10)
-#define SECONDS_MAX 40u
+#define SECONDS_MAX 60u
 
 static void reply(int dev, uint64_t unique, const void *bytes, size_t size, int error)
 {
@@ -25,11 +27,24 @@ static void reply(int dev, uint64_t unique, const void *bytes, size_t size, int 
     (void)!write(dev, out, header.len);
 }
 
-static const struct fuse_attr attributes = { .ino = 1, .size = PAGE_BYTES, .mode = S_IFREG | 0666, .nlink = 1 };
+static const struct fuse_attr attributes = { .ino = 1, .size = FUSE_PAGES * PAGE_BYTES, .mode = S_IFREG | 0666,
+                                             .nlink = 1 };
 
-static void answer(int dev, const struct fuse_in_header *h, const struct fuse_silence *silence)
+static void answer_read(int dev, const struct fuse_in_header *h, struct fuse_silence *silence)
 {
     static const unsigned char zeros[PAGE_BYTES];
+    static unsigned nr_reads;
+    if (atomic_load(&silence->of_read_ms) && nr_reads++ % (FAILED_READS + 1) < FAILED_READS)
+        return reply(dev, h->unique, "", 0, -5 /* EIO */);
+    uint64_t begin_ms = test_now_ms();
+    atomic_fetch_add(&silence->nr_kept, 1);
+    while (test_now_ms() - begin_ms < atomic_load(&silence->of_read_ms))
+        test_nap_us(500);
+    reply(dev, h->unique, zeros, sizeof zeros, 0);
+}
+
+static void answer(int dev, const struct fuse_in_header *h, struct fuse_silence *silence)
+{
     const struct fuse_init_out init = { .major = 7, .minor = 31, .max_readahead = PAGE_BYTES,
                                         .flags = FUSE_WRITEBACK_CACHE, .max_write = PAGE_BYTES };
     const struct fuse_attr_out attr = { .attr = attributes };
@@ -40,7 +55,7 @@ static void answer(int dev, const struct fuse_in_header *h, const struct fuse_si
     case FUSE_GETATTR:
     case FUSE_SETATTR: return reply(dev, h->unique, &attr, sizeof attr, 0);
     case FUSE_OPEN:    return reply(dev, h->unique, &open, sizeof open, 0);
-    case FUSE_READ:    return reply(dev, h->unique, zeros, sizeof zeros, 0);
+    case FUSE_READ:    return answer_read(dev, h, silence);
     case FUSE_WRITE:
         if (!atomic_load(&silence->of_write))
             reply(dev, h->unique, &written, sizeof written, 0);
@@ -57,7 +72,7 @@ static void answer(int dev, const struct fuse_in_header *h, const struct fuse_si
     }
 }
 
-_Noreturn static void serve(int dev, const struct fuse_silence *silence)
+_Noreturn static void serve(int dev, struct fuse_silence *silence)
 {
     static _Alignas(struct fuse_in_header) unsigned char request[REQUEST_BYTES_MAX];
     (void)alarm(SECONDS_MAX); /* what waits for it cannot be killed, however the test ends */

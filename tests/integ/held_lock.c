@@ -3,25 +3,22 @@
  * threads to it, and no more. Its sessions may end meanwhile. When it lets go all is as before, and a daemon
  * that is told to end does not wait for it.
  *
- * Method: a file of a FUSE server that fails two reads and does not answer the third. The fault lets go of the
- * lock for the first two and keeps it for the third; a thread that maps something stands behind it, and whoever
- * wants to look at that memory behind that. */
+ * Method: a touch of a file whose FUSE server does not answer (fuse.h); a thread that maps something stands
+ * behind it, and whoever wants to look at that memory behind that. */
 #include "command.h"
+#include "fuse.h"
 #include "process.h"
 #include "support.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -41,16 +38,14 @@
 #define OTHER 65533u
 #define NR 1024u
 #define NR_BY_HAND (USER_AWAY_MAX + 2)
-#define NR_FAILED_READS 2u
+#define FOR_EVER_MS 60000u
 
 static struct shared {
+    struct fuse_silence silence;
     char socket_path[108], file[128];
-    pid_t server;
-    _Atomic bool is_mounted, has_no_fuse;
+    _Atomic pid_t server;        /* -1: no FUSE here */
     _Atomic bool is_ready;       /* the holder has been served, and could hold its lock */
     _Atomic bool must_hold;      /* ... and does so */
-    _Atomic unsigned nr_reads;   /* of the file, since it was last let go */
-    _Atomic bool must_answer;
     _Atomic unsigned nr_touched; /* pages of the file */
     _Atomic unsigned nr_maps;    /* of a thread that maps something all the time */
     _Atomic bool must_misbehave; /* with the sessions made by hand */
@@ -58,66 +53,6 @@ static struct shared {
 } *shared;
 
 static struct daemon d;
-
-/* ---- the server */
-
-static void reply(int device, uint64_t unique, const void *bytes, size_t size, int error)
-{
-    static char message[2 * PAGE_BYTES];
-    struct fuse_out_header h = { .len = (uint32_t)(sizeof h + size), .error = error, .unique = unique };
-    memcpy(message, &h, sizeof h);
-    memcpy(message + sizeof h, bytes, size);
-    CHECK_EQ(write(device, message, h.len), h.len);
-}
-
-static void serve_read(int device, uint64_t unique)
-{
-    static const char page[PAGE_BYTES];
-    if (atomic_fetch_add(&shared->nr_reads, 1) < NR_FAILED_READS)
-        return reply(device, unique, "", 0, -EIO);
-    while (!atomic_load(&shared->must_answer))
-        test_nap_us(1000);
-    reply(device, unique, page, sizeof page, 0);
-}
-
-static void serve_one(int device)
-{
-    static _Alignas(8) char request[FUSE_MIN_READ_BUFFER + 2 * PAGE_BYTES];
-    const struct fuse_init_out init = { .major = 7, .minor = 31, .max_readahead = PAGE_BYTES,
-                                        .max_write = PAGE_BYTES };
-    const struct fuse_attr_out attributes = { .attr_valid = 1000,
-                                              .attr = { .ino = 1, .size = 2 * PAGE_BYTES,
-                                                        .mode = S_IFREG | 0444, .nlink = 1 } };
-    const struct fuse_open_out opened = { .fh = 1 };
-    if (read(device, request, sizeof request) < (ssize_t)sizeof(struct fuse_in_header))
-        return;
-    const struct fuse_in_header *h = (const struct fuse_in_header *)request;
-    switch (h->opcode) {
-    case FUSE_INIT:      return reply(device, h->unique, &init, sizeof init, 0);
-    case FUSE_GETATTR:   return reply(device, h->unique, &attributes, sizeof attributes, 0);
-    case FUSE_OPEN:      return reply(device, h->unique, &opened, sizeof opened, 0);
-    case FUSE_READ:      return serve_read(device, h->unique);
-    case FUSE_FORGET:
-    case FUSE_INTERRUPT: return;
-    default:             return reply(device, h->unique, "", 0, -ENOSYS);
-    }
-}
-
-/* The only one that has the device: when it ends nobody waits for an answer any more. */
-static int server(void *unused)
-{
-    (void)unused;
-    char options[100];
-    int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    (void)snprintf(options, sizeof options, "fd=%d,rootmode=100000,user_id=0,group_id=0,allow_other", device);
-    bool is_mounted = device >= 0 && unshare(CLONE_NEWNS) == 0 &&
-                      mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                      mount("fuse", shared->file, "fuse", MS_NOSUID | MS_NODEV, options) == 0;
-    atomic_store(is_mounted ? &shared->is_mounted : &shared->has_no_fuse, true);
-    while (is_mounted)
-        serve_one(device);
-    return 0;
-}
 
 /* ---- who holds */
 
@@ -191,17 +126,16 @@ static void misbehave(struct by_hand *b)
 static int holder(void *unused)
 {
     (void)unused;
-    char path[200];
     struct by_hand by_hand[NR_BY_HAND];
-    struct stat st;
-    (void)snprintf(path, sizeof path, "/proc/%d/root%s", (int)shared->server, shared->file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    pid_t server = fuse_serve(shared->file, HOLDER, &shared->silence);
+    atomic_store(&shared->server, server ? server : -1);
+    if (!server || !become(HOLDER))
+        return 1;
+    int fd = open(shared->file, O_RDWR | O_CLOEXEC);
     CHECK(fd >= 0);
-    CHECK_EQ(fstat(fd, &st), 0); /* else the kernel takes it for empty */
+    CHECK_EQ(ftruncate(fd, 2 * PAGE_BYTES), 0); /* else the kernel takes it for empty */
     char *file = mmap(NULL, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
     CHECK(file != MAP_FAILED);
-    if (!become(HOLDER))
-        return 1;
     struct pages p;
     struct pp_pager *pager = pager_open(shared->socket_path);
     pages_map(&p, NR);
@@ -234,13 +168,13 @@ static int holder(void *unused)
 
 static void hold(void)
 {
-    atomic_store(&shared->nr_reads, 0);
-    atomic_store(&shared->must_answer, false);
+    unsigned nr_kept = atomic_load(&shared->silence.nr_kept);
+    atomic_store(&shared->silence.of_read_ms, FOR_EVER_MS);
     atomic_store(&shared->is_back, false);
     WAIT_LONG_UNTIL(atomic_load(&shared->is_ready));
     atomic_store(&shared->is_ready, false);
     atomic_store(&shared->must_hold, true);
-    WAIT_UNTIL(atomic_load(&shared->nr_reads) > NR_FAILED_READS);
+    WAIT_UNTIL(atomic_load(&shared->silence.nr_kept) > nr_kept);
     test_nap_us(300000);
     unsigned nr_maps = atomic_load(&shared->nr_maps);
     test_nap_us(300000);
@@ -289,10 +223,6 @@ static void begin(void)
     int fd = open(shared->file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     close(fd);
-    shared->server = helper_start(server, NULL); /* the first to be killed, should it come to that */
-    WAIT_UNTIL(atomic_load(&shared->is_mounted) || atomic_load(&shared->has_no_fuse));
-    if (atomic_load(&shared->has_no_fuse))
-        test_skip("no FUSE here: not root, or a container");
     daemon_start(&d, (const char *[]){ "--cold-age", "50ms", "--heat", "scan", "--reclaim-rate", "4G", NULL });
     directory_open_to_all();
     strcpy(shared->socket_path, d.socket_path);
@@ -305,6 +235,9 @@ int main(void)
     test_begin("a client that keeps the lock of its memory keeps nobody waiting", 110);
     begin();
     pid_t client = helper_start(holder, NULL);
+    WAIT_UNTIL(atomic_load(&shared->server));
+    if (atomic_load(&shared->server) < 0)
+        test_skip("no FUSE here: not root, or a container");
 
     test_case("others are served");
     hold();
@@ -320,7 +253,7 @@ int main(void)
     questions_are_answered("\"sessions\"");
 
     test_case("it lets go");
-    atomic_store(&shared->must_answer, true);
+    atomic_store(&shared->silence.of_read_ms, 0);
     WAIT_LONG_UNTIL(atomic_load(&shared->is_back));
     WAIT_UNTIL(process_nr_threads(d.pid, "pp-control") == 1);
     CHECK(!strstr(daemon_status(&d), "\"away\""));
@@ -329,12 +262,12 @@ int main(void)
     hold();
     WAIT_UNTIL(process_nr_threads(d.pid, "pp-control") > 1);
     if (IS_LOOKING_FOR_LEAKS) {
-        atomic_store(&shared->must_answer, true);
+        atomic_store(&shared->silence.of_read_ms, 0);
         WAIT_LONG_UNTIL(process_nr_threads(d.pid, "pp-control") == 1);
     }
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
     CHECK_EQ(kill(client, SIGKILL), 0);
-    (void)helper_kill(shared->server, SIGKILL); /* then the client can end, too */
+    CHECK_EQ(kill(atomic_load(&shared->server), SIGKILL), 0); /* then the client can end, too */
     (void)helper_wait(client);
     return test_end();
 }
