@@ -61,6 +61,8 @@ struct control {
     uint64_t hurry_ms;  /* when to look at the offers again */
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
+    uint32_t round;     /* of ticks: each session has its turn in it */
+    bool is_in_round;   /* not all have had it */
     bool must_end;
     uint64_t next_no_room_ms; /* when the next line of those may be written that anybody can cause */
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
@@ -823,16 +825,30 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
+/* A thread that is left in a look leaves its round, too, and the next tick has the rest of it: else who holds up
+ * each look at himself for a moment takes their turns from all behind him. */
+static void begin_round(struct control *c)
+{
+    if (c->is_in_round)
+        return;
+    c->is_in_round = true;
+    c->round++;
+    c->hurry_ms = IDLE_TICK_MS;
+}
+
 static void tick(struct control *c)
 {
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
-    c->hurry_ms = IDLE_TICK_MS;
+    begin_round(c);
     if (door_is_there())
         hear_doors(c);
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        if (s->round == c->round)
+            continue;
+        s->round = c->round;
         bool is_in_reach = is_there(s);
         if (s->is_muted)
             listen_again(c, s);
@@ -841,17 +857,18 @@ static void tick(struct control *c)
         else if (s->is_joined)
             order_tick(c->sessions, s, now_ms);
     }
+    c->is_in_round = false;
     if (now_ms >= c->next_slow_ms) {
         c->next_slow_ms = now_ms + SLOW_TICK_MS;
         slow_tick(c, now_ms);
     }
 }
 
-/* The clock runs only while somebody is connected, and faster while somebody waits. */
+/* The clock runs only while somebody is connected or not gone yet, and faster while somebody waits. */
 static void set_timer(struct control *c)
 {
     uint64_t ms = c->hurry_ms;
-    if (!c->sessions && !c->is_deaf)
+    if (!c->sessions && !c->unburied && !c->is_deaf)
         ms = 0;
     if (ms == c->timer_ms)
         return;
@@ -958,8 +975,11 @@ static void be_control(void *argument, struct session *left_in)
 {
     struct control *c = argument;
     (void)impatience_new(); /* it was this process's before: at worst we wait */
-    if (left_in)
+    if (left_in) {
         leave_alone(c, left_in);
+        c->hurry_ms = HURRY_MS; /* for the rest of the round */
+        set_timer(c);
+    }
     while (!c->must_end)
         serve(c);
     log_info("event=stop sessions=%u; clients keep what is stored", c->nr_sessions);

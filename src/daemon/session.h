@@ -57,6 +57,7 @@ struct session {
     uint64_t pages_ahead;                        /* in the entries between the two */
     uint16_t candidate_pages[RING_CANDIDATES_NR]; /* of each entry, by position */
     uint64_t next_look_ms;
+    uint32_t round;      /* of control's ticks: its turn in that one has been */
     uint64_t control_cpu_ns;
     bool takes_orders;   /* its library knows ORDER */
     bool is_held;        /* drained by hand: nothing is offered */

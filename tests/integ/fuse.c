@@ -15,7 +15,7 @@
 
 #define FAILED_READS 2u
 #define REQUEST_BYTES_MAX (64u << 10)
-#define SECONDS_MAX 60u
+#define SECONDS_MAX 100u
 
 static void reply(int dev, uint64_t unique, const void *bytes, size_t size, int error)
 {

@@ -38,7 +38,7 @@
 #define OTHER 65533u
 #define NR 1024u
 #define NR_BY_HAND (USER_AWAY_MAX + 2)
-#define FOR_EVER_MS 60000u
+#define FOR_EVER_MS 90000u
 
 static struct shared {
     struct fuse_silence silence;
