@@ -737,7 +737,7 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     governor_tick(s, now_ms);
     if (s->governor.look_ms < c->hurry_ms)
         c->hurry_ms = s->governor.look_ms;
-    if (now_ms >= s->next_look_ms) {
+    if (now_ms >= s->next_look_ms && !s->at_door) { /* or its message came back from there while it is away */
         s->next_look_ms = now_ms + s->governor.look_ms;
         look_at_heat(c, s, now_ms);
     }
@@ -825,8 +825,8 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
-/* A thread that is left in a look leaves its round, too, and the next tick has the rest of it: else who holds up
- * each look at himself for a moment takes their turns from all behind him. */
+/* A thread that is left in a look leaves its round, too, and the next tick has the rest of it: else who holds
+ * up each look at himself for a moment takes their turns from all behind him. */
 static void begin_round(struct control *c)
 {
     if (c->is_in_round)

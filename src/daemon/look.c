@@ -86,23 +86,25 @@ static void *begin(void *unused)
     return NULL;
 }
 
-static void *succeed(void *unused)
+/* The look may have come back meanwhile, and control be in another, whose user is not to pay for it. */
+static void *succeed(void *argument)
 {
-    (void)unused;
-    struct session *s = atomic_exchange_explicit(&look.at, NULL, memory_order_acquire);
-    if (s) /* else the look has come back meanwhile */
+    struct session *s = argument, *theirs = s;
+    bool is_control = atomic_compare_exchange_strong_explicit(&look.at, &theirs, NULL, memory_order_acquire,
+                                                              memory_order_relaxed);
+    if (is_control)
         be_control(s);
     return NULL;
 }
 
-static int start(void *(*what)(void *))
+static int start(void *(*what)(void *), struct session *s)
 {
     pthread_t thread;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int r = point_fails(POINT_LOOK_THREAD) ? -errno : -pthread_create(&thread, &attributes, what, NULL);
+    int r = point_fails(POINT_LOOK_THREAD) ? -errno : -pthread_create(&thread, &attributes, what, s);
     pthread_attr_destroy(&attributes);
     return r;
 }
@@ -124,13 +126,15 @@ int look_run(void (*control)(void *argument, struct session *left_in), void *arg
 {
     look.control = control;
     look.argument = argument;
-    int r = start(begin);
+    int r = start(begin, NULL);
     uint64_t nr_times;
     while (r == 0 && !atomic_load_explicit(&look.is_over, memory_order_acquire)) {
-        if (read(look.clock_fd, &nr_times, sizeof nr_times) < 0 || !atomic_load(&look.at))
+        ssize_t n = read(look.clock_fd, &nr_times, sizeof nr_times);
+        struct session *s = atomic_load(&look.at);
+        if (n < 0 || !s)
             continue; /* a signal, or the clock was set anew */
         bool is_left = is_waiting(atomic_load_explicit(&look.thread, memory_order_relaxed));
-        if (!is_left || start(succeed)) /* or there is no memory now */
+        if (!is_left || start(succeed, s)) /* or there is no memory now */
             set_clock(LOOK_MS_MAX * NS_PER_MS);
     }
     return r;

@@ -1,6 +1,6 @@
-/* held_often - clients that keep the lock of their memory for a moment, as often as the daemon comes, do not take
- * their turns from others. And what is left of a session that ended meanwhile goes when the lock is free, also where
- * nobody is connected any more.
+/* held_often - clients that keep the lock of their memory for moments, as often as the daemon comes, do not take
+ * their turns from others. And what is left of a session that ended meanwhile goes when the lock is free, also
+ * where nobody is connected any more.
  *
  * Method: users who hold theirs (fuse.h) for less time than the daemon takes to lose a thread to each of their
  * sessions, one at a tick; so that at each tick there is one that it can be lost to. They have come last, and
@@ -163,10 +163,10 @@ static void begin(void)
     strcpy(shared->socket_path, d.socket_path);
     CHECK_EQ(chmod(d.socket_path, 0666), 0);
     pid_t client = helper_start(is_served, NULL);
-    WAIT_UNTIL(atomic_load(&shared->nr_ready) == 1);
+    WAIT_LONG_UNTIL(atomic_load(&shared->nr_ready) == 1);
     for (unsigned i = 0; i < USERS; i++)
         (void)helper_start(holder, &numbers[i]);
-    WAIT_UNTIL(atomic_load(&shared->nr_ready) == 1 + USERS || atomic_load(&shared->has_no_fuse));
+    WAIT_LONG_UNTIL(atomic_load(&shared->nr_ready) == 1 + USERS || atomic_load(&shared->has_no_fuse));
     if (atomic_load(&shared->has_no_fuse))
         test_skip("no FUSE here: not root, or a container");
 
