@@ -223,7 +223,8 @@ static void begin(void)
     int fd = open(shared->file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     close(fd);
-    daemon_start(&d, (const char *[]){ "--cold-age", "50ms", "--heat", "scan", "--reclaim-rate", "4G", NULL });
+    daemon_start(&d, (const char *[]){ "--sandbox", "strict", "--cold-age", "50ms", "--heat", "scan",
+                                       "--reclaim-rate", "4G", NULL });
     directory_open_to_all();
     strcpy(shared->socket_path, d.socket_path);
     CHECK_EQ(chmod(d.socket_path, 0666), 0);
