@@ -412,13 +412,15 @@ static bool read_message(struct control *c, struct session *s)
 {
     if (s->at_door)
         return false;
-    if (door_is_there() && msg_brings_fds(s->socket)) {
+    int r = door_is_there() ? msg_brings_fds(s->socket) : 0;
+    if (r == 1) {
         go_to_door(c, s);
         return false;
     }
     struct msg m;
     struct msg_fds fds;
-    int r = receive(s->socket, &m, &fds);
+    if (r == 0) /* else one that has come meanwhile would be received here, with whatever it brings */
+        r = receive(s->socket, &m, &fds);
     if (r) {
         if (r != -EAGAIN)
             end_session(c, s, reason_of(r));

@@ -225,10 +225,19 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds)
     return 0;
 }
 
-bool msg_brings_fds(int socket)
+int msg_brings_fds(int socket)
 {
     char first;
     struct iovec part = {&first, sizeof(first)};
-    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1}; /* no room for them: the kernel says that it had some */
-    return recvmsg(socket, &h, MSG_PEEK | MSG_DONTWAIT) >= 0 && h.msg_flags & MSG_CTRUNC;
+    struct msghdr h;
+    ssize_t n;
+    unsigned nr_resets = 0;
+    do {
+        h = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1}; /* no room: the kernel says that there were some */
+        n = recvmsg(socket, &h, MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && errno == ECONNRESET)
+            nr_resets++;
+        /* As in msg_recv(): who has hung up may have sent something before. */
+    } while (n < 0 && (errno == EINTR || (errno == ECONNRESET && nr_resets == 1)));
+    return n < 0 ? -errno : (h.msg_flags & MSG_CTRUNC) != 0;
 }

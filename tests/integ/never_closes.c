@@ -1,7 +1,7 @@
 /* never_closes - a user sends a file whose close never returns: with a hello, with a handshake, and in a message that
- * nobody reads. It costs that user its next sessions, for as long as its file does not let itself be closed, and
- * others half a second. Method: a FUSE server that does not answer (fuse.h); clients by hand from the wire headers;
- * time as another user's client feels it. Killing the server ends each case. */
+ * nobody reads; it stays, or hangs up. It costs that user its next sessions, for as long as its file does not let
+ * itself be closed, and others half a second. Method: a FUSE server that does not answer (fuse.h); clients by hand
+ * from the wire headers; time as another user's client feels it. Killing the server ends each case. */
 #include "command.h"
 #include "fuse.h"
 #include "process.h"
@@ -26,7 +26,7 @@
 #define OTHER 65533u
 #define HELD_MS 2000u /* DOOR_MS, a tick, another process, and a busy machine */
 
-enum kind { WITH_HELLO, WITH_HANDSHAKE, UNREAD };
+enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD };
 
 static struct shared {
     struct fuse_silence silence;
@@ -34,7 +34,7 @@ static struct shared {
     unsigned uid;          /* of who joins decently */
     enum kind kind;
     _Atomic pid_t server;  /* of the file; -1: there is none */
-    _Atomic bool is_stopped, has_sent;
+    _Atomic bool is_ready, is_stopped, has_sent;
     _Atomic int answer;    /* to the handshake */
 } *shared;
 
@@ -126,6 +126,22 @@ static void send_unread(int file)
     atomic_store(&shared->has_sent, true);
 }
 
+/* With an answer unread, of which the daemon is told before it comes to the message. */
+static void send_and_hang_up(int file)
+{
+    const struct msg_empty empty = { 0 };
+    int socket = socket_connect(shared->socket_path);
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    CHECK(socket >= 0 && msg_send(socket, MSG_STATUS_GET, &empty, NULL) == 0);
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    atomic_store(&shared->is_ready, true);
+    WAIT_UNTIL(atomic_load(&shared->is_stopped));
+    atomic_store(&shared->silence.of_flush, true);
+    send_hello(socket, file);
+    close(socket);
+    atomic_store(&shared->has_sent, true);
+}
+
 static int sender(void *unused)
 {
     (void)unused;
@@ -144,7 +160,11 @@ static int sender(void *unused)
     case WITH_HANDSHAKE:
         ask_for_handshake(file);
         break;
+    case HUNG_UP:
+        send_and_hang_up(file);
+        break;
     case UNREAD:
+        atomic_store(&shared->is_ready, true);
         WAIT_UNTIL(atomic_load(&shared->is_stopped));
         send_unread(file);
         break;
@@ -180,6 +200,7 @@ static pid_t start_sender(enum kind kind)
     atomic_store(&shared->server, 0);
     atomic_store(&shared->has_sent, false);
     atomic_store(&shared->is_stopped, false);
+    atomic_store(&shared->is_ready, false);
     atomic_store(&shared->answer, 0);
     atomic_store(&shared->silence.of_flush, false);
     atomic_store(&shared->silence.of_write, false);
@@ -201,12 +222,14 @@ static void one(enum kind kind, const char *name)
 {
     test_case(name);
     pid_t pid = start_sender(kind);
-    if (kind == UNREAD) {
+    bool is_to_stop = kind == HUNG_UP || kind == UNREAD;
+    if (is_to_stop) {
+        WAIT_UNTIL(atomic_load(&shared->is_ready));
         CHECK_EQ(kill(d.pid, SIGSTOP), 0);
         atomic_store(&shared->is_stopped, true);
     }
     WAIT_UNTIL(atomic_load(&shared->has_sent));
-    if (kind == UNREAD)
+    if (is_to_stop)
         CHECK_EQ(kill(d.pid, SIGCONT), 0);
     status_is_quick();
     CHECK(is_welcome(OTHER));
@@ -244,6 +267,7 @@ int main(void)
     nr_descriptors = process_entries(d.pid, "fd");
     one(WITH_HELLO, "in a hello");
     one(WITH_HANDSHAKE, "in place of a userfaultfd");
+    one(HUNG_UP, "in a hello, after which the client hangs up");
     one(UNREAD, "unread, when the session has ended");
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
     return test_end();
