@@ -380,10 +380,10 @@ static void on_door_event(struct control *c, struct session *s, struct door_even
     bool is_waiting = e->kind == DOOR_IS_HELD && !s->is_joined;
     if (e->kind != DOOR_ANSWER)
         on_no_answer(c, s, e->kind);
-    else if (e->error)
-        end_session(c, s, reason_of(e->error));
-    else
+    else if (e->error == 0)
         on_message(c, s, &e->msg, &e->fds);
+    else if (e->error != -EAGAIN) /* that: a door which answers late had taken it */
+        end_session(c, s, reason_of(e->error));
     if (!is_waiting && session_find(c->sessions, id))
         leave_door(c, s);
     user_pay(u, now_ns() - begin_ns, c->turn);

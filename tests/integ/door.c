@@ -95,6 +95,7 @@ static bool become(unsigned uid)
 struct asked {
     bool is_covered; /* of the fork; written by the helper */
     _Atomic bool has_sent;
+    _Atomic int step; /* of who is asked late */
     uint64_t start_ms;
 };
 static struct asked *asked;
@@ -275,6 +276,70 @@ static void has_a_hello(void)
     WAIT_UNTIL(is_told(nobody));
 }
 
+static int open_session(void)
+{
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg m;
+    CHECK(socket >= 0 && pagemap >= 0);
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
+    CHECK_EQ(m.header.type, MSG_WELCOME);
+    msg_fds_close(&fds);
+    return socket;
+}
+
+static void hears(int socket, enum msg_type type, struct msg *ret)
+{
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg_fds fds;
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, ret, &fds), 0);
+    CHECK_EQ(ret->header.type, type);
+    msg_fds_close(&fds);
+}
+
+static int goes_on_without(void *unused)
+{
+    (void)unused;
+    if (!become(NOBODY))
+        return 1;
+    int ends[2], socket = open_session();
+    const struct msg_uffd_api ask = { .features = UFFD_FEATURES_MAIN };
+    const struct msg_empty empty = { 0 };
+    struct msg m;
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    const struct msg_fds fds = { .fd = { ends[0] }, .nr = 1 };
+    asked->step = 1;
+    WAIT_UNTIL(asked->step == 2);
+    CHECK_EQ(msg_send(socket, MSG_UFFD_API, &ask, &fds), 0);
+    hears(socket, MSG_UFFD_API_DONE, &m);
+    CHECK_EQ(m.payload.uffd_api.error, -EPERM);
+    asked->step = 3;
+    WAIT_UNTIL(asked->step == 4);
+    test_nap_us(500000); /* for another door to look for the message, in vain */
+    CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
+    hears(socket, MSG_STATUS, &m);
+    return 0;
+}
+
+static void takes_it_late(void)
+{
+    test_case("a door takes a message after the daemon has said no to it: the session goes on");
+    pid_t door = door_of(d.pid), pid = helper_start(goes_on_without, NULL);
+    WAIT_UNTIL(asked->step == 1);
+    CHECK_EQ(kill(door, SIGSTOP), 0);
+    asked->step = 2;
+    WAIT_UNTIL(asked->step == 3);
+    CHECK_EQ(kill(door, SIGCONT), 0);
+    WAIT_UNTIL(has_gone(door));
+    asked->step = 4;
+    CHECK_EQ(helper_wait(pid), 0);
+}
+
 static void is_killed(void)
 {
     test_case("a door is killed: there is another");
@@ -335,6 +400,7 @@ int main(void)
     floods();
     has_a_hello();
     is_stopped();
+    takes_it_late();
     ends_with_its_daemon();
     is_killed();
     has_no_right_to_give();
