@@ -111,9 +111,9 @@ static void add_door(int channel, pid_t pid)
 static int hear_keeper(struct door_word *ret)
 {
     int channel, r = passing_receive(house.keeper, ret, sizeof *ret, &channel, MSG_DONTWAIT);
-    if (r)
+    if (r && r != -EMFILE)
         return r;
-    house.is_asked = false;
+    house.is_asked = false; /* EMFILE: that door ends, and another is asked for */
     if (channel >= 0)
         add_door(channel, ret->pid);
     return 0;
@@ -270,9 +270,9 @@ static bool hear_door(struct door *d, struct door_event *ret)
     if (r == -EAGAIN && !(d->is_busy && !d->is_held && now_ms() >= d->since_ms + DOOR_MS))
         return false;
     *ret = (struct door_event){ .session = d->is_busy ? d->visitor.session : 0 };
-    if (r == 0) {
+    if (r == 0 || r == -EMFILE) {
         ret->kind = DOOR_ANSWER;
-        ret->error = answer.error;
+        ret->error = r ? r : answer.error;
         ret->msg = answer.msg;
         ret->fds = (struct msg_fds){ .fd = { fd }, .nr = fd >= 0 };
         d->is_busy = false;

@@ -39,6 +39,8 @@ int passing_receive(int socket, void *ret_bytes, size_t size, int *ret_fd, int f
         memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
     if (n == (ssize_t)size && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
         return 0;
+    if (n == (ssize_t)size && !(m.msg_flags & MSG_TRUNC) && *ret_fd < 0)
+        return -EMFILE;
     if (*ret_fd >= 0)
         (void)close(*ret_fd);
     *ret_fd = -1;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -340,6 +341,50 @@ static void takes_it_late(void)
     CHECK_EQ(helper_wait(pid), 0);
 }
 
+/* 0: its hello is not answered, as the daemon cannot have what it brings. */
+static int is_not_let_in(void *unused)
+{
+    (void)unused;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg m;
+    CHECK(socket >= 0 && pagemap >= 0);
+    test_nap_us(100000); /* it has let us in; */
+    asked->step = 1;
+    WAIT_UNTIL(asked->step == 2); /* and now has room for nothing else */
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), -ECONNRESET);
+    return 0;
+}
+
+static void has_no_descriptors(void)
+{
+    test_case("the daemon has no descriptor free: doors and keeper outlive that");
+    struct rlimit before, none;
+    CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, NULL, &before), 0);
+    pid_t keeper = keeper_of(d.pid), door = door_of(d.pid);
+    asked->step = 0;
+    pid_t pid = helper_start(is_not_let_in, NULL);
+    WAIT_UNTIL(asked->step == 1);
+    none = (struct rlimit){ .rlim_cur = 3, .rlim_max = before.rlim_max };
+    CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, &none, NULL), 0);
+    asked->step = 2;
+    CHECK_EQ(helper_wait(pid), 0);
+    CHECK_EQ(door_of(d.pid), door);
+    CHECK_EQ(kill(door, SIGKILL), 0);
+    WAIT_UNTIL(has_gone(door));
+    pid = helper_start(client, nobody); /* it waits in the queue, and has the daemon look for a door */
+    WAIT_UNTIL(door_of(d.pid));
+    test_nap_us(300000);
+    CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, &before, NULL), 0);
+    CHECK_EQ(helper_wait(pid), 0);
+    CHECK_EQ(keeper_of(d.pid), keeper);
+    WAIT_UNTIL(is_told(nobody));
+}
+
 static void is_killed(void)
 {
     test_case("a door is killed: there is another");
@@ -401,6 +446,7 @@ int main(void)
     has_a_hello();
     is_stopped();
     takes_it_late();
+    has_no_descriptors();
     ends_with_its_daemon();
     is_killed();
     has_no_right_to_give();
