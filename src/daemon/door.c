@@ -200,31 +200,50 @@ bool door_is_held_by(const struct visitor *v)
     return false;
 }
 
-static bool ask(const struct visitor *v, int socket, bool wants_message)
+static bool send_request(struct door *d, bool wants_message, int socket)
 {
-    struct door *d = idle_door();
     const struct door_request request = { .wants_message = wants_message };
-    if (!d || point_fails(POINT_DOOR_ASK) || passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT))
-        return false;
+    return !point_fails(POINT_DOOR_ASK) &&
+           passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT) == 0;
+}
+
+static void is_with(struct door *d, const struct visitor *v)
+{
     d->is_busy = true;
     d->visitor = *v;
     d->since_ms = now_ms();
-    return true;
 }
 
 bool door_ask(const struct visitor *v, int socket)
 {
-    return ask(v, socket, true);
+    struct door *d = idle_door();
+    if (!d || !send_request(d, true, socket))
+        return false;
+    is_with(d, v);
+    return true;
+}
+
+/* The door closes it last, also if it is the faster of the two: it waits for the second request. */
+static bool hand_over(struct door *d, int socket)
+{
+    if (!send_request(d, false, socket))
+        return false;
+    (void)close(socket);
+    if (!send_request(d, false, -1))
+        end_door(d); /* and closes it as it ends */
+    return true;
 }
 
 /* The oldest that does not wait behind its own user. */
 static void ask_to_close(void)
 {
-    for (unsigned i = 0; i < house.nr_closing && idle_door(); i++) {
-        struct closing *c = &house.closing[i];
-        if (door_is_held_by(&c->visitor) || !ask(&c->visitor, c->socket, false))
+    struct door *d = idle_door();
+    for (unsigned i = 0; d && i < house.nr_closing; i++) {
+        const struct closing *c = &house.closing[i];
+        if (door_is_held_by(&c->visitor) || !hand_over(d, c->socket))
             continue;
-        close(c->socket); /* not the last: the door has it, or is going to */
+        if (d->channel >= 0)
+            is_with(d, &c->visitor);
         house.nr_closing--;
         for (unsigned k = i; k < house.nr_closing; k++)
             house.closing[k] = house.closing[k + 1];

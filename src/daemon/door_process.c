@@ -71,6 +71,17 @@ static bool keep_nine_calls(void)
 }
 #endif
 
+/* The daemon's own has been closed: ours is the last. */
+static bool is_last(void)
+{
+    struct door_request go;
+    int none, r;
+    do
+        r = passing_receive(0, &go, sizeof go, &none, 0);
+    while (r == -EINTR);
+    return r == 0;
+}
+
 /* The daemon is told when nothing of the client's is left here: until then it has this door for busy. */
 static bool serve(const struct door_request *request, int client)
 {
@@ -78,6 +89,8 @@ static bool serve(const struct door_request *request, int client)
     struct msg_fds pagemap = { .nr = 0 };
     if (request->wants_message)
         answer.error = receive(client, &answer.msg, &pagemap);
+    else if (!is_last())
+        return false;
     impatience_close(client);
     int r = passing_send(0, &answer, sizeof answer, pagemap.nr ? pagemap.fd[0] : -1, 0);
     msg_fds_close(&pagemap);
