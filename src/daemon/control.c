@@ -321,14 +321,20 @@ static const char *reason_of(int error)
 
 /* ---- messages that bring descriptors */
 
-/* Who has waited longest, of those that do not wait behind themselves. */
+/* A message may take nearly DOOR_MS, if its sender likes: so users have their turns. */
+static bool is_before(const struct session *a, const struct session *b)
+{
+    return a->user->door_turn != b->user->door_turn ? a->user->door_turn < b->user->door_turn
+                                                    : a->door_turn < b->door_turn;
+}
+
+/* Of the user who was let in longest ago who has waited longest; none that waits behind itself. */
 static struct session *next_at_door(struct control *c)
 {
     struct session *next = NULL;
     for (struct session *s = c->sessions; s; s = s->next) {
         const struct visitor who = visitor_of(s);
-        bool is_earlier = s->at_door == DOOR_WAITS && (!next || s->door_turn < next->door_turn);
-        if (is_earlier && !door_is_held_by(&who))
+        if (s->at_door == DOOR_WAITS && (!next || is_before(s, next)) && !door_is_held_by(&who))
             next = s;
     }
     return next;
@@ -342,6 +348,7 @@ static void ask_door(struct control *c)
     const struct visitor who = visitor_of(s);
     if (door_ask(&who, s->socket)) {
         s->at_door = DOOR_ASKED;
+        s->user->door_turn = ++c->nr_door_turns;
         if (s->is_joined)
             point_kills(POINT_FORK_HELPER_ASKED);
     }
@@ -351,7 +358,7 @@ static void ask_door(struct control *c)
 static void go_to_door(struct control *c, struct session *s)
 {
     s->at_door = DOOR_WAITS;
-    s->door_turn = c->nr_door_turns++;
+    s->door_turn = ++c->nr_door_turns;
     set_muted(c, s, true);
     ask_door(c);
 }
@@ -400,6 +407,7 @@ static void hear_doors(struct control *c)
         ask_door(c);
     }
     ask_door(c);
+    door_close_more();
     for (struct session *s = c->sessions; s && !door_is_there(); s = s->next)
         if (s->at_door)
             leave_door(c, s);

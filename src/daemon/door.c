@@ -43,6 +43,7 @@ static struct {
     struct door doors[DOORS_MAX]; /* all held but one at most */
     struct closing closing[CLOSING_MAX];
     unsigned nr_closing;
+    bool was_closing; /* what was last asked of a door */
 } house = { .keeper = -1, .epoll = -1 };
 
 static uint64_t now_ms(void)
@@ -220,6 +221,7 @@ bool door_ask(const struct visitor *v, int socket)
     if (!d || !send_request(d, true, socket))
         return false;
     is_with(d, v);
+    house.was_closing = false;
     return true;
 }
 
@@ -244,6 +246,7 @@ static void ask_to_close(void)
             continue;
         if (d->channel >= 0)
             is_with(d, &c->visitor);
+        house.was_closing = true;
         house.nr_closing--;
         for (unsigned k = i; k < house.nr_closing; k++)
             house.closing[k] = house.closing[k + 1];
@@ -321,11 +324,16 @@ bool door_next(struct door_event *ret)
     if (r && r != -EAGAIN && r != -EINTR)
         lose_keeper();
     ask_keeper();
-    if (door_is_there())
-        ask_to_close();
-    else
+    if (!door_is_there())
         close_all();
+    else if (!house.was_closing)
+        ask_to_close();
     return has_event;
+}
+
+void door_close_more(void)
+{
+    ask_to_close();
 }
 
 /* ---- its end */

@@ -57,6 +57,9 @@ bool door_ask(const struct visitor *v, int socket);
 void door_close(const struct visitor *v, int socket);
 /* To be called when door_fd() is ready, and from time to time. False: nothing has happened. */
 bool door_next(struct door_event *ret);
+/* If a door is idle, though who waits has been let in: it closes what is to be closed. Also door_next() has it do so,
+ * but not twice without a message in between. */
+void door_close_more(void);
 /* Before the daemon ends in order: when it has ended, they have, too, but those that are held. */
 void door_end(void);
 

@@ -24,9 +24,11 @@
 #include "wire/msg.h"
 
 #define OTHER 65533u
+#define CROWD_NR 25
+#define CROWD_MS 300u  /* less than DOOR_MS */
 #define HELD_MS 2000u /* DOOR_MS, a tick, another process, and a busy machine */
 
-enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD };
+enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD, CROWD };
 
 static struct shared {
     struct fuse_silence silence;
@@ -142,6 +144,14 @@ static void send_and_hang_up(int file)
     atomic_store(&shared->has_sent, true);
 }
 
+static void send_many(int file)
+{
+    atomic_store(&shared->silence.flush_ms, CROWD_MS);
+    for (int i = 0; i < CROWD_NR; i++)
+        send_hello(socket_connect(shared->socket_path), file);
+    atomic_store(&shared->has_sent, true);
+}
+
 static int sender(void *unused)
 {
     (void)unused;
@@ -159,6 +169,9 @@ static int sender(void *unused)
         break;
     case WITH_HANDSHAKE:
         ask_for_handshake(file);
+        break;
+    case CROWD:
+        send_many(file);
         break;
     case HUNG_UP:
         send_and_hang_up(file);
@@ -204,6 +217,7 @@ static pid_t start_sender(enum kind kind)
     atomic_store(&shared->answer, 0);
     atomic_store(&shared->silence.of_flush, false);
     atomic_store(&shared->silence.of_write, false);
+    atomic_store(&shared->silence.flush_ms, 0);
     pid_t pid = helper_start(sender, NULL);
     WAIT_UNTIL(atomic_load(&shared->server));
     if (atomic_load(&shared->server) < 0)
@@ -247,6 +261,19 @@ static void one(enum kind kind, const char *name)
     WAIT_UNTIL(process_entries(d.pid, "fd") == nr_descriptors);
 }
 
+static void a_crowd(void)
+{
+    test_case("in many hellos, and each is answered in time: others do not wait for all of them");
+    pid_t pid = start_sender(CROWD);
+    WAIT_UNTIL(atomic_load(&shared->has_sent));
+    for (int i = 0; i < 2; i++)
+        CHECK(is_welcome(OTHER));
+    CHECK_EQ(kill(atomic_load(&shared->server), SIGKILL), 0);
+    (void)helper_kill(pid, SIGKILL);
+    WAIT_UNTIL(is_welcome(NOBODY));
+    WAIT_UNTIL(process_entries(d.pid, "fd") == nr_descriptors);
+}
+
 int main(void)
 {
     static const char *const options[] = { "--cold-age", "1h", NULL };
@@ -265,6 +292,7 @@ int main(void)
     close(file);
     test_nap_us(500000); /* for its status to be gone */
     nr_descriptors = process_entries(d.pid, "fd");
+    a_crowd();
     one(WITH_HELLO, "in a hello");
     one(WITH_HANDSHAKE, "in place of a userfaultfd");
     one(HUNG_UP, "in a hello, after which the client hangs up");
