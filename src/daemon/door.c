@@ -126,6 +126,12 @@ static void end_door(struct door *d)
     *d = (struct door){ .channel = -1 };
 }
 
+static bool send_request(struct door *d, bool wants_message, int socket)
+{
+    const struct door_request request = { .wants_message = wants_message };
+    return passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT) == 0;
+}
+
 /* ---- its beginning */
 
 static bool is_wanted(void)
@@ -159,6 +165,16 @@ static bool await_word(struct door_word *ret)
     return poll(&readable, 1, START_MS_MAX) == 1 && hear_keeper(ret) == 0;
 }
 
+/* A first request, with nothing to close: where the kernel refuses it its filter, a door ends as it begins. */
+static bool is_of_use(struct door *d)
+{
+    struct pollfd readable = { .fd = d->channel, .events = POLLIN };
+    struct door_answer answer;
+    int none;
+    return send_request(d, false, -1) && send_request(d, false, -1) && poll(&readable, 1, START_MS_MAX) == 1 &&
+           passing_receive(d->channel, &answer, sizeof answer, &none, MSG_DONTWAIT) == 0;
+}
+
 bool door_begin(bool *ret_tells_forks)
 {
     struct door_word word, first;
@@ -171,7 +187,7 @@ bool door_begin(bool *ret_tells_forks)
     bool is_done = house.epoll >= 0 && start_keeper() && await_word(&word);
     if (is_done) {
         ask_keeper();
-        is_done = await_word(&first) && front();
+        is_done = await_word(&first) && front() && is_of_use(front());
     }
     if (!is_done) {
         door_end();
@@ -201,13 +217,6 @@ bool door_is_held_by(const struct visitor *v)
     return false;
 }
 
-static bool send_request(struct door *d, bool wants_message, int socket)
-{
-    const struct door_request request = { .wants_message = wants_message };
-    return !point_fails(POINT_DOOR_ASK) &&
-           passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT) == 0;
-}
-
 static void is_with(struct door *d, const struct visitor *v)
 {
     d->is_busy = true;
@@ -218,7 +227,7 @@ static void is_with(struct door *d, const struct visitor *v)
 bool door_ask(const struct visitor *v, int socket)
 {
     struct door *d = idle_door();
-    if (!d || !send_request(d, true, socket))
+    if (!d || point_fails(POINT_DOOR_ASK) || !send_request(d, true, socket))
         return false;
     is_with(d, v);
     house.was_closing = false;

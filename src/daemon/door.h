@@ -43,7 +43,7 @@ struct door_event {
 };
 
 /* Makes the keeper and the first door; *ret_tells_forks: can they have clients told? False: there are none, as
- * the daemon serves only its own user, or no process could be had. */
+ * the daemon serves only its own user, or no process could be had, or no filter of system calls for it. */
 bool door_begin(bool *ret_tells_forks);
 /* Ready when there is an event; -1: never. */
 int door_fd(void);
