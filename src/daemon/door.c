@@ -237,7 +237,8 @@ bool door_ask(const struct visitor *v, int socket)
 /* The door closes it last, also if it is the faster of the two: it waits for the second request. */
 static bool hand_over(struct door *d, int socket)
 {
-    if (!send_request(d, false, socket))
+    struct pollfd writable = { .fd = d->channel, .events = POLLOUT }; /* there is room for both, then */
+    if (poll(&writable, 1, 0) != 1 || !send_request(d, false, socket))
         return false;
     (void)close(socket);
     if (!send_request(d, false, -1))
@@ -263,27 +264,42 @@ static void ask_to_close(void)
     }
 }
 
-static void close_all(void)
+/* Left to doors, whatever these are at: they close it as they end, or before, and nobody hears of it. */
+static bool leave_to_doors(int socket)
 {
-    while (house.nr_closing)
-        impatience_close(house.closing[--house.nr_closing].socket);
+    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
+        if (d->channel >= 0 && hand_over(d, socket))
+            return true;
+    return false;
 }
 
-static bool may_wait(const struct visitor *v)
+static void close_all(void)
 {
-    unsigned nr = 0;
-    for (unsigned i = 0; i < house.nr_closing; i++)
-        nr += is_same_user(&house.closing[i].visitor, v);
-    return house.nr_closing < CLOSING_MAX && nr < CLOSING_PER_USER;
+    while (house.nr_closing) {
+        int socket = house.closing[--house.nr_closing].socket;
+        if (!leave_to_doors(socket))
+            impatience_close(socket);
+    }
+}
+
+/* Whose user has one to itself leaves its socket there: it needs none of our places. */
+static bool leave_to_own_door(const struct visitor *v, int socket)
+{
+    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
+        if (d->channel >= 0 && d->is_held && is_same_user(&d->visitor, v) && hand_over(d, socket))
+            return true;
+    return false;
 }
 
 void door_close(const struct visitor *v, int socket)
 {
-    if (!door_is_there() || !may_wait(v)) {
+    (void)shutdown(socket, SHUT_RDWR); /* the client is not to wait for it */
+    if (leave_to_own_door(v, socket))
+        return;
+    if (!door_is_there() || house.nr_closing == CLOSING_MAX) {
         impatience_close(socket);
         return;
     }
-    (void)shutdown(socket, SHUT_RDWR); /* the client is not to wait for it */
     house.closing[house.nr_closing++] = (struct closing){
         .socket = socket, .visitor = { .session = 0, .uid = v->uid, .pid = v->pid }
     };

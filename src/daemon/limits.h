@@ -9,9 +9,9 @@
 #define DESCRIPTORS_PER_SESSION 8u
 /* Processes that receive descriptors: one, and so many that wait for what a user has sent. */
 #define DOORS_MAX 33u
-/* Sockets of connections that have ended, whose close waits for a door; of one user. */
+/* Sockets of connections that have ended, whose close waits for a door; not of a user who has a door to itself: that
+ * one's wait there. */
 #define CLOSING_MAX 512u
-#define CLOSING_PER_USER 64u
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there

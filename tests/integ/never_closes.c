@@ -28,7 +28,7 @@
 #define CROWD_MS 300u  /* less than DOOR_MS */
 #define HELD_MS 2000u /* DOOR_MS, a tick, another process, and a busy machine */
 
-enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD, CROWD };
+enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD, UNREAD_TWICE, CROWD };
 
 static struct shared {
     struct fuse_silence silence;
@@ -115,14 +115,17 @@ static void ask_for_handshake(int file)
 
 /* The daemon is stopped. When it goes on, what it has is the last descriptor of an opened file that has something
  * unwritten, by another opening, in a message behind one that ends the session. */
-static void send_unread(int file)
+static void send_unread(int nr)
 {
     static const char page[PAGE_BYTES];
-    int socket = socket_connect(shared->socket_path), writer = open(shared->file_path, O_RDWR | O_CLOEXEC);
-    CHECK(socket >= 0 && writer >= 0);
-    CHECK_EQ(send(socket, "?", 1, 0), 1);
-    send_hello(socket, file);
-    close(file);
+    int writer = open(shared->file_path, O_RDWR | O_CLOEXEC);
+    CHECK(writer >= 0);
+    for (int i = 0; i < nr; i++) {
+        int socket = socket_connect(shared->socket_path), file = open(shared->file_path, O_RDWR | O_CLOEXEC);
+        CHECK(socket >= 0 && file >= 0 && send(socket, "?", 1, 0) == 1);
+        send_hello(socket, file);
+        close(file);
+    }
     atomic_store(&shared->silence.of_write, true);
     CHECK_EQ(write(writer, page, sizeof page), sizeof page);
     atomic_store(&shared->has_sent, true);
@@ -177,9 +180,10 @@ static int sender(void *unused)
         send_and_hang_up(file);
         break;
     case UNREAD:
+    case UNREAD_TWICE:
         atomic_store(&shared->is_ready, true);
         WAIT_UNTIL(atomic_load(&shared->is_stopped));
-        send_unread(file);
+        send_unread(shared->kind == UNREAD ? 1 : 2);
         break;
     }
     pause();
@@ -274,6 +278,21 @@ static void a_crowd(void)
     WAIT_UNTIL(process_entries(d.pid, "fd") == nr_descriptors);
 }
 
+static void end_of_all(void)
+{
+    test_case("the daemon is told to end, and what it would close does not let itself be closed");
+    (void)start_sender(UNREAD_TWICE);
+    WAIT_UNTIL(atomic_load(&shared->is_ready));
+    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    atomic_store(&shared->is_stopped, true);
+    WAIT_UNTIL(atomic_load(&shared->has_sent));
+    CHECK_EQ(kill(d.pid, SIGCONT), 0);
+    status_is_quick();
+    CHECK(is_welcome(OTHER)); /* by then the one is with a door, and the other waits for it */
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    CHECK_EQ(kill(atomic_load(&shared->server), SIGKILL), 0);
+}
+
 int main(void)
 {
     static const char *const options[] = { "--cold-age", "1h", NULL };
@@ -297,6 +316,6 @@ int main(void)
     one(WITH_HANDSHAKE, "in place of a userfaultfd");
     one(HUNG_UP, "in a hello, after which the client hangs up");
     one(UNREAD, "unread, when the session has ended");
-    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    end_of_all();
     return test_end();
 }
