@@ -742,6 +742,19 @@ static void note_rates(struct session *s, uint64_t now_ms)
     rates_note(&s->rates, now_ms, values);
 }
 
+/* Its client is told before it has waited for as long as it does (5 s), and thinks that we are stopped. */
+static void end_who_waits(struct control *c, struct session *s, uint64_t now_ms)
+{
+    const struct visitor who = visitor_of(s);
+    uint64_t waited_ms = now_ms - s->born_ms;
+    if (s->at_door && waited_ms > DOOR_TIMEOUT_MS)
+        refuse(c, s, -EBUSY, door_is_held_by(&who)
+               ? "the daemon cannot close what this user has sent: end the process in its log's event=door_held"
+               : "others have kept the daemon's doors busy: try again");
+    else if (waited_ms > HELLO_TIMEOUT_MS)
+        end_session(c, s, "no hello");
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
@@ -751,8 +764,8 @@ static void slow_tick(struct control *c, uint64_t now_ms)
         } else if (s->is_joined) {
             tell_return_cost(s);
             note_rates(s, now_ms);
-        } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
-            end_session(c, s, s->at_door ? "what its user has sent cannot be closed" : "no hello");
+        } else if (!s->asker.nr_waiting)
+            end_who_waits(c, s, now_ms);
     }
     leave_damon(c);
     if (c->is_deaf)

@@ -14,6 +14,7 @@
 #define CLOSING_MAX 512u
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
+#define DOOR_TIMEOUT_MS 4000u /* and those whose hello waits at a door */
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
  * is memory two bytes a page more. */
 #define SESSION_PAGES_MAX ((uint64_t)256 << 20)

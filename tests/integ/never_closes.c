@@ -229,6 +229,22 @@ static pid_t start_sender(enum kind kind)
     return pid;
 }
 
+/* 0: it is told why it waits, before a client gives up. */
+static int is_told_why(void *unused)
+{
+    (void)unused;
+    if (!become(NOBODY))
+        return 1;
+    struct msg m;
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), socket = socket_connect(shared->socket_path);
+    CHECK(pagemap >= 0 && socket >= 0);
+    send_hello(socket, pagemap);
+    CHECK_EQ(hear(socket, 5000, &m), 0);
+    CHECK_EQ(m.header.type, MSG_REFUSE);
+    CHECK(strstr(m.payload.refuse.text, "event=door_held"));
+    return 0;
+}
+
 static void status_is_quick(void)
 {
     uint64_t begun_ms = test_now_ms();
@@ -253,6 +269,8 @@ static void one(enum kind kind, const char *name)
     CHECK(is_welcome(OTHER));
     status_is_quick();
     CHECK_EQ(nr_processes_of_keeper(), 2);
+    if (kind == WITH_HELLO)
+        CHECK_EQ(helper_wait(helper_start(is_told_why, NULL)), 0);
     CHECK(!is_welcome(NOBODY));
     CHECK(is_welcome(OTHER));
     if (kind == WITH_HANDSHAKE)
