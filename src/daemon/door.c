@@ -320,7 +320,8 @@ static bool hear_door(struct door *d, struct door_event *ret)
     if (r == 0 || r == -EMFILE) {
         ret->kind = DOOR_ANSWER;
         ret->error = r ? r : answer.error;
-        ret->msg = answer.msg;
+        if (ret->error == 0) /* it reads strangers' bytes, and may not be itself any more */
+            ret->error = msg_decode(&answer.msg, msg_bytes(answer.msg.header.type), &ret->msg);
         ret->fds = (struct msg_fds){ .fd = { fd }, .nr = fd >= 0 };
         d->is_busy = false;
         if (d->is_held)
