@@ -43,7 +43,7 @@ struct door_event {
 };
 
 /* Makes the keeper and the first door; *ret_tells_forks: can they have clients told? False: there are none, as
- * the daemon serves only its own user, or no process could be had. */
+ * the daemon serves only its own user, or no process could be had, or no filter of system calls for it. */
 bool door_begin(bool *ret_tells_forks);
 /* Ready when there is an event; -1: never. */
 int door_fd(void);
@@ -57,6 +57,9 @@ bool door_ask(const struct visitor *v, int socket);
 void door_close(const struct visitor *v, int socket);
 /* To be called when door_fd() is ready, and from time to time. False: nothing has happened. */
 bool door_next(struct door_event *ret);
+/* If a door is idle, though who waits has been let in: it closes what is to be closed. Also door_next() has it do so,
+ * but not twice without a message in between. */
+void door_close_more(void);
 /* Before the daemon ends in order: when it has ended, they have, too, but those that are held. */
 void door_end(void);
 

@@ -10,6 +10,7 @@
 /* What the server passes over; shared memory of the test. */
 struct fuse_silence {
     _Atomic bool of_flush, of_write;
+    _Atomic unsigned flush_ms; /* what it does not pass over takes so long */
 };
 
 /* In a helper, as root: mounts it over an existing file, in a mount namespace of its own, and has a child serve it
