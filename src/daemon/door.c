@@ -94,8 +94,8 @@ static void lose_keeper(void)
 {
     close(house.keeper);
     house.keeper = -1;
-    log_warning("event=doorkeeper_gone; from now on the daemon receives descriptors itself, and clients are told of "
-                "forks only if they may ask themselves; continuing");
+    log_warning("event=doorkeeper_gone; from now on the daemon receives descriptors itself, and clients are "
+                "told of forks only if they may ask themselves; continuing");
 }
 
 static void add_door(int channel, pid_t pid)
@@ -329,9 +329,9 @@ static bool hear_door(struct door *d, struct door_event *ret)
     } else if (r == -EAGAIN) {
         ret->kind = DOOR_IS_HELD;
         d->is_held = true;
-        log_warning("event=door_held pid=%d uid=%u; what it has sent cannot be closed now: it, and its user's other "
-                    "programs, wait; continuing with another door for all others", (int)d->visitor.pid,
-                    d->visitor.uid);
+        log_warning("event=door_held pid=%d uid=%u; what it has sent cannot be closed now: it, and its user's "
+                    "other programs, wait; continuing with another door for all others",
+                    (int)d->visitor.pid, d->visitor.uid);
     } else {
         ret->kind = DOOR_HAS_ENDED;
         log_warning("event=door_gone pid=%d; continuing with another", (int)d->pid);

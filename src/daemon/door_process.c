@@ -1,10 +1,10 @@
 /* door_process.c - see door_process.h.
  *
- * Who stands outside of a door: clients, with whatever bytes and descriptors they have sent; and the daemon, should
- * it be taken over. A door may have the right to look into other processes, for one ioctl on a userfaultfd, so it
- * does little and knows nine system calls. The keeper takes a byte that it does not look at, and nothing else.
- * Other signals than SIGKILL, SIGSTOP and the clock of impatience.h do not reach them, and nobody without
- * CAP_SYS_PTRACE looks into them. */
+ * Who stands outside of a door: clients, with whatever bytes and descriptors they have sent; and the daemon,
+ * should it be taken over. A door may have the right to look into other processes, for one ioctl on a
+ * userfaultfd, so it does little and knows nine system calls. The keeper reads a byte, whose value it does not
+ * look at, and nothing else. Only SIGKILL, SIGSTOP and a door's own clock (impatience.h) reach them, and
+ * nobody without CAP_SYS_PTRACE can look into them. */
 #include "daemon/door_process.h"
 
 #include <cap-ng.h>

@@ -2,8 +2,8 @@
  *
  *   daemon    -> keeper  a byte: make a door
  *   keeper    -> daemon  door_word, first about itself, then one with each door's channel
- *   daemon    -> door    door_request, with a client's socket; if that is to be closed, a second one without, by
- *                        which time the daemon has closed its own: who closes last may wait
+ *   daemon    -> door    door_request, with a client's socket. If that is to be closed a second one follows,
+ *                        without, when the daemon has closed its own: whoever closes last may wait
  *   door      -> daemon  door_answer, with a pagemap if one came; by then all else of the client's is closed
  *
  * Each ends when the other end of its socket is closed, or whoever made it has ended. */

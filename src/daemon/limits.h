@@ -9,8 +9,8 @@
 #define DESCRIPTORS_PER_SESSION 8u
 /* Processes that receive descriptors: one, and so many that wait for what a user has sent. */
 #define DOORS_MAX 33u
-/* Sockets of connections that have ended, whose close waits for a door; not of a user who has a door to itself: that
- * one's wait there. */
+/* Sockets of connections that have ended, whose close waits for a door. Those of a user who holds one wait
+ * there. */
 #define CLOSING_MAX 512u
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
