@@ -513,7 +513,8 @@ static void take_squeezes(struct session *s)
         s->nr_squeezed_held = 0;
         orders->nr_squeezed_held = 0; /* one client holds some at a time */
     }
-    while (ring_take(&s->squeeze, &ask) == 1) {
+    /* Who answers as long as he is asked never takes what was given up, and the store grows. */
+    for (unsigned nr = 0; nr < SQUEEZES_NR && ring_take(&s->squeeze, &ask) == 1; nr++) {
         orders->nr_asked++;
         any = true;
         answer_squeeze(s, &ask);
