@@ -80,6 +80,13 @@ static uint64_t ahead_least(void)
     return test_is_emulated() ? NR * 2 / 3 : NR * 3 / 4;
 }
 
+/* The agent tells of what it meets ahead of a touch. It looks each millisecond: on an emulated machine at almost
+ * each run, before its thread has come to the end of it; those are pages that came ahead, and no others. */
+static uint64_t unwanted_most(void)
+{
+    return test_is_emulated() ? pager_stat_now(a.pager, "prefetch_pages") * 3 / 4 : NR / 4;
+}
+
 static void neighbours(void)
 {
     test_case("a thread that comes in order brings back what it will touch next");
@@ -111,7 +118,7 @@ static void neighbours(void)
     CHECK(pages_nr_present(&a.pages, at, 16) > 8);
     uint64_t wasted = pager_stat_now(a.pager, "prefetch_wasted");
     WAIT_UNTIL(a.rogue->nr_unwanted > unwanted); /* its age begins anew, as of no page that was wanted */
-    CHECK(a.rogue->nr_unwanted < NR / 4); /* all the rest was */
+    CHECK(a.rogue->nr_unwanted < unwanted_most()); /* all the rest was */
     for (uint32_t i = 200; i < 400; i += 40) /* no pass: those known until then are over */
         touched = pages_at(&a.pages, i)[0];
     CHECK(pager_stat_now(a.pager, "prefetch_wasted") > wasted);
