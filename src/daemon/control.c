@@ -350,14 +350,20 @@ static const char *reason_of(int error)
 
 /* ---- messages that bring descriptors */
 
-/* Who has waited longest, of those that do not wait behind themselves. */
+/* A message may take nearly DOOR_MS, if its sender likes: so users have their turns. */
+static bool is_before(const struct session *a, const struct session *b)
+{
+    return a->user->door_turn != b->user->door_turn ? a->user->door_turn < b->user->door_turn
+                                                    : a->door_turn < b->door_turn;
+}
+
+/* Of the user who was let in longest ago who has waited longest; none that waits behind itself. */
 static struct session *next_at_door(struct control *c)
 {
     struct session *next = NULL;
     for (struct session *s = c->sessions; s; s = s->next) {
         const struct visitor who = visitor_of(s);
-        bool is_earlier = s->at_door == DOOR_WAITS && (!next || s->door_turn < next->door_turn);
-        if (is_earlier && !door_is_held_by(&who))
+        if (s->at_door == DOOR_WAITS && (!next || is_before(s, next)) && !door_is_held_by(&who))
             next = s;
     }
     return next;
@@ -371,6 +377,7 @@ static void ask_door(struct control *c)
     const struct visitor who = visitor_of(s);
     if (door_ask(&who, s->socket)) {
         s->at_door = DOOR_ASKED;
+        s->user->door_turn = ++c->nr_door_turns;
         if (s->is_joined)
             point_kills(POINT_FORK_HELPER_ASKED);
     }
@@ -380,7 +387,7 @@ static void ask_door(struct control *c)
 static void go_to_door(struct control *c, struct session *s)
 {
     s->at_door = DOOR_WAITS;
-    s->door_turn = c->nr_door_turns++;
+    s->door_turn = ++c->nr_door_turns;
     set_muted(c, s, true);
     ask_door(c);
 }
@@ -429,6 +436,7 @@ static void hear_doors(struct control *c)
         ask_door(c);
     }
     ask_door(c);
+    door_close_more();
     for (struct session *s = c->sessions; s && !door_is_there(); s = s->next)
         if (s->at_door)
             leave_door(c, s);
@@ -798,6 +806,19 @@ static void note_rates(struct session *s, uint64_t now_ms)
     rates_note(&s->rates, now_ms, values);
 }
 
+/* Its client is told before it has waited for as long as it does (5 s), and thinks that we are stopped. */
+static void end_who_waits(struct control *c, struct session *s, uint64_t now_ms)
+{
+    const struct visitor who = visitor_of(s);
+    uint64_t waited_ms = now_ms - s->born_ms;
+    if (s->at_door && waited_ms > DOOR_TIMEOUT_MS)
+        refuse(c, s, -EBUSY, door_is_held_by(&who)
+               ? "the daemon cannot close what this user has sent: end the process in its log's event=door_held"
+               : "others have kept the daemon's doors busy: try again");
+    else if (waited_ms > HELLO_TIMEOUT_MS)
+        end_session(c, s, "no hello");
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
@@ -808,8 +829,8 @@ static void slow_tick(struct control *c, uint64_t now_ms)
             if (!s->is_away)
                 tell_return_cost(s);
             note_rates(s, now_ms);
-        } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
-            end_session(c, s, s->at_door ? "what its user has sent cannot be closed" : "no hello");
+        } else if (!s->asker.nr_waiting)
+            end_who_waits(c, s, now_ms);
     }
     leave_damon(c);
     free_unburied(c);

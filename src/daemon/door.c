@@ -25,7 +25,6 @@ struct door {
     int channel; /* -1: there is none */
     pid_t pid;
     bool is_busy, is_held;
-    bool owes_close; /* it has taken a socket, and there was no memory for the rest */
     struct visitor visitor; /* while it is busy */
     uint64_t since_ms;
 };
@@ -44,6 +43,7 @@ static struct {
     struct door doors[DOORS_MAX]; /* all held but one at most */
     struct closing closing[CLOSING_MAX];
     unsigned nr_closing;
+    bool was_closing; /* what was last asked of a door */
 } house = { .keeper = -1, .epoll = -1 };
 
 static uint64_t now_ms(void)
@@ -94,8 +94,8 @@ static void lose_keeper(void)
 {
     close(house.keeper);
     house.keeper = -1;
-    log_warning("event=doorkeeper_gone; from now on the daemon receives descriptors itself, and clients are told of "
-                "forks only if they may ask themselves; continuing");
+    log_warning("event=doorkeeper_gone; from now on the daemon receives descriptors itself, and clients are "
+                "told of forks only if they may ask themselves; continuing");
 }
 
 static void add_door(int channel, pid_t pid)
@@ -124,6 +124,12 @@ static void end_door(struct door *d)
 {
     close(d->channel); /* and it sees the end of it */
     *d = (struct door){ .channel = -1 };
+}
+
+static bool send_request(struct door *d, bool wants_message, int socket)
+{
+    const struct door_request request = { .wants_message = wants_message };
+    return passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT) == 0;
 }
 
 /* ---- its beginning */
@@ -159,6 +165,16 @@ static bool await_word(struct door_word *ret)
     return poll(&readable, 1, START_MS_MAX) == 1 && hear_keeper(ret) == 0;
 }
 
+/* A first request, with nothing to close: where the kernel refuses it its filter, a door ends as it begins. */
+static bool is_of_use(struct door *d)
+{
+    struct pollfd readable = { .fd = d->channel, .events = POLLIN };
+    struct door_answer answer;
+    int none;
+    return send_request(d, false, -1) && send_request(d, false, -1) && poll(&readable, 1, START_MS_MAX) == 1 &&
+           passing_receive(d->channel, &answer, sizeof answer, &none, MSG_DONTWAIT) == 0;
+}
+
 bool door_begin(bool *ret_tells_forks)
 {
     struct door_word word, first;
@@ -171,7 +187,7 @@ bool door_begin(bool *ret_tells_forks)
     bool is_done = house.epoll >= 0 && start_keeper() && await_word(&word);
     if (is_done) {
         ask_keeper();
-        is_done = await_word(&first) && front();
+        is_done = await_word(&first) && front() && is_of_use(front());
     }
     if (!is_done) {
         door_end();
@@ -201,14 +217,7 @@ bool door_is_held_by(const struct visitor *v)
     return false;
 }
 
-static bool send_wish(struct door *d, enum door_wish wish, int socket)
-{
-    const struct door_request request = { .wish = wish };
-    return !point_fails(POINT_DOOR_ASK) &&
-           passing_send(d->channel, &request, sizeof request, socket, MSG_DONTWAIT) == 0;
-}
-
-static void make_busy(struct door *d, const struct visitor *v)
+static void is_with(struct door *d, const struct visitor *v)
 {
     d->is_busy = true;
     d->visitor = *v;
@@ -218,9 +227,22 @@ static void make_busy(struct door *d, const struct visitor *v)
 bool door_ask(const struct visitor *v, int socket)
 {
     struct door *d = idle_door();
-    if (!d || !send_wish(d, DOOR_RECEIVE, socket))
+    if (!d || point_fails(POINT_DOOR_ASK) || !send_request(d, true, socket))
         return false;
-    make_busy(d, v);
+    is_with(d, v);
+    house.was_closing = false;
+    return true;
+}
+
+/* The door closes it last, also if it is the faster of the two: it waits for the second request. */
+static bool hand_over(struct door *d, int socket)
+{
+    struct pollfd writable = { .fd = d->channel, .events = POLLOUT }; /* there is room for both, then */
+    if (poll(&writable, 1, 0) != 1 || !send_request(d, false, socket))
+        return false;
+    (void)close(socket);
+    if (!send_request(d, false, -1))
+        end_door(d); /* and closes it as it ends */
     return true;
 }
 
@@ -228,40 +250,56 @@ bool door_ask(const struct visitor *v, int socket)
 static void ask_to_close(void)
 {
     struct door *d = idle_door();
-    unsigned i = 0;
-    while (i < house.nr_closing && door_is_held_by(&house.closing[i].visitor))
-        i++;
-    if (!d || i == house.nr_closing || !send_wish(d, DOOR_TAKE, house.closing[i].socket))
+    for (unsigned i = 0; d && i < house.nr_closing; i++) {
+        const struct closing *c = &house.closing[i];
+        if (door_is_held_by(&c->visitor) || !hand_over(d, c->socket))
+            continue;
+        if (d->channel >= 0)
+            is_with(d, &c->visitor);
+        house.was_closing = true;
+        house.nr_closing--;
+        for (unsigned k = i; k < house.nr_closing; k++)
+            house.closing[k] = house.closing[k + 1];
         return;
-    close(house.closing[i].socket); /* not the last: the door keeps it until it is told to close it */
-    make_busy(d, &house.closing[i].visitor);
-    d->owes_close = !send_wish(d, DOOR_CLOSE, -1);
-    house.nr_closing--;
-    for (; i < house.nr_closing; i++)
-        house.closing[i] = house.closing[i + 1];
+    }
+}
+
+/* Left to doors, whatever these are at: they close it as they end, or before, and nobody hears of it. */
+static bool leave_to_doors(int socket)
+{
+    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
+        if (d->channel >= 0 && hand_over(d, socket))
+            return true;
+    return false;
 }
 
 static void close_all(void)
 {
-    while (house.nr_closing)
-        impatience_close(house.closing[--house.nr_closing].socket);
+    while (house.nr_closing) {
+        int socket = house.closing[--house.nr_closing].socket;
+        if (!leave_to_doors(socket))
+            impatience_close(socket);
+    }
 }
 
-static bool may_wait(const struct visitor *v)
+/* Whose user has one to itself leaves its socket there: it needs none of our places. */
+static bool leave_to_own_door(const struct visitor *v, int socket)
 {
-    unsigned nr = 0;
-    for (unsigned i = 0; i < house.nr_closing; i++)
-        nr += is_same_user(&house.closing[i].visitor, v);
-    return house.nr_closing < CLOSING_MAX && nr < CLOSING_PER_USER;
+    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
+        if (d->channel >= 0 && d->is_held && is_same_user(&d->visitor, v) && hand_over(d, socket))
+            return true;
+    return false;
 }
 
 void door_close(const struct visitor *v, int socket)
 {
-    if (!door_is_there() || !may_wait(v)) {
+    (void)shutdown(socket, SHUT_RDWR); /* the client is not to wait for it */
+    if (leave_to_own_door(v, socket))
+        return;
+    if (!door_is_there() || house.nr_closing == CLOSING_MAX) {
         impatience_close(socket);
         return;
     }
-    (void)shutdown(socket, SHUT_RDWR); /* the client is not to wait for it */
     house.closing[house.nr_closing++] = (struct closing){
         .socket = socket, .visitor = { .session = 0, .uid = v->uid, .pid = v->pid }
     };
@@ -273,8 +311,6 @@ void door_close(const struct visitor *v, int socket)
 static bool hear_door(struct door *d, struct door_event *ret)
 {
     struct door_answer answer;
-    if (d->owes_close)
-        d->owes_close = !send_wish(d, DOOR_CLOSE, -1);
     int fd = -1, r = point_fails(POINT_DOOR_HEAR)
                          ? -errno
                          : passing_receive(d->channel, &answer, sizeof answer, &fd, MSG_DONTWAIT);
@@ -284,7 +320,8 @@ static bool hear_door(struct door *d, struct door_event *ret)
     if (r == 0 || r == -EMFILE) {
         ret->kind = DOOR_ANSWER;
         ret->error = r ? r : answer.error;
-        ret->msg = answer.msg;
+        if (ret->error == 0) /* it reads strangers' bytes, and may not be itself any more */
+            ret->error = msg_decode(&answer.msg, msg_bytes(answer.msg.header.type), &ret->msg);
         ret->fds = (struct msg_fds){ .fd = { fd }, .nr = fd >= 0 };
         d->is_busy = false;
         if (d->is_held)
@@ -292,9 +329,9 @@ static bool hear_door(struct door *d, struct door_event *ret)
     } else if (r == -EAGAIN) {
         ret->kind = DOOR_IS_HELD;
         d->is_held = true;
-        log_warning("event=door_held pid=%d uid=%u; what it has sent cannot be closed now: it, and its user's other "
-                    "programs, wait; continuing with another door for all others", (int)d->visitor.pid,
-                    d->visitor.uid);
+        log_warning("event=door_held pid=%d uid=%u; what it has sent cannot be closed now: it, and its user's "
+                    "other programs, wait; continuing with another door for all others",
+                    (int)d->visitor.pid, d->visitor.uid);
     } else {
         ret->kind = DOOR_HAS_ENDED;
         log_warning("event=door_gone pid=%d; continuing with another", (int)d->pid);
@@ -313,11 +350,16 @@ bool door_next(struct door_event *ret)
     if (r && r != -EAGAIN && r != -EINTR)
         lose_keeper();
     ask_keeper();
-    if (door_is_there())
-        ask_to_close();
-    else
+    if (!door_is_there())
         close_all();
+    else if (!house.was_closing)
+        ask_to_close();
     return has_event;
+}
+
+void door_close_more(void)
+{
+    ask_to_close();
 }
 
 /* ---- its end */
@@ -328,17 +370,8 @@ static void await_end(pid_t pid)
         usleep(1000);
 }
 
-/* They go with it: it is the door that may wait then, not the end of the daemon. */
-static void give_all_to(struct door *d)
-{
-    while (house.nr_closing && send_wish(d, DOOR_TAKE, house.closing[house.nr_closing - 1].socket))
-        close(house.closing[--house.nr_closing].socket);
-}
-
 void door_end(void)
 {
-    if (front())
-        give_all_to(front());
     close_all();
     for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++) {
         if (d->channel < 0)

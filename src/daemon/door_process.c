@@ -1,10 +1,10 @@
 /* door_process.c - see door_process.h.
  *
- * Who stands outside of a door: clients, with whatever bytes and descriptors they have sent; and the daemon, should
- * it be taken over. A door may have the right to look into other processes, for one ioctl on a userfaultfd, so it
- * does little and knows nine system calls. The keeper takes a byte that it does not look at, and nothing else.
- * Other signals than SIGKILL, SIGSTOP and the clock of impatience.h do not reach them, and nobody without
- * CAP_SYS_PTRACE looks into them. */
+ * Who stands outside of a door: clients, with whatever bytes and descriptors they have sent; and the daemon,
+ * should it be taken over. A door may have the right to look into other processes, for one ioctl on a
+ * userfaultfd, so it does little and knows nine system calls. The keeper reads a byte, whose value it does not
+ * look at, and nothing else. Only SIGKILL, SIGSTOP and a door's own clock (impatience.h) reach them, and
+ * nobody without CAP_SYS_PTRACE can look into them. */
 #include "daemon/door_process.h"
 
 #include <cap-ng.h>
@@ -71,13 +71,26 @@ static bool keep_nine_calls(void)
 }
 #endif
 
+/* The daemon's own has been closed: ours is the last. */
+static bool is_last(void)
+{
+    struct door_request go;
+    int none, r;
+    do
+        r = passing_receive(0, &go, sizeof go, &none, 0);
+    while (r == -EINTR);
+    return r == 0;
+}
+
 /* The daemon is told when nothing of the client's is left here: until then it has this door for busy. */
 static bool serve(const struct door_request *request, int client)
 {
     struct door_answer answer = { .error = 0 };
     struct msg_fds pagemap = { .nr = 0 };
-    if (request->wish == DOOR_RECEIVE)
+    if (request->wants_message)
         answer.error = receive(client, &answer.msg, &pagemap);
+    else if (!is_last())
+        return false;
     impatience_close(client);
     int r = passing_send(0, &answer, sizeof answer, pagemap.nr ? pagemap.fd[0] : -1, 0);
     msg_fds_close(&pagemap);
@@ -89,13 +102,10 @@ _Noreturn static void be_door(int socket, pid_t keeper)
     if (!be_alone("pp-door", socket, keeper) || impatience_new() || !keep_nine_calls())
         _exit(1);
     struct door_request request;
-    int taken = -1, client, r;
-    while ((r = passing_receive(0, &request, sizeof request, &client, 0)) == 0 || r == -EINTR) {
-        if (r == 0 && request.wish == DOOR_TAKE)
-            taken = client;
-        else if (r == 0 && !serve(&request, request.wish == DOOR_CLOSE ? taken : client))
+    int client, r;
+    while ((r = passing_receive(0, &request, sizeof request, &client, 0)) == 0 || r == -EINTR)
+        if (r == 0 && !serve(&request, client))
             break;
-    }
     _exit(0);
 }
 

@@ -2,7 +2,8 @@
  *
  *   daemon    -> keeper  a byte: make a door
  *   keeper    -> daemon  door_word, first about itself, then one with each door's channel
- *   daemon    -> door    door_request, with a client's socket or without
+ *   daemon    -> door    door_request, with a client's socket. If that is to be closed a second one follows,
+ *                        without, when the daemon has closed its own: whoever closes last may wait
  *   door      -> daemon  door_answer, with a pagemap if one came; by then all else of the client's is closed
  *
  * Each ends when the other end of its socket is closed, or whoever made it has ended. */
@@ -19,19 +20,12 @@ struct door_word {
     uint32_t tells_forks; /* doors have the right to CAP_SYS_PTRACE's handshake */
 };
 
-enum door_wish {
-    DOOR_RECEIVE, /* a message, of the socket that comes with it */
-    /* Whoever closes a socket last meets what lies in it unread. So the daemon closes its own between these: */
-    DOOR_TAKE,  /* the socket that comes with it; this has no answer */
-    DOOR_CLOSE, /* what was taken */
-};
-
 struct door_request {
-    uint64_t wish;
+    uint64_t wants_message; /* receive() one; 0: the socket is to be closed, and nothing else */
 };
 
 struct door_answer {
-    int32_t error; /* receive()'s, of DOOR_RECEIVE */
+    int32_t error; /* receive()'s */
     uint32_t reserved;
     struct msg msg; /* if that is 0 */
 };

@@ -9,11 +9,12 @@
 #define DESCRIPTORS_PER_SESSION 8u
 /* Processes that receive descriptors: one, and so many that wait for what a user has sent. */
 #define DOORS_MAX 33u
-/* Sockets of connections that have ended, whose close waits for a door; of one user. */
-#define CLOSING_MAX 1024u
-#define CLOSING_PER_USER 512u
+/* Sockets of connections that have ended, whose close waits for a door. Those of a user who holds one wait
+ * there. */
+#define CLOSING_MAX 512u
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
+#define DOOR_TIMEOUT_MS 4000u /* and those whose hello waits at a door */
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
  * is memory two bytes a page more. */
 #define SESSION_PAGES_MAX ((uint64_t)256 << 20)

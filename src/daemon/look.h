@@ -1,10 +1,11 @@
 /* look.h - looks at clients' memory, which may take as long as a client likes. A look takes the lock of that
  * memory, and a client may keep it: in a fault on a page of a file whose server does not answer, or for
- * seconds with much to populate, while another thread of it waits to map something. Only SIGKILL ends our wait.
+ * seconds with much to populate, while another thread of it waits to map something. Only SIGKILL ends our
+ * wait.
  *
- * So a thread that waits in a look after LOOK_MS_MAX is left in it, and another one goes on as control
- * in its place. It ends when the look does. Nobody waits for it, not even a daemon that ends; until then nobody
- * else may touch that session's heat.
+ * So a thread that waits in a look after LOOK_MS_MAX is left in it, and another one goes on as control in its
+ * place. It ends when the look does. Nobody waits for it, not even a daemon that ends; until then nobody else
+ * may touch that session's heat.
  *
  * Contract: one thread at a time is control, and all that is control's goes over to the next. Where nobody is
  * left behind a look costs two settings of a clock more, 1 us; and control half of one, to see who is to pay. */

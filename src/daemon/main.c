@@ -81,7 +81,8 @@ int main(int argc, char **argv)
      * daemon would be told that one answers. */
     bool tells_forks;
     if (!door_begin(&tells_forks) && geteuid() == 0)
-        log_warning("event=no_door; what users send along is received by the daemon itself; continuing");
+        log_warning("event=no_door; no process could be had, or no seccomp filter for it, to receive what "
+                    "users send along: a file that cannot be closed would stop the daemon for all; continuing");
     struct listener listener;
     char error[300];
     code = listener_open(config.socket_path, &listener, error, sizeof error);

@@ -26,6 +26,7 @@ struct user {
     uint32_t turn;    /* in which ... */
     uint64_t turn_ns; /* ... it has taken so much already */
     _Atomic uint64_t held_bytes; /* of all its stores; compress writes, anybody reads */
+    uint64_t door_turn; /* when a message of its was last let in at a door */
     uint32_t round, nr_turns;    /* compress: how many turns its sessions have had in that round */
     struct user *next;
 };

@@ -233,7 +233,7 @@ int msg_brings_fds(int socket)
     ssize_t n;
     unsigned nr_resets = 0;
     do {
-        h = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1}; /* no room: the kernel says that there were some */
+        h = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1}; /* no room: it says if there were any */
         n = recvmsg(socket, &h, MSG_PEEK | MSG_DONTWAIT);
         if (n < 0 && errno == ECONNRESET)
             nr_resets++;

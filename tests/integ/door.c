@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -428,6 +429,30 @@ static void has_no_right_to_give(void)
     CHECK_EQ(helper_kill(pid, SIGTERM), 0);
 }
 
+/* A machine, or a container, where nobody may filter system calls. */
+static int daemon_without_seccomp(void *unused)
+{
+    (void)unused;
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    const struct scmp_arg_cmp is_filter = { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = PR_SET_SECCOMP };
+    CHECK(filter && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(seccomp), 0) == 0);
+    CHECK_EQ(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, &is_filter), 0);
+    CHECK_EQ(seccomp_load(filter), 0);
+    execl(getenv("PP_DAEMON"), "process-pagerd", "--socket", socket_path, "--cold-age", "1h", "--sandbox", "off", NULL);
+    return 1;
+}
+
+static void has_no_filter_to_give(void)
+{
+    test_case("a daemon where no door can have its filter: it does without");
+    pid_t pid = helper_start(daemon_without_seccomp, NULL);
+    WAIT_UNTIL(access(socket_path, F_OK) == 0);
+    CHECK_EQ(chmod(socket_path, 0666), 0);
+    CHECK_EQ(helper_wait(helper_start(client, nobody)), 0);
+    CHECK_EQ(keeper_of(pid), 0);
+    CHECK_EQ(helper_kill(pid, SIGTERM), 0);
+}
+
 int main(void)
 {
     pid_t *pid = test_shared(sizeof *pid);
@@ -455,5 +480,7 @@ int main(void)
     ends_with_its_daemon();
     is_killed();
     has_no_right_to_give();
+    if (!IS_SANITIZED)
+        has_no_filter_to_give();
     return test_end();
 }

@@ -61,6 +61,7 @@ static void answer(int dev, const struct fuse_in_header *h, struct fuse_silence 
             reply(dev, h->unique, &written, sizeof written, 0);
         return;
     case FUSE_FLUSH:
+        (void)usleep(atomic_load(&silence->flush_ms) * 1000);
         if (!atomic_load(&silence->of_flush))
             reply(dev, h->unique, "", 0, 0);
         return;

@@ -13,6 +13,7 @@
 /* What the server passes over; shared memory of the test. */
 struct fuse_silence {
     _Atomic bool of_flush, of_write;
+    _Atomic unsigned flush_ms; /* what it does not pass over takes so long */
     /* A touch of a page that is read from it reads three times: two fail, and the fault has let go of the lock; in
      * the third it keeps it, and that is answered after so long. With a thread that maps something all the time
      * everybody else waits behind that one. */

@@ -24,14 +24,17 @@
 #include "wire/msg.h"
 
 #define OTHER 65533u
+#define CROWD_NR 12
+#define CROWD_MS 300u  /* less than DOOR_MS */
 #define HELD_MS 2000u /* DOOR_MS, a tick, another process, and a busy machine */
+#define SHUT_OUT_MS 700u
 
-enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD };
+enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD, UNREAD_TWICE, CROWD };
 
 static struct shared {
     struct fuse_silence silence;
     char socket_path[108], file_path[108];
-    unsigned uid;          /* of who joins decently */
+    unsigned uid, ms;      /* of who joins decently, and its patience */
     enum kind kind;
     _Atomic pid_t server;  /* of the file; -1: there is none */
     _Atomic bool is_ready, is_stopped, has_sent;
@@ -85,13 +88,19 @@ static int begin_session(unsigned ms)
 static int decent(void *unused)
 {
     (void)unused;
-    return become(shared->uid) && begin_session(HELD_MS) >= 0 ? 0 : 1;
+    return become(shared->uid) && begin_session(shared->ms) >= 0 ? 0 : 1;
+}
+
+static bool is_welcome_within(unsigned ms, unsigned uid)
+{
+    shared->uid = uid;
+    shared->ms = ms;
+    return helper_wait(helper_start(decent, NULL)) == 0;
 }
 
 static bool is_welcome(unsigned uid)
 {
-    shared->uid = uid;
-    return helper_wait(helper_start(decent, NULL)) == 0;
+    return is_welcome_within(HELD_MS, uid);
 }
 
 /* ---- who sends it */
@@ -113,14 +122,17 @@ static void ask_for_handshake(int file)
 
 /* The daemon is stopped. When it goes on, what it has is the last descriptor of an opened file that has something
  * unwritten, by another opening, in a message behind one that ends the session. */
-static void send_unread(int file)
+static void send_unread(int nr)
 {
     static const char page[PAGE_BYTES];
-    int socket = socket_connect(shared->socket_path), writer = open(shared->file_path, O_RDWR | O_CLOEXEC);
-    CHECK(socket >= 0 && writer >= 0);
-    CHECK_EQ(send(socket, "?", 1, 0), 1);
-    send_hello(socket, file);
-    close(file);
+    int writer = open(shared->file_path, O_RDWR | O_CLOEXEC);
+    CHECK(writer >= 0);
+    for (int i = 0; i < nr; i++) {
+        int socket = socket_connect(shared->socket_path), file = open(shared->file_path, O_RDWR | O_CLOEXEC);
+        CHECK(socket >= 0 && file >= 0 && send(socket, "?", 1, 0) == 1);
+        send_hello(socket, file);
+        close(file);
+    }
     atomic_store(&shared->silence.of_write, true);
     CHECK_EQ(write(writer, page, sizeof page), sizeof page);
     atomic_store(&shared->has_sent, true);
@@ -142,6 +154,14 @@ static void send_and_hang_up(int file)
     atomic_store(&shared->has_sent, true);
 }
 
+static void send_many(int file)
+{
+    atomic_store(&shared->silence.flush_ms, CROWD_MS);
+    for (int i = 0; i < CROWD_NR; i++)
+        send_hello(socket_connect(shared->socket_path), file);
+    atomic_store(&shared->has_sent, true);
+}
+
 static int sender(void *unused)
 {
     (void)unused;
@@ -160,13 +180,17 @@ static int sender(void *unused)
     case WITH_HANDSHAKE:
         ask_for_handshake(file);
         break;
+    case CROWD:
+        send_many(file);
+        break;
     case HUNG_UP:
         send_and_hang_up(file);
         break;
     case UNREAD:
+    case UNREAD_TWICE:
         atomic_store(&shared->is_ready, true);
         WAIT_UNTIL(atomic_load(&shared->is_stopped));
-        send_unread(file);
+        send_unread(shared->kind == UNREAD ? 1 : 2);
         break;
     }
     pause();
@@ -204,11 +228,28 @@ static pid_t start_sender(enum kind kind)
     atomic_store(&shared->answer, 0);
     atomic_store(&shared->silence.of_flush, false);
     atomic_store(&shared->silence.of_write, false);
+    atomic_store(&shared->silence.flush_ms, 0);
     pid_t pid = helper_start(sender, NULL);
     WAIT_UNTIL(atomic_load(&shared->server));
     if (atomic_load(&shared->server) < 0)
         test_skip("no FUSE in this kernel, or no mounts of one's own");
     return pid;
+}
+
+/* 0: it is told why it waits, before a client gives up. */
+static int is_told_why(void *unused)
+{
+    (void)unused;
+    if (!become(NOBODY))
+        return 1;
+    struct msg m;
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), socket = socket_connect(shared->socket_path);
+    CHECK(pagemap >= 0 && socket >= 0);
+    send_hello(socket, pagemap);
+    CHECK_EQ(hear(socket, 5000, &m), 0);
+    CHECK_EQ(m.header.type, MSG_REFUSE);
+    CHECK(strstr(m.payload.refuse.text, "event=door_held"));
+    return 0;
 }
 
 static void status_is_quick(void)
@@ -235,7 +276,9 @@ static void one(enum kind kind, const char *name)
     CHECK(is_welcome(OTHER));
     status_is_quick();
     CHECK_EQ(nr_processes_of_keeper(), 2);
-    CHECK(!is_welcome(NOBODY));
+    if (kind == WITH_HELLO)
+        CHECK_EQ(helper_wait(helper_start(is_told_why, NULL)), 0);
+    CHECK(!is_welcome_within(SHUT_OUT_MS, NOBODY));
     CHECK(is_welcome(OTHER));
     if (kind == WITH_HANDSHAKE)
         WAIT_UNTIL(atomic_load(&shared->answer) == -EPERM);
@@ -245,6 +288,34 @@ static void one(enum kind kind, const char *name)
     (void)helper_kill(pid, SIGKILL);
     CHECK(is_welcome(NOBODY));
     WAIT_UNTIL(process_entries(d.pid, "fd") == nr_descriptors);
+}
+
+static void a_crowd(void)
+{
+    test_case("in many hellos, and each is answered in time: others do not wait for all of them");
+    pid_t pid = start_sender(CROWD);
+    WAIT_UNTIL(atomic_load(&shared->has_sent));
+    for (int i = 0; i < 2; i++)
+        CHECK(is_welcome(OTHER));
+    CHECK_EQ(kill(atomic_load(&shared->server), SIGKILL), 0);
+    (void)helper_kill(pid, SIGKILL);
+    WAIT_UNTIL(is_welcome(NOBODY));
+    WAIT_UNTIL(process_entries(d.pid, "fd") == nr_descriptors);
+}
+
+static void end_of_all(void)
+{
+    test_case("the daemon is told to end, and what it would close does not let itself be closed");
+    (void)start_sender(UNREAD_TWICE);
+    WAIT_UNTIL(atomic_load(&shared->is_ready));
+    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    atomic_store(&shared->is_stopped, true);
+    WAIT_UNTIL(atomic_load(&shared->has_sent));
+    CHECK_EQ(kill(d.pid, SIGCONT), 0);
+    status_is_quick();
+    CHECK(is_welcome(OTHER)); /* by then the one is with a door, and the other waits for it */
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    CHECK_EQ(kill(atomic_load(&shared->server), SIGKILL), 0);
 }
 
 int main(void)
@@ -265,10 +336,11 @@ int main(void)
     close(file);
     test_nap_us(500000); /* for its status to be gone */
     nr_descriptors = process_entries(d.pid, "fd");
+    a_crowd();
     one(WITH_HELLO, "in a hello");
     one(WITH_HANDSHAKE, "in place of a userfaultfd");
     one(HUNG_UP, "in a hello, after which the client hangs up");
     one(UNREAD, "unread, when the session has ended");
-    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    end_of_all();
     return test_end();
 }

@@ -51,6 +51,11 @@ uint64_t test_limit_ms(uint64_t ms)
     return ms * (times ? times : 1);
 }
 
+bool test_is_emulated(void)
+{
+    return test_limit_ms(1) > 1;
+}
+
 void test_nap_us(unsigned us)
 {
     struct timespec t = { us / 1000000, (long)(us % 1000000) * 1000 };
