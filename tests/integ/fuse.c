@@ -15,7 +15,7 @@
 
 #define FAILED_READS 2u
 #define REQUEST_BYTES_MAX (64u << 10)
-#define SECONDS_MAX 100u
+#define SECONDS_MAX 40u
 
 static void reply(int dev, uint64_t unique, const void *bytes, size_t size, int error)
 {
@@ -77,8 +77,10 @@ _Noreturn static void serve(int dev, struct fuse_silence *silence)
 {
     static _Alignas(struct fuse_in_header) unsigned char request[REQUEST_BYTES_MAX];
     (void)alarm(SECONDS_MAX); /* what waits for it cannot be killed, however the test ends */
-    while (read(dev, request, sizeof request) > 0)
+    while (read(dev, request, sizeof request) > 0) {
+        (void)alarm(SECONDS_MAX);
         answer(dev, (const struct fuse_in_header *)request, silence);
+    }
     _exit(0);
 }
 
