@@ -135,6 +135,25 @@ int memory_read_memfd_kib(pid_t pid, uint64_t *ret_kib)
     return 0;
 }
 
+/* A daemon's: what receives descriptors for it, in processes of its own. */
+static void add_children(pid_t pid, struct memory_maps *maps)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *file = fopen(path, "r");
+    size_t length = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+    if (file)
+        fclose(file);
+    text[length] = '\0';
+    char *at = text, *end;
+    for (pid_t child; (child = (pid_t)strtol(at, &end, 10)) > 0; at = end) {
+        struct memory_maps its;
+        if (memory_read_maps(child, &its) == 0)
+            maps->pss_kib += its.pss_kib;
+        add_children(child, maps);
+    }
+}
+
 /* User and system time of all its threads so far; the kernel gives it in ticks of 10 ms. */
 static uint64_t read_cpu_ms(pid_t pid)
 {
@@ -169,6 +188,7 @@ int memory_sample(pid_t target, pid_t daemon, struct memory_sample *ret_sample)
             r = memory_read_memfd_kib(daemon, &s.store_blocks_kib);
         if (r < 0)
             return r;
+        add_children(daemon, &s.daemon);
         s.daemon_cpu_ms = read_cpu_ms(daemon);
     }
     s.cost_us = (pace_now_ns() - s.time_ns) / 1000;

@@ -119,7 +119,9 @@ PP_EXPORT int pp_unpin(struct pp_pager *pager, const void *address, size_t bytes
  * what MADV_PAGEOUT is to memory with swap. Returns when all that left is stored, or when the daemon had
  * no room for more; what is pinned, locked, shared after a fork, discarded a moment ago or does not shrink
  * stays, and so does all of it while somebody has the process drained (process-pager drain): no error. Other threads may use the memory meanwhile, and the pager: other calls
- * do not wait for the daemon with it.
+ * do not wait for the daemon with it. It is waited for as long as it answers something.
+ * -ETIMEDOUT: for 5 s it has answered nothing (it is stopped, or starved of CPU). A part may have left, and may
+ * not be stored: it comes back when it is touched, as ever, and is stored when the daemon goes on.
  * -ENOTCONN: not started or stopped meanwhile, no daemon just now, or one that only tries (--dry-run);
  * a part may have left. */
 PP_EXPORT int pp_reclaim(struct pp_pager *pager, void *address, size_t bytes);

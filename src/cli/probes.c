@@ -287,8 +287,8 @@ const struct probe probes[] = {
     { "own descriptor tables", "what the program closes is not ours (Linux 5.9)", NEWER_KERNEL, true, false,
       look_descriptors },
     { "a userfaultfd", "who answers the program's faults must be told of them, those of system calls too",
-      "systemctl enable --now process-pagerd.socket, or: sysctl -w vm.unprivileged_userfaultfd=1 (as root)",
-      true, true, look_right },
+      "systemctl enable --now process-pagerd.socket; a user who may not ask it: adduser $USER process-pager; "
+      "or: sysctl -w vm.unprivileged_userfaultfd=1 (as root)", true, true, look_right },
     { "a daemon", "somebody must find what is cold and keep it", "systemctl enable --now "
       "process-pagerd.socket; a user who may not ask it: adduser $USER process-pager", true, true,
       look_daemon },

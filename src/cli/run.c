@@ -150,14 +150,23 @@ static int start_own_daemon(const struct run_settings *s, char *ret_path, size_t
     return complain(error, EXIT_OURS);
 }
 
+static bool is_refused(int socket)
+{
+    return socket == -EACCES || socket == -EPERM;
+}
+
 /* What of the command line can't be meant. NULL: nothing. */
-static const char *find_contradiction(const struct run_settings *s, bool has_daemon, const char *path,
-                                      char *text, size_t capacity)
+static const char *find_contradiction(const struct run_settings *s, int socket, const char *path, char *text,
+                                      size_t capacity)
 {
     const char *option = own_daemon_option(s);
+    bool has_daemon = socket >= 0;
     if (s->is_private && s->socket_path)
         return "--private and --socket: say one of the two";
-    if (s->socket_path && !has_daemon)
+    if (s->socket_path && is_refused(socket))
+        (void)snprintf(text, capacity, "no right to the daemon's socket %s: join its group, or leave --socket "
+                       "out", s->socket_path);
+    else if (s->socket_path && !has_daemon)
         (void)snprintf(text, capacity, "no daemon answers at %s: start process-pagerd there, or leave --socket out",
                        s->socket_path);
     else if (has_daemon && option)
@@ -200,6 +209,12 @@ static int exec_command(char **argv)
     return error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUNNABLE;
 }
 
+static int complain_of_program(const char *path, const char *obstacle, const char *what_then)
+{
+    fprintf(stderr, "process-pager run: %s %s: %s\n", path, obstacle, what_then);
+    return EXIT_OURS;
+}
+
 static int run_command(const struct run_settings *s, char **argv)
 {
     char path[4096], text[4400], socket_path[ASK_PLACE_BYTES];
@@ -210,26 +225,21 @@ static int run_command(const struct run_settings *s, char **argv)
     }
     enum program_kind kind = program_kind_of(path);
     const char *obstacle = program_obstacle(kind);
-    if (obstacle) {
-        (void)snprintf(text, sizeof text, "%s %s: %s", path, obstacle,
-                       s->is_strict                  ? "it can't be paged"
-                       : kind == PROGRAM_OTHER_LIBC ? "it runs as it is"
-                                                     : "it runs as it is, only its children are paged");
-        (void)complain(text, EXIT_OURS);
-        if (s->is_strict)
-            return EXIT_OURS;
-        if (kind == PROGRAM_OTHER_LIBC)
-            return exec_command(argv);
+    if (obstacle && s->is_strict)
+        return complain_of_program(path, obstacle, "it can't be paged");
+    if (kind == PROGRAM_OTHER_LIBC) {
+        (void)complain_of_program(path, obstacle, "it runs as it is");
+        return exec_command(argv);
     }
     int socket = s->is_private ? -ENOENT : ask_connect(s->socket_path, socket_path);
     bool has_daemon = socket >= 0;
     if (has_daemon)
         close(socket);
-    const char *wrong = find_contradiction(s, has_daemon, socket_path, text, sizeof text);
+    const char *wrong = find_contradiction(s, socket, socket_path, text, sizeof text);
     if (wrong)
         return complain(wrong, EXIT_OURS);
     const char *missing = has_daemon ? NULL : missing_right();
-    if (missing && (socket == -EACCES || socket == -EPERM))
+    if (missing && is_refused(socket))
         missing = "no right to the daemon's socket: join the group process-pager";
     if (missing && s->is_strict)
         return complain(missing, EXIT_OURS);
@@ -241,7 +251,11 @@ static int run_command(const struct run_settings *s, char **argv)
         r = start_own_daemon(s, socket_path, sizeof socket_path);
     if (r == 0)
         r = prepare_environment(s, socket_path);
-    return r ? r : exec_command(argv);
+    if (r)
+        return r;
+    if (obstacle) /* not before: what has failed since would make two lines of it, and this one untrue */
+        (void)complain_of_program(path, obstacle, "it runs as it is, only its children are paged");
+    return exec_command(argv);
 }
 
 int run_main(int argc, char **argv)

@@ -27,6 +27,8 @@
 #define TICK_MAX_NS NS_PER_S
 #define JOIN_TICK_NS (100 * NS_PER_MS) /* without a daemon: how often we look for one */
 #define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
+/* A daemon that answers nothing for so long is not waited for any more, as at pp_start(). */
+#define DAEMON_PATIENCE_NS (5 * NS_PER_S)
 #define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
 /* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
 #define RETURNS_PAUSE_MAX_NS (250 * NS_PER_MS)
@@ -72,7 +74,7 @@ static bool take_answers(struct agent *a, struct pp_pager *pp)
     struct stored_entry e;
     int r = 0;
     for (int i = 0; i < STORED_BATCH && (r = ring_take(&a->session.stored, &e)) == 1; i++) {
-        any = true;
+        any = a->silence.has_answered = true;
         r = pager_on_stored(&a->pg, &e);
         if (r)
             break;
@@ -313,7 +315,32 @@ static bool make_reclaimable(struct agent *a, struct pp_pager *pp, const struct 
     return false;
 }
 
-/* One run of moving out. 1: done; 0: more; -ENOTCONN. */
+/* For how long has the daemon answered nothing, with pages under way at each tick? A time in which we stood
+ * still, too, counts as one tick; they come up to two intervals apart. */
+static uint64_t silence_ns(const struct agent *a, uint64_t now)
+{
+    const struct silence *s = &a->silence;
+    uint64_t ns = now - s->last_tick_ns < 2 * TICK_MAX_NS ? now - s->last_tick_ns : 2 * TICK_MAX_NS;
+    return a->pg.nr_staged && s->was_awaited && !s->has_answered ? s->ns + ns : 0;
+}
+
+static void tick_silence(struct agent *a, uint64_t now)
+{
+    a->silence = (struct silence){ .ns = silence_ns(a, now),
+                                   .last_tick_ns = now,
+                                   .was_awaited = a->pg.nr_staged > 0 };
+}
+
+/* What is under way stays where it is, whether it is waited for or not. 0; -ETIMEDOUT: in vain. */
+static int await_daemon(struct agent *a)
+{
+    if (silence_ns(a, now_ns()) >= DAEMON_PATIENCE_NS)
+        return -ETIMEDOUT;
+    a->is_command_waiting = true;
+    return 0;
+}
+
+/* One run of moving out. 1: done; 0: more; -ENOTCONN, -ETIMEDOUT. */
 static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct command *c)
 {
     if (!a->is_joined || a->session.is_dry_run)
@@ -322,17 +349,15 @@ static int command_reclaim(struct agent *a, struct pp_pager *pp, const struct co
         return 1; /* somebody has it drained: all of it stays */
     if (a->command_cursor == c->first && !make_reclaimable(a, pp, c))
         return 0;
-    if (a->is_staging_full) {
-        a->is_command_waiting = true;
-        return 0;
-    }
+    if (a->is_staging_full)
+        return await_daemon(a);
     page_number left = c->end - a->command_cursor;
     uint32_t nr = left < LOOK_PAGES ? (uint32_t)left : LOOK_PAGES;
     a->command_cursor += evict_run(a, a->command_cursor, nr, false);
     return a->command_cursor >= c->end;
 }
 
-/* Looks on from where a page was still under way, some at a time. 1: none is; 0: some may be. */
+/* Looks on from where a page was still under way, some at a time. 1: none is; 0: some may be; -ETIMEDOUT. */
 static int command_settle(struct agent *a, const struct command *c)
 {
     page_number stop = a->command_cursor + LOOK_PAGES; /* a fault may wait for so much of this */
@@ -341,10 +366,8 @@ static int command_settle(struct agent *a, const struct command *c)
             return 0;
         struct page_leaf *leaf;
         struct page *p = pager_page(&a->pg, a->command_cursor, &leaf);
-        if (p && p->state == PAGE_STAGED && a->is_joined && !mutant_is(MUTANT_RECLAIM_UNSETTLED)) {
-            a->is_command_waiting = true;
-            return 0;
-        }
+        if (p && p->state == PAGE_STAGED && a->is_joined && !mutant_is(MUTANT_RECLAIM_UNSETTLED))
+            return await_daemon(a);
     }
     return 1;
 }
@@ -414,14 +437,15 @@ static bool command_piece(struct agent *a, struct pp_pager *pp)
     a->is_command_waiting = false;
     if (a->command_result == 0 || a->command_result == -EIO) {
         int r = command_slice(a, pp, c);
-        if (r == -EIO || r == -ENOTCONN)
+        bool is_over = r == 1 || r == -ENOTCONN || r == -ETIMEDOUT;
+        if (r == -EIO || (is_over && r < 0))
             a->command_result = r; /* a page is lost; the rest still comes back */
         bool must_yield = a->is_command_waiting && c->op != COMMAND_THAW && atomic_load(&pp->nr_wanting);
         if (must_yield) {
             c->first = a->command_cursor;
             a->command_result = -EINPROGRESS;
             a->is_command_waiting = false;
-        } else if (r != 1 && r != -ENOTCONN) {
+        } else if (!is_over) {
             return !a->is_command_waiting;
         }
     }
@@ -624,6 +648,7 @@ static void tick(struct agent *a, struct pp_pager *pp)
         (void)adopt_ranges(a, pp, now);
         rewatch(a, now);
     }
+    tick_silence(a, now);
     tick_churn(a, now);
     tick_bars(a, pp, now);
     pager_learn_returned(&a->pg);

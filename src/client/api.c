@@ -277,6 +277,8 @@ int pager_reclaim_one(struct pp_pager *pp, void *address, size_t bytes)
         r = reclaim_slice(pp, COMMAND_RECLAIM, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
     for (page_number at = first; r == 0 && at < end; at += RECLAIM_SLICE)
         r = reclaim_slice(pp, COMMAND_SETTLE, at, end - at < RECLAIM_SLICE ? end : at + RECLAIM_SLICE);
+    if (r == -ETIMEDOUT)
+        return fail(pp, r, "the daemon has answered nothing for 5 s: is it stopped? Nothing is lost");
     return r ? fail(pp, r, "no daemon just now, or not started: nothing can leave") : 0;
 }
 

@@ -309,8 +309,10 @@ static int open_uffds(struct agent *a, struct pp_pager *pp)
     if (r == 0)
         r = open_uffd(a, UFFD_FEATURES_STAGING, &pg->uffd_staging);
     if (r == -EPERM)
-        (void)snprintf(pp->error, sizeof pp->error, "no right to userfaultfd: run the daemon as root "
-                       "(it hands /dev/userfaultfd over), or: sysctl vm.unprivileged_userfaultfd=1");
+        (void)snprintf(pp->error, sizeof pp->error, "no right to userfaultfd: %s, or: "
+                       "sysctl vm.unprivileged_userfaultfd=1", a->session.device_fd < 0
+                       ? "the daemon hands none over; run it as root, able to open /dev/userfaultfd"
+                       : "what the daemon handed over is none; mend /dev/userfaultfd");
     else if (r == -EOPNOTSUPP)
         (void)snprintf(pp->error, sizeof pp->error, "this kernel lacks UFFDIO_MOVE or async "
                        "write-protection: Linux 6.8 or later is needed");

@@ -74,6 +74,13 @@ struct order {
     uint64_t begin_ns, cursor;
 };
 
+/* Of a daemon that owes us answers. */
+struct silence {
+    uint64_t ns; /* it has lasted, at the last tick */
+    uint64_t last_tick_ns;
+    bool was_awaited, has_answered; /* at that tick; since then */
+};
+
 /* What of a session the porter uses. Written by the agent before the first order of that session,
  * then the porter's until it acknowledges that the session is abandoned. */
 struct porter_session {
@@ -123,6 +130,7 @@ struct agent {
     bool is_joined, is_leaving, is_frozen, is_staging_full, is_socket_ready, must_end;
     bool is_held; /* drained by hand: nothing leaves until this daemon says so, or goes */
     struct order order;
+    struct silence silence;
     uint32_t session_number;
     uint64_t next_join_ns, join_pause_ns;
     uint64_t next_tick_ns, tick_ns, alarm_ns, rewatch_ns;

@@ -2,9 +2,9 @@
  * is served in turns. */
 #include "daemon/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/vfs.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -24,13 +23,14 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "daemon/compress.h"
-#include "daemon/handshake.h"
+#include "daemon/door.h"
 #include "daemon/impatience.h"
 #include "daemon/limits.h"
+#include "daemon/look.h"
+#include "daemon/receive.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
 #include "heat/damon.h"
-#include "sys/uffd.h"
 
 #define EVENTS_NR 64
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
@@ -55,21 +55,30 @@ struct control {
     struct damon_watcher *lost_watcher; /* has ended; kept until the end */
     int epoll_fd, signal_fd, wake_fd, timer_fd;
     struct session *sessions;
+    struct session *unburied; /* have ended, but for the look that a thread is in */
     unsigned nr_sessions;
     uint32_t next_id;
     uint64_t hurry_ms;  /* when to look at the offers again */
     uint64_t next_slow_ms;
     uint64_t timer_ms;  /* as it is set now; 0: off */
+    uint32_t round;     /* of ticks: each session has its turn in it */
+    bool is_in_round;   /* not all have had it */
     bool must_end;
     uint64_t next_no_room_ms; /* when the next line of those may be written that anybody can cause */
     bool is_deaf;       /* no descriptors for another client: asked again at the slow tick */
     uint64_t last_ring; /* that the compress thread was in at the slow tick before, ... */
     unsigned nr_stuck;  /* ... and for how many slow ticks */
     uint32_t turn;      /* of the loop: users have their share of each */
-    uint64_t forgiven_ns; /* of this message's time, that is not its user's doing */
+    uint64_t nr_door_turns;
+    int door_fd;
 };
 
 /* ---- the end of a session */
+
+static struct visitor visitor_of(const struct session *s)
+{
+    return (struct visitor){ .session = s->id, .uid = s->uid, .pid = s->pid };
+}
 
 /* The connection goes at once; memory when the compress thread has let go of it. */
 static void end_session(struct control *c, struct session *s, const char *reason)
@@ -80,7 +89,8 @@ static void end_session(struct control *c, struct session *s, const char *reason
     s->end_reason = reason;
     order_cancel(c->sessions, s);
     (void)epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, s->socket, NULL);
-    impatience_close(s->socket); /* there may be messages in it */
+    const struct visitor who = visitor_of(s);
+    door_close(&who, s->socket); /* there may be messages in it */
     s->socket = -1;
     for (struct session **at = &c->sessions; *at; at = &(*at)->next)
         if (*at == s) {
@@ -92,6 +102,27 @@ static void end_session(struct control *c, struct session *s, const char *reason
         compress_detach(s);
     else
         session_free(s);
+}
+
+/* False: a thread has been left in a look at it, and is still there. */
+static bool is_there(struct session *s)
+{
+    if (s->is_away && !atomic_load_explicit(&s->is_looked_at, memory_order_acquire)) {
+        s->is_away = false;
+        s->user->nr_away--;
+    }
+    return !s->is_away;
+}
+
+static void free_unburied(struct control *c)
+{
+    for (struct session **at = &c->unburied, *s; (s = *at);)
+        if (is_there(s)) {
+            *at = s->next;
+            session_free(s);
+        } else {
+            at = &s->next;
+        }
 }
 
 static void bury(struct control *c, struct session *s)
@@ -109,7 +140,9 @@ static void bury(struct control *c, struct session *s)
              (unsigned long long)atomic_load(&s->held_bytes), (unsigned long long)s->nr_offered,
              (unsigned long long)s->nr_returned);
     point_kills(POINT_BURYING);
-    session_free(s);
+    s->next = c->unburied;
+    c->unburied = s;
+    free_unburied(c);
 }
 
 static void bury_detached(struct control *c)
@@ -132,28 +165,6 @@ static void refuse(struct control *c, struct session *s, int error, const char *
     end_session(c, s, text);
 }
 
-/* Is it a /proc/PID/pagemap? Anything else would make our scans fail or do something else. The name
- * alone can be had by whoever mounts something at his own /proc. */
-static bool is_pagemap(int fd)
-{
-    char link[64], path[128];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
-    if (n <= 8 || memcmp(path + n - 8, "/pagemap", 8) || memcmp(path, "/proc/", 6))
-        return false;
-    struct statfs fs;
-    return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
-}
-
-static bool is_userfaultfd(int fd)
-{
-    char link[64], path[64];
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
-    path[n > 0 ? n : 0] = 0;
-    return !strcmp(path, "anon_inode:[userfaultfd]");
-}
-
 static void close_given(struct msg_fds *given)
 {
     /* Store, session memory and device were made for the client; the bells are ours, too. */
@@ -174,7 +185,7 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
         return end_session(c, s, "its process has ended");
     if (c->nr_sessions > SESSIONS_MAX)
         return refuse(c, s, -EUSERS, "too many sessions on this daemon (256)");
-    if (fds->nr != 1 || !is_pagemap(fds->fd[0]))
+    if (fds->nr != 1)
         return refuse(c, s, -EPROTO, "the hello brought no /proc/self/pagemap");
     struct msg_welcome welcome;
     struct msg_fds given = { .nr = 0 };
@@ -202,22 +213,11 @@ static void on_hello(struct control *c, struct session *s, const struct msg_hell
              s->name);
 }
 
-static void on_uffd_api(struct control *c, struct session *s, const struct msg_uffd_api *ask,
-                        struct msg_fds *fds)
+/* It has been made, or not, where it was received. */
+static void on_uffd_api(struct control *c, struct session *s, const struct msg_uffd_api *answer)
 {
-    struct msg_uffd_api answer = { .features = ask->features, .error = -EBADF };
-    if (fds->nr == 1 && is_userfaultfd(fds->fd[0])) {
-        uint64_t offered = 0;
-        answer.error = ask->features & UFFD_FEATURE_EVENT_FORK
-                           ? handshake_do(fds->fd[0], ask->features, &offered)
-                           : uffd_handshake(fds->fd[0], ask->features, &offered);
-        answer.features = offered;
-    }
-    if (answer.error == -EAGAIN) {
-        c->forgiven_ns = (uint64_t)HANDSHAKE_MS_MAX * NS_PER_MS;
-        answer.error = -EPERM;
-    }
-    if (msg_send(s->socket, MSG_UFFD_API_DONE, &answer, NULL))
+    point_kills(POINT_FORK_HELPER_ANSWERED);
+    if (msg_send(s->socket, MSG_UFFD_API_DONE, answer, NULL))
         end_session(c, s, "the client does not read its answers");
 }
 
@@ -247,6 +247,7 @@ static void on_status_get(struct control *c, struct session *s)
 /* What it watches now counts for its user. */
 static void count_ranges(struct control *c, struct session *s)
 {
+    assert(!s->is_away); /* else its messages wait */
     uint64_t nr_pages = s->heat_ops->nr_pages(s->heat);
     if (!user_count(s->user, &s->share, nr_pages, s->heat_ops->bookkeeping_bytes(s->heat)))
         end_session(c, s, "more pages and ranges than a user may have");
@@ -289,7 +290,7 @@ static void on_message(struct control *c, struct session *s, const struct msg *m
         break;
     case MSG_UFFD_API:
         if (s->is_joined)
-            return on_uffd_api(c, s, &m->payload.uffd_api, fds);
+            return on_uffd_api(c, s, &m->payload.uffd_api);
         break;
     case MSG_ORDER:
         if (!s->is_joined)
@@ -319,9 +320,19 @@ static void set_muted(struct control *c, struct session *s, bool is_muted)
     s->is_muted = is_muted;
 }
 
+static void listen_again(struct control *c, struct session *s)
+{
+    if (s->at_door)
+        return;
+    if (!s->is_away && user_may_speak(s->user, now_ns()))
+        set_muted(c, s, false);
+    else if (MUTED_LOOK_MS < c->hurry_ms)
+        c->hurry_ms = MUTED_LOOK_MS;
+}
+
 static bool may_speak(struct control *c, struct session *s, uint64_t now)
 {
-    if (!user_may_speak(s->user, now)) {
+    if (s->is_away || !user_may_speak(s->user, now)) {
         set_muted(c, s, true);
         return false;
     }
@@ -337,14 +348,116 @@ static const char *reason_of(int error)
     }
 }
 
+/* ---- messages that bring descriptors */
+
+/* A message may take nearly DOOR_MS, if its sender likes: so users have their turns. */
+static bool is_before(const struct session *a, const struct session *b)
+{
+    return a->user->door_turn != b->user->door_turn ? a->user->door_turn < b->user->door_turn
+                                                    : a->door_turn < b->door_turn;
+}
+
+/* Of the user who was let in longest ago who has waited longest; none that waits behind itself. */
+static struct session *next_at_door(struct control *c)
+{
+    struct session *next = NULL;
+    for (struct session *s = c->sessions; s; s = s->next) {
+        const struct visitor who = visitor_of(s);
+        if (s->at_door == DOOR_WAITS && (!next || is_before(s, next)) && !door_is_held_by(&who))
+            next = s;
+    }
+    return next;
+}
+
+static void ask_door(struct control *c)
+{
+    struct session *s = next_at_door(c);
+    if (!s)
+        return;
+    const struct visitor who = visitor_of(s);
+    if (door_ask(&who, s->socket)) {
+        s->at_door = DOOR_ASKED;
+        s->user->door_turn = ++c->nr_door_turns;
+        if (s->is_joined)
+            point_kills(POINT_FORK_HELPER_ASKED);
+    }
+}
+
+/* Nothing else of it is read before this has been. */
+static void go_to_door(struct control *c, struct session *s)
+{
+    s->at_door = DOOR_WAITS;
+    s->door_turn = ++c->nr_door_turns;
+    set_muted(c, s, true);
+    ask_door(c);
+}
+
+static void leave_door(struct control *c, struct session *s)
+{
+    s->at_door = DOOR_NO;
+    listen_again(c, s);
+}
+
+/* Its message has not come, or not yet. Who waits for a handshake does not have to: it can do without. */
+static void on_no_answer(struct control *c, struct session *s, enum door_event_kind kind)
+{
+    const struct msg_uffd_api no = { .error = -EPERM };
+    if (s->is_joined)
+        on_uffd_api(c, s, &no);
+    else if (kind == DOOR_HAS_ENDED)
+        refuse(c, s, -ECONNABORTED, "the daemon has lost what the hello brought: try again");
+}
+
+static void on_door_event(struct control *c, struct session *s, struct door_event *e)
+{
+    struct user *u = s->user; /* pays, as in read_socket() */
+    uint64_t begin_ns = now_ns();
+    uint32_t id = s->id;
+    bool is_waiting = e->kind == DOOR_IS_HELD && !s->is_joined;
+    if (e->kind != DOOR_ANSWER)
+        on_no_answer(c, s, e->kind);
+    else if (e->error == 0)
+        on_message(c, s, &e->msg, &e->fds);
+    else if (e->error != -EAGAIN) /* that: a door which answers late had taken it */
+        end_session(c, s, reason_of(e->error));
+    if (!is_waiting && session_find(c->sessions, id))
+        leave_door(c, s);
+    user_pay(u, now_ns() - begin_ns, c->turn);
+}
+
+static void hear_doors(struct control *c)
+{
+    struct door_event e;
+    while (door_next(&e)) {
+        struct session *s = session_find(c->sessions, e.session);
+        if (s && s->at_door == DOOR_ASKED)
+            on_door_event(c, s, &e);
+        msg_fds_close(&e.fds);
+        ask_door(c);
+    }
+    ask_door(c);
+    door_close_more();
+    for (struct session *s = c->sessions; s && !door_is_there(); s = s->next)
+        if (s->at_door)
+            leave_door(c, s);
+}
+
+/* ---- reading */
+
 /* False: there is none, or the session has ended. */
 static bool read_message(struct control *c, struct session *s)
 {
+    if (s->at_door)
+        return false;
+    int r = door_is_there() ? msg_brings_fds(s->socket) : 0;
+    if (r == 1) {
+        go_to_door(c, s);
+        return false;
+    }
     struct msg m;
-    struct msg_fds fds = { .nr = 0 };
-    impatience_begin();
-    int r = msg_recv(s->socket, &m, &fds);
-    impatience_end();
+    struct msg_fds fds;
+    if (r == 0) /* else one that has come meanwhile would be received here, with whatever it brings */
+        r = receive(s->socket, &m, &fds);
     if (r) {
         if (r != -EAGAIN)
             end_session(c, s, reason_of(r));
@@ -352,11 +465,7 @@ static bool read_message(struct control *c, struct session *s)
     }
     uint32_t id = s->id;
     on_message(c, s, &m, &fds);
-    if (fds.nr) {
-        impatience_begin();
-        msg_fds_close(&fds);
-        impatience_end();
-    }
+    msg_fds_close(&fds); /* a pagemap, if one is left */
     return session_find(c->sessions, id);
 }
 
@@ -371,8 +480,6 @@ static void read_socket(struct control *c, struct session *s)
         user_pay(u, USER_MESSAGE_NS, c->turn);
         has_more = read_message(c, s);
         uint64_t end_ns = now_ns(), ns = end_ns - begin_ns;
-        ns -= c->forgiven_ns < ns ? c->forgiven_ns : ns;
-        c->forgiven_ns = 0;
         user_pay(u, ns > USER_MESSAGE_NS ? ns - USER_MESSAGE_NS : 0, c->turn);
         begin_ns = end_ns;
     }
@@ -413,8 +520,9 @@ static bool accept_client(struct control *c)
     struct session *s = has_room ? session_new(fd, ++c->next_id) : NULL;
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
     if (!s || point_fails(POINT_ACCEPT_WATCH) || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &event)) {
+        const struct visitor nobody = { .uid = (uid_t)-1 };
         say_no_room(c, has_room ? "no memory for another connection" : "too many connections (272)");
-        impatience_close(fd);
+        door_close(&nobody, fd);
         if (s)
             s->socket = -1;
         session_free(s);
@@ -596,6 +704,38 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
         c->hurry_ms = hurry_ms;
 }
 
+/* How often this thread has had to wait for something. */
+static long nr_waits(void)
+{
+    struct rusage usage = { .ru_nvcsw = 0 };
+    (void)getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+}
+
+/* Who keeps us waiting pays for it, and at most so much: then we don't come. */
+static void look_at_heat(struct control *c, struct session *s, uint64_t now_ms)
+{
+    uint64_t begin_ns = now_ns();
+    if (!user_may_be_looked_at(s->user, begin_ns))
+        return;
+    long nr_waits_before = nr_waits();
+    look_at(s, now_ms);
+    uint64_t ns = now_ns() - begin_ns;
+    if (ns > LOOK_FREE_NS && nr_waits() != nr_waits_before)
+        user_pay(s->user, ns, c->turn);
+}
+
+/* What it says waits, too: for its ranges are its heat's. */
+static void leave_alone(struct control *c, struct session *s)
+{
+    s->is_away = true;
+    s->user->nr_away++;
+    user_pay(s->user, LOOK_MS_MAX * NS_PER_MS, c->turn);
+    if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
+        log_info("event=look_stuck session=%u pid=%d uid=%u name=%s; it keeps the lock of its memory: "
+                 "continuing without it until that is free", s->id, (int)s->pid, s->uid, s->name);
+}
+
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
 {
     uint64_t begin_ns = thread_cpu_ns();
@@ -605,9 +745,9 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     governor_tick(s, now_ms);
     if (s->governor.look_ms < c->hurry_ms)
         c->hurry_ms = s->governor.look_ms;
-    if (now_ms >= s->next_look_ms) {
+    if (now_ms >= s->next_look_ms && !s->at_door) { /* or its message came back from there while it is away */
         s->next_look_ms = now_ms + s->governor.look_ms;
-        (void)s->heat_ops->tick(s->heat, now_ms);
+        look_at_heat(c, s, now_ms);
     }
     offer(c, s, now_ms);
     order_tick(c->sessions, s, now_ms);
@@ -634,9 +774,12 @@ static void leave_damon(struct control *c)
     int failure = c->watcher ? damon_watcher_failure(c->watcher) : 0;
     if (!failure)
         return;
+    bool is_needed = false;
     for (struct session *s = c->sessions; s; s = s->next)
-        if (s->is_joined && s->heat_ops == &heat_damon_ops && session_fall_back(s, c->config))
-            return; /* no memory now: at the next slow tick */
+        if (s->is_joined && s->heat_ops == &heat_damon_ops)
+            is_needed |= s->is_away || session_fall_back(s, c->config);
+    if (is_needed)
+        return; /* no memory now, or in a look: at the next slow tick */
     /* Those that are being buried let go of it themselves, before it is freed at the end. */
     log_warning("event=damon_lost error=\"%s\"; falling back to scan", strerror(-failure));
     c->lost_watcher = c->watcher;
@@ -663,6 +806,19 @@ static void note_rates(struct session *s, uint64_t now_ms)
     rates_note(&s->rates, now_ms, values);
 }
 
+/* Its client is told before it has waited for as long as it does (5 s), and thinks that we are stopped. */
+static void end_who_waits(struct control *c, struct session *s, uint64_t now_ms)
+{
+    const struct visitor who = visitor_of(s);
+    uint64_t waited_ms = now_ms - s->born_ms;
+    if (s->at_door && waited_ms > DOOR_TIMEOUT_MS)
+        refuse(c, s, -EBUSY, door_is_held_by(&who)
+               ? "the daemon cannot close what this user has sent: end the process in its log's event=door_held"
+               : "others have kept the daemon's doors busy: try again");
+    else if (waited_ms > HELLO_TIMEOUT_MS)
+        end_session(c, s, "no hello");
+}
+
 static void slow_tick(struct control *c, uint64_t now_ms)
 {
     for (struct session *s = c->sessions, *next; s; s = next) {
@@ -670,12 +826,14 @@ static void slow_tick(struct control *c, uint64_t now_ms)
         if (s->is_joined && !session_has_process(s)) {
             end_session(c, s, "its process has ended");
         } else if (s->is_joined) {
-            tell_return_cost(s);
+            if (!s->is_away)
+                tell_return_cost(s);
             note_rates(s, now_ms);
-        } else if (!s->asker.nr_waiting && now_ms > s->born_ms + HELLO_TIMEOUT_MS)
-            end_session(c, s, "no hello");
+        } else if (!s->asker.nr_waiting)
+            end_who_waits(c, s, now_ms);
     }
     leave_damon(c);
+    free_unburied(c);
     if (c->is_deaf)
         set_deaf(c, false);
     uint64_t ring;
@@ -688,12 +846,15 @@ static void slow_tick(struct control *c, uint64_t now_ms)
     }
 }
 
-static void listen_again(struct control *c, struct session *s)
+/* A thread that is left in a look leaves its round, too, and the next tick has the rest of it: else who holds
+ * up each look at himself for a moment takes their turns from all behind him. */
+static void begin_round(struct control *c)
 {
-    if (user_may_speak(s->user, now_ns()))
-        set_muted(c, s, false);
-    else if (MUTED_LOOK_MS < c->hurry_ms)
-        c->hurry_ms = MUTED_LOOK_MS;
+    if (c->is_in_round)
+        return;
+    c->is_in_round = true;
+    c->round++;
+    c->hurry_ms = IDLE_TICK_MS;
 }
 
 static void tick(struct control *c)
@@ -701,25 +862,34 @@ static void tick(struct control *c)
     uint64_t expirations;
     (void)!read(c->timer_fd, &expirations, sizeof expirations);
     uint64_t now_ms = monotonic_ms();
-    c->hurry_ms = IDLE_TICK_MS;
+    begin_round(c);
+    if (door_is_there())
+        hear_doors(c);
     for (struct session *s = c->sessions, *next; s; s = next) {
         next = s->next;
+        if (s->round == c->round)
+            continue;
+        s->round = c->round;
+        bool is_in_reach = is_there(s);
         if (s->is_muted)
             listen_again(c, s);
-        if (s->is_joined)
+        if (s->is_joined && is_in_reach)
             tick_session(c, s, now_ms);
+        else if (s->is_joined)
+            order_tick(c->sessions, s, now_ms);
     }
+    c->is_in_round = false;
     if (now_ms >= c->next_slow_ms) {
         c->next_slow_ms = now_ms + SLOW_TICK_MS;
         slow_tick(c, now_ms);
     }
 }
 
-/* The clock runs only while somebody is connected, and faster while somebody waits. */
+/* The clock runs only while somebody is connected or not gone yet, and faster while somebody waits. */
 static void set_timer(struct control *c)
 {
     uint64_t ms = c->hurry_ms;
-    if (!c->sessions && !c->is_deaf)
+    if (!c->sessions && !c->unburied && !c->is_deaf)
         ms = 0;
     if (ms == c->timer_ms)
         return;
@@ -735,6 +905,8 @@ static void on_event(struct control *c, const struct epoll_event *e)
 {
     if (e->data.ptr == &c->listener)
         accept_clients(c);
+    else if (e->data.ptr == &c->door_fd)
+        hear_doors(c);
     else if (e->data.ptr == &c->signal_fd)
         c->must_end = true;
     else if (e->data.ptr == &c->wake_fd)
@@ -746,7 +918,7 @@ static void on_event(struct control *c, const struct epoll_event *e)
 static bool is_own(const struct control *c, const void *pointer)
 {
     return pointer == &c->listener || pointer == &c->signal_fd || pointer == &c->wake_fd ||
-           pointer == &c->timer_fd;
+           pointer == &c->timer_fd || pointer == &c->door_fd;
 }
 
 /* Sockets first: ticks and failures may free sessions that an event of this batch points to. */
@@ -777,7 +949,7 @@ static void raise_descriptor_limit(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
-    rlim_t wanted = SESSIONS_MAX * DESCRIPTORS_PER_SESSION + 64;
+    rlim_t wanted = SESSIONS_MAX * DESCRIPTORS_PER_SESSION + CLOSING_MAX + DOORS_MAX + 64;
     if (limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -803,6 +975,8 @@ static int open_all(struct control *c)
                       : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     int r = impatience_new();
     if (r == 0)
+        r = look_open();
+    if (r == 0)
         r = watch(c, c->listener->fd, &c->listener);
     if (r == 0)
         r = watch(c, c->signal_fd, &c->signal_fd);
@@ -810,8 +984,28 @@ static int open_all(struct control *c)
         r = watch(c, c->wake_fd, &c->wake_fd);
     if (r == 0)
         r = watch(c, c->timer_fd, &c->timer_fd);
+    c->door_fd = door_fd();
+    if (r == 0 && c->door_fd >= 0)
+        r = watch(c, c->door_fd, &c->door_fd);
     return r ? r : compress_start(c->wake_fd, c->config->store_cap_total_bytes,
                                   c->config->user_store_cap_bytes);
+}
+
+/* Begins where its predecessor was left behind: what that had in hand is asked for again. */
+static void be_control(void *argument, struct session *left_in)
+{
+    struct control *c = argument;
+    (void)impatience_new(); /* it was this process's before: at worst we wait */
+    if (left_in) {
+        leave_alone(c, left_in);
+        c->hurry_ms = HURRY_MS; /* for the rest of the round */
+        set_timer(c);
+    }
+    while (!c->must_end)
+        serve(c);
+    log_info("event=stop sessions=%u; clients keep what is stored", c->nr_sessions);
+    while (c->sessions)
+        end_session(c, c->sessions, "the daemon ends");
 }
 
 int control_run(const struct config *config, const struct features *features, struct listener *l,
@@ -826,11 +1020,10 @@ int control_run(const struct config *config, const struct features *features, st
         damon_watcher_stop(watcher);
         return EX_OSERR;
     }
-    while (!c.must_end)
-        serve(&c);
-    log_info("event=stop sessions=%u; clients keep what is stored", c.nr_sessions);
-    while (c.sessions)
-        end_session(&c, c.sessions, "the daemon ends");
+    r = look_run(be_control, &c);
+    (void)impatience_new();
+    if (r)
+        log_error("event=start error=\"%s\"", strerror(-r));
     compress_stop();
     bury_detached(&c);
     damon_watcher_stop(c.watcher ? c.watcher : c.lost_watcher);
@@ -838,5 +1031,5 @@ int control_run(const struct config *config, const struct features *features, st
     close(c.wake_fd);
     close(c.signal_fd);
     close(c.epoll_fd);
-    return 0;
+    return r ? EX_OSERR : 0;
 }

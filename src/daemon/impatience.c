@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #endif
 
 static timer_t timer;
+static bool has_timer;
 
 /* It has done what it is for by coming. */
 static void on_signal(int signal)
@@ -30,13 +32,17 @@ int impatience_new(void)
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
     (void)sigprocmask(SIG_UNBLOCK, &alarm, NULL); /* whoever started us may have blocked it */
-    return sigaction(SIGALRM, &action, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer) ? -errno : 0;
+    if (has_timer)
+        (void)timer_delete(timer);
+    has_timer = sigaction(SIGALRM, &action, NULL) == 0 && timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
+    return has_timer ? 0 : -errno;
 }
 
 static void set(long ns)
 {
     const struct itimerspec every = { .it_interval.tv_nsec = ns, .it_value.tv_nsec = ns };
-    (void)timer_settime(timer, 0, &every, NULL); /* cannot fail: the timer is there, the time is one */
+    if (has_timer)
+        (void)timer_settime(timer, 0, &every, NULL); /* cannot fail: the time is one */
 }
 
 void impatience_begin(void)

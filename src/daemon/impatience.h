@@ -3,13 +3,13 @@
  * happens to descriptors that we never see, when a message is cut off or a socket closed that holds unread ones.
  *
  * While a thread is impatient a signal cuts short what waits, after a millisecond and again after each. What
- * the kernel does not let a signal end still waits (docs/threat-model.md, "Doors").
+ * the kernel does not let a signal end still waits: door.h is for that.
  *
- * Contract: one thread, control's. 0.3 us a call. */
+ * Contract: one thread of a process at a time, control's or a door's. 0.3 us a call. */
 #ifndef DAEMON_IMPATIENCE_H
 #define DAEMON_IMPATIENCE_H
 
-/* Makes the clock for the calling thread. 0 or negative errno. */
+/* Makes the clock for the calling thread, in place of another's. 0 or negative errno. */
 int impatience_new(void);
 void impatience_begin(void);
 void impatience_end(void);

@@ -7,8 +7,14 @@
 /* Descriptors: 8 a session and a few of our own; the soft limit is raised to what they need. */
 #define SESSIONS_MAX 256u
 #define DESCRIPTORS_PER_SESSION 8u
+/* Processes that receive descriptors: one, and so many that wait for what a user has sent. */
+#define DOORS_MAX 33u
+/* Sockets of connections that have ended, whose close waits for a door. Those of a user who holds one wait
+ * there. */
+#define CLOSING_MAX 512u
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
+#define DOOR_TIMEOUT_MS 4000u /* and those whose hello waits at a door */
 /* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
  * is memory two bytes a page more. */
 #define SESSION_PAGES_MAX ((uint64_t)256 << 20)
@@ -27,6 +33,12 @@
 #define USER_MESSAGE_NS 5000u
 #define USER_CONNECTION_NS (20 * USER_MESSAGE_NS)
 #define MUTED_LOOK_MS 25u
+/* A look at a client's memory that waits for longer waits for the lock of that memory, as a rule, and its user
+ * pays for that time as for its messages'. After 50 ms control goes on without the thread that looks; while so
+ * many are left in looks at one user's sessions, at 20 KiB each, none of its other sessions is looked at. */
+#define LOOK_FREE_NS 1000000u
+#define LOOK_MS_MAX 50u
+#define USER_AWAY_MAX 4u
 /* Messages taken from one client before the others have their turn; fewer if they take so long: a range
  * in front of half a million others moves all of them. */
 #define MESSAGES_PER_TURN 64u

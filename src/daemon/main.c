@@ -3,13 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/options.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/door.h"
 #include "daemon/features.h"
-#include "daemon/handshake.h"
 #include "daemon/listen.h"
 #include "daemon/oom.h"
 #include "daemon/report.h"
@@ -76,15 +77,18 @@ int main(int argc, char **argv)
         return EX_OSERR;
     }
     oom_be_last();
-    /* Its helper must not have the listening socket, not for a moment: if we were killed in it, the next daemon
-     * would be told that one answers. */
-    bool tells_forks = handshake_begin();
+    /* Its processes must not have the listening socket, not for a moment: if we were killed in it, the next
+     * daemon would be told that one answers. */
+    bool tells_forks;
+    if (!door_begin(&tells_forks) && geteuid() == 0)
+        log_warning("event=no_door; no process could be had, or no seccomp filter for it, to receive what "
+                    "users send along: a file that cannot be closed would stop the daemon for all; continuing");
     struct listener listener;
     char error[300];
     code = listener_open(config.socket_path, &listener, error, sizeof error);
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
-        handshake_end();
+        door_end();
         return code;
     }
     const struct sandbox sandbox = { .mode = (enum sandbox_mode)config.sandbox,
@@ -93,10 +97,11 @@ int main(int argc, char **argv)
     code = sandbox_enter(&sandbox, error, sizeof error); /* before the first thread */
     if (code) {
         fprintf(stderr, "process-pagerd: %s\n", error);
-        handshake_end();
+        door_end();
         listener_close(&listener);
         return code;
     }
+    features.has_device = features_try_device(); /* capabilities are gone, and clients are told */
     struct source source;
     source_choose(&config, &source);
     features_log(&features);
@@ -107,7 +112,7 @@ int main(int argc, char **argv)
         log_warning("event=no_swap; --evict-by pageout needs swap space and this machine has none: "
                     "continuing, but no page will leave until swapon(8)");
     code = control_run(&config, &features, &listener, source.watcher);
-    handshake_end();
+    door_end();
     listener_close(&listener);
     return code;
 }

@@ -86,7 +86,7 @@ static struct account account_of(const struct session *s, const struct stats_blo
 {
     struct account a = { .resident_bytes = rss_private_bytes(s->pid),
                          .own_bytes = atomic_load(&s->bookkeeping_bytes) +
-                                      s->heat_ops->bookkeeping_bytes(s->heat) + sizeof *s };
+                                      session_heat(s).bookkeeping_bytes + sizeof *s };
     uint64_t table_bytes = stats_get(sum, STAT_table_bytes);
     uint64_t nr_away = stats_get(sum, STAT_pages_stored) + stats_get(sum, STAT_pages_zero);
     a.paid_bytes = atomic_load(&s->held_bytes) + memfd_populated_bytes(s->memory, SESSION_MEMORY_BYTES) +
@@ -101,6 +101,8 @@ static struct account account_of(const struct session *s, const struct stats_blo
 static const char *governor_state(const struct session *s)
 {
     const struct choose *g = &s->choose;
+    if (s->is_away)
+        return "away";
     if (s->is_held)
         return "drained";
     if (s->order.stage != ORDER_NONE)
@@ -163,8 +165,9 @@ static cJSON *session_json(const struct session *s, struct account *ret_account)
     cJSON_AddNumberToObject(o, "faults_per_s", rates_per_s(&s->rates, RATE_FAULTS));
     cJSON_AddNumberToObject(o, "evictions_per_s", rates_per_s(&s->rates, RATE_EVICTIONS));
     cJSON_AddItemToObject(o, "tiers", tiers_json(s, &sum));
-    add(o, "pages_watched", s->heat_ops->nr_pages(s->heat));
-    add(o, "pages_cold", s->heat_ops->nr_ready(s->heat));
+    const struct session_heat heat = session_heat(s);
+    add(o, "pages_watched", heat.nr_pages);
+    add(o, "pages_cold", heat.nr_ready);
     add(o, "pages_offered", s->nr_offered);
     add(o, "pages_returned", s->nr_returned);
     add(o, "cold_age_ms", governor_cold_age_ms(s));
@@ -178,7 +181,7 @@ static cJSON *session_json(const struct session *s, struct account *ret_account)
     add(o, "store_payload_bytes", atomic_load(&s->payload_bytes));
     add(o, "store_blobs", atomic_load(&s->nr_blobs));
     add(o, "bookkeeping_bytes",
-        atomic_load(&s->bookkeeping_bytes) + s->heat_ops->bookkeeping_bytes(s->heat));
+        atomic_load(&s->bookkeeping_bytes) + heat.bookkeeping_bytes);
     add(o, "bad_drops", atomic_load(&s->nr_bad_drops));
     for (size_t i = 0; i < stats_export_count(); i++)
         add(o, stats_export_name(i), stats_export_value(&sum, i));

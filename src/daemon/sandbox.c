@@ -137,13 +137,13 @@ static const int always[] = {
     SCMP_SYS(unlink),
     /* stores and sessions */
     SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fchmod),
-    SCMP_SYS(munmap), SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(brk),
+    SCMP_SYS(munmap), SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(mincore),
     /* clients; no socket is made, bound or connected any more */
-    SCMP_SYS(accept4), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(getsockopt),
+    SCMP_SYS(accept4), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(getsockopt), SCMP_SYS(shutdown),
     /* waiting */
     SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
     SCMP_SYS(eventfd2), SCMP_SYS(signalfd4), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime),
-    SCMP_SYS(timer_create), SCMP_SYS(timer_settime),
+    SCMP_SYS(timer_create), SCMP_SYS(timer_settime), SCMP_SYS(timer_delete),
     SCMP_SYS(futex), SCMP_SYS(poll), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
     SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time),
@@ -153,6 +153,7 @@ static const int always[] = {
     SCMP_SYS(exit_group),
     /* what libc asks for by itself: sizes, processors, chance */
     SCMP_SYS(getrandom), SCMP_SYS(sysinfo), SCMP_SYS(sched_getaffinity), SCMP_SYS(uname),
+    SCMP_SYS(getrusage),
     SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),
     /* clang-format on */
 };
@@ -162,7 +163,7 @@ static const int sanitizers[] = {
     SCMP_SYS(mmap),      SCMP_SYS(mprotect),  SCMP_SYS(ioctl),       SCMP_SYS(prctl),
     SCMP_SYS(clone),     SCMP_SYS(fork),      SCMP_SYS(wait4),       SCMP_SYS(ptrace),
     SCMP_SYS(tgkill),    SCMP_SYS(kill),      SCMP_SYS(sigaltstack), SCMP_SYS(getdents),
-    SCMP_SYS(getdents64), SCMP_SYS(mincore),
+    SCMP_SYS(getdents64),
     SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(setrlimit),   SCMP_SYS(personality),
     SCMP_SYS(getppid),   SCMP_SYS(open),      SCMP_SYS(access),      SCMP_SYS(dup2),
     SCMP_SYS(pipe),      SCMP_SYS(pipe2),     SCMP_SYS(execve),      SCMP_SYS(readlinkat),

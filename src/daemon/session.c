@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/point.h"
 #include "sys/memfd.h"
 #include "sys/uapi.h"
@@ -134,6 +135,20 @@ int session_fall_back(struct session *s, const struct config *config)
     return r;
 }
 
+/* For a client that may not make a userfaultfd of its own; -1: there is none. If root's daemon is refused (at
+ * its start it had more rights), that is said, and not again before it has been opened. */
+static int open_device(void)
+{
+    static bool is_refused; /* control only */
+    int device = point_fails(POINT_DEVICE) ? -1 : open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    bool was_refused = is_refused;
+    is_refused = device < 0 && errno == EACCES && geteuid() == 0;
+    if (is_refused && !was_refused)
+        log_warning("event=device error=\"%s\"; look at the mode of /dev/userfaultfd: who has no right of "
+                    "its own to userfaultfd can't start; continuing", strerror(EACCES));
+    return device;
+}
+
 int session_join(struct session *s, const struct config *config, const struct msg_hello *hello,
                  struct damon_watcher *watcher, int pagemap_fd, struct msg_welcome *ret_welcome,
                  struct msg_fds *ret_fds)
@@ -169,7 +184,7 @@ int session_join(struct session *s, const struct config *config, const struct ms
     *ret_fds = (struct msg_fds){
         .fd = { store_fd, memory_fd, s->daemon_bell, s->agent_bell, s->porter_bell }, .nr = 5
     };
-    int device = point_fails(POINT_DEVICE) ? -1 : open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    int device = open_device();
     if (device >= 0)
         ret_fds->fd[ret_fds->nr++] = device;
     *ret_welcome = (struct msg_welcome){
@@ -190,6 +205,16 @@ failed:
     if (memory_fd >= 0)
         close(memory_fd);
     return r;
+}
+
+struct session_heat session_heat(const struct session *s)
+{
+    if (s->is_away)
+        return (struct session_heat){ .nr_pages = s->share.nr_pages,
+                                      .bookkeeping_bytes = s->share.range_bytes };
+    return (struct session_heat){ .nr_pages = s->heat_ops->nr_pages(s->heat),
+                                  .nr_ready = s->heat_ops->nr_ready(s->heat),
+                                  .bookkeeping_bytes = s->heat_ops->bookkeeping_bytes(s->heat) };
 }
 
 static void close_fd(int fd)

@@ -2,7 +2,8 @@
  *
  * Who may touch what: the control thread makes and frees it and has everything but what is marked
  * `compress`, which is the compress thread's between compress_attach() and the session's appearance in
- * compress_detached(). Words marked atomic are written by one thread and read by the other. */
+ * compress_detached(); and of one that is away its heat, which is that of the thread left in a look at it
+ * (look.h). Words marked atomic are written by one thread and read by the other. */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
 
@@ -37,7 +38,10 @@ struct session {
     int socket; /* -1: gone */
     int pagemap_fd;
     bool is_joined, is_leaving;
-    bool is_muted; /* its user has said too much: not listened to for a while */
+    bool is_muted; /* its user has said too much, or it stands at the door: not listened to for a while */
+    bool is_away;  /* a thread has been left in a look at it: its heat is that one's */
+    enum { DOOR_NO, DOOR_WAITS, DOOR_ASKED } at_door; /* with a message that brings descriptors */
+    uint64_t door_turn;                               /* lower first */
     struct user_share share;
     const char *end_reason;
     struct ring candidates, feedback;
@@ -53,6 +57,7 @@ struct session {
     uint64_t pages_ahead;                        /* in the entries between the two */
     uint16_t candidate_pages[RING_CANDIDATES_NR]; /* of each entry, by position */
     uint64_t next_look_ms;
+    uint32_t round;      /* of control's ticks: its turn in that one has been */
     uint64_t control_cpu_ns;
     bool takes_orders;   /* its library knows ORDER */
     bool is_held;        /* drained by hand: nothing is offered */
@@ -77,6 +82,9 @@ struct session {
     _Atomic uint64_t slot_bytes, nr_group_pages, group_payload_bytes, group_slot_bytes, nr_groups;
     _Atomic uint64_t nr_bad_drops;
     _Atomic(const char *) failure; /* a string constant: the peer broke the protocol */
+
+    /* who looks writes, control reads */
+    _Atomic bool is_looked_at;
 
     /* under compress.c's lock: links of the queues from control to compress */
     struct session *next_attach, *next_detach; /* each is written once in a session's life */
@@ -103,6 +111,12 @@ int session_join(struct session *s, const struct config *config, const struct ms
 int session_fall_back(struct session *s, const struct config *config);
 /* Frees everything; not while the compress thread has it. NULL is fine; returns NULL. */
 struct session *session_free(struct session *s);
+
+/* What there is to tell of its heat; while it is away what was last known. */
+struct session_heat {
+    uint64_t nr_pages, nr_ready, bookkeeping_bytes;
+};
+struct session_heat session_heat(const struct session *s);
 
 uint64_t monotonic_ms(void);
 

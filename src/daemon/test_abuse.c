@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "codec/codec.h"
 #include "daemon/control.h"
+#include "daemon/door.h"
 #include "daemon/limits.h"
 #include "sys/uffd.h"
 #include "wire/msg.h"
@@ -521,6 +522,8 @@ static void a_descriptor_that_lingers_keeps_nobody(void **state)
             return;
         }
         kill(daemon_pid, SIGSTOP);
+        /* All of its threads: if one still reads what follows, our own close is the last, and waits. */
+        assert_int_equal(waitpid(daemon_pid, NULL, WUNTRACED), daemon_pid);
         if (i == 1) /* what follows is not read, but is there when the socket is closed */
             assert_int_equal(send(socket, "?", 1, 0), 1);
         if (i == 2)
@@ -670,13 +673,16 @@ static int run_daemon(void)
     struct features features = {.has_page_size = true, .remote_dontneed = EINVAL};
     struct listener listener;
     char error[200];
+    bool tells_forks;
     log_set_level(LOG_AT_ERROR);
+    (void)door_begin(&tells_forks);
     int code = listener_open(socket_path, &listener, error, sizeof(error));
     if (code) {
         fprintf(stderr, "%s\n", error);
         return code;
     }
     code = control_run(&config, &features, &listener, NULL);
+    door_end();
     listener_close(&listener);
     return code;
 }

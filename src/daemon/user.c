@@ -103,6 +103,11 @@ bool user_may_speak(struct user *u, uint64_t now_ns)
     return u->is_exempt || u->ns_left > 0;
 }
 
+bool user_may_be_looked_at(struct user *u, uint64_t now_ns)
+{
+    return (u->is_exempt || u->nr_away < USER_AWAY_MAX) && user_may_speak(u, now_ns);
+}
+
 bool user_has_turn(const struct user *u, uint32_t turn)
 {
     return u->is_exempt || u->turn != turn || u->turn_ns < USER_TURN_NS;

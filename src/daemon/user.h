@@ -20,11 +20,13 @@ struct user {
     uint64_t left_ns;        /* when the last one ended */
     uint64_t nr_pages, range_bytes;
     uint64_t next_log_ms;
+    unsigned nr_away; /* of its sessions: threads of ours are in looks at them, or were until just now */
     int64_t ns_left; /* of control's time, before its messages have to wait */
     uint64_t paid_ns; /* until when ns_left has been filled up */
     uint32_t turn;    /* in which ... */
     uint64_t turn_ns; /* ... it has taken so much already */
     _Atomic uint64_t held_bytes; /* of all its stores; compress writes, anybody reads */
+    uint64_t door_turn; /* when a message of its was last let in at a door */
     uint32_t round, nr_turns;    /* compress: how many turns its sessions have had in that round */
     struct user *next;
 };
@@ -50,6 +52,8 @@ bool user_count(struct user *u, struct user_share *share, uint64_t nr_pages, uin
 void user_pay(struct user *u, uint64_t ns, uint32_t turn);
 /* False: nothing more is read of this user for now. */
 bool user_may_speak(struct user *u, uint64_t now_ns);
+/* False: none of its memory is looked at for now. */
+bool user_may_be_looked_at(struct user *u, uint64_t now_ns);
 /* False: not in this turn; the others first. */
 bool user_has_turn(const struct user *u, uint32_t turn);
 

@@ -135,9 +135,10 @@ static void look_ahead(const struct direct *d, page_number page, struct direct_l
 }
 
 /* What is there, is just leaving or can't be read is left out; each page is looked at on its own, behind the
- * hazard word that names them all. Bit i: page first + i lies decoded in place i of the scratch. */
-static uint64_t decode_run(struct direct *d, const struct direct_touch *t, struct pass_plan *plan, int slot,
-                           uint32_t *ret_leaf)
+ * hazard word that names them all. Bit i: page first + i lies decoded in place i of the scratch. *ret_nr: pages
+ * that there was time to look at. */
+static uint64_t decode_run(struct direct *d, const struct direct_touch *t, const struct pass_plan *plan,
+                           int slot, uint32_t *ret_leaf, unsigned *ret_nr)
 {
     uint64_t decoded = 0, until_ns = now_ns() + RUN_NS;
     unsigned nr = (unsigned)(plan->end - plan->first), k;
@@ -156,9 +157,17 @@ static uint64_t decode_run(struct direct *d, const struct direct_touch *t, struc
         decoded |= (uint64_t)is_decoded << i;
         *ret_leaf = look->leaf;
     }
+    *ret_nr = k;
+    return decoded;
+}
+
+/* There was no time for all of it: the pass has come as far as was looked, and the next touch carries it on. */
+static void cut_off(const struct direct_touch *t, struct pass_plan *plan, unsigned nr)
+{
     if (t->page == plan->first)
-        plan->end = plan->first + k;
-    return decoded; /* on the way down places keep their numbers: what was not begun is passed over */
+        plan->end = plan->first + nr;
+    else
+        plan->first = plan->end - nr;
 }
 
 static uint64_t bits(unsigned nr)
@@ -211,7 +220,8 @@ static bool restore_run(struct direct *d, const struct direct_touch *t, struct p
     if (intervals_overlap(d->unsettled, plan->first, plan->end))
         return false;
     uint32_t leaf;
-    uint64_t decoded = decode_run(d, t, plan, slot, &leaf);
+    unsigned nr;
+    uint64_t decoded = decode_run(d, t, plan, slot, &leaf, &nr);
     if (!decoded)
         return false;
     unsigned at = (unsigned)(t->page - plan->first);
@@ -220,6 +230,7 @@ static bool restore_run(struct direct *d, const struct direct_touch *t, struct p
     uint64_t ahead = installed & ~(UINT64_C(1) << at);
     if (installed)
         direct_note_returned(d, leaf, plan->first, installed, ahead);
+    cut_off(t, plan, nr); /* now that no place is counted from its first page any more */
     *ret_nr_ahead = (unsigned)__builtin_popcountll(ahead);
     struct direct_counts *counts = &d->counts[slot];
     add(&counts->restored, (unsigned)__builtin_popcountll(installed));

@@ -287,6 +287,8 @@ struct damon_watcher *damon_watcher_stop(struct damon_watcher *w)
     (void)pthread_cond_signal(&w->changed);
     (void)pthread_mutex_unlock(&w->lock);
     (void)pthread_join(w->thread, NULL);
+    if (w->clients)
+        return NULL; /* somebody may be in a look at one still, and the process is about to end */
     (void)pthread_cond_destroy(&w->changed);
     (void)pthread_mutex_destroy(&w->lock);
     free(w);

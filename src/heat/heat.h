@@ -2,7 +2,9 @@
  * idle); it decides nothing: how old is old enough, and how many may leave, comes from src/policy.
  *
  * One struct heat per session. Contract: the daemon's control thread; each call is bounded (about
- * 2 ms at most). A wrong answer costs time, never bytes: the client looks for itself. */
+ * 2 ms at most), but for what tick() waits for the client's memory: control may go on without it, and then
+ * nobody else calls before it has returned (daemon/look.h). A wrong answer costs time, never bytes: the client
+ * looks for itself. */
 #ifndef HEAT_HEAT_H
 #define HEAT_HEAT_H
 

@@ -534,7 +534,9 @@ int store_put_group(struct store_writer *st, const void *bytes, size_t size, uns
     st->is_replacing = false;
     if (r < 0)
         return r;
+    point_kills(POINT_GROUP_SLOT_TAKEN);
     memcpy(st->bytes + offset, bytes, size);
+    point_kills(POINT_GROUP_UNSIGNED);
     memcpy(end - sizeof(trailer), &trailer, sizeof(trailer));
     count_blob(st, size, slot_units, 1);
     count_group(st, size, slot_units, 1);

@@ -120,12 +120,17 @@ static bool try_poison(void)
 
 /* ---- questions */
 
-static void find_uffd(struct features *f)
+bool features_try_device(void)
 {
     int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-    f->has_device = device >= 0;
     if (device >= 0)
         close(device);
+    return device >= 0;
+}
+
+static void find_uffd(struct features *f)
+{
+    f->has_device = features_try_device();
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
     f->has_syscall = fd >= 0;
     f->is_unheard_of = fd < 0 && errno == ENOSYS;

@@ -24,6 +24,8 @@ struct features {
 };
 
 void features_find(struct features *ret);
+/* The same of has_device alone, for who has fewer rights by now. */
+bool features_try_device(void);
 /* May this user have a userfaultfd that serves unmodified programs? */
 bool features_has_right(const struct features *f);
 /* Does the kernel have all that is needed, whoever may use it? */

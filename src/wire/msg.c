@@ -224,3 +224,20 @@ int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds)
     *ret_fds = fds;
     return 0;
 }
+
+int msg_brings_fds(int socket)
+{
+    char first;
+    struct iovec part = {&first, sizeof(first)};
+    struct msghdr h;
+    ssize_t n;
+    unsigned nr_resets = 0;
+    do {
+        h = (struct msghdr){.msg_iov = &part, .msg_iovlen = 1}; /* no room: it says if there were any */
+        n = recvmsg(socket, &h, MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && errno == ECONNRESET)
+            nr_resets++;
+        /* As in msg_recv(): who has hung up may have sent something before. */
+    } while (n < 0 && (errno == EINTR || (errno == ECONNRESET && nr_resets == 1)));
+    return n < 0 ? -errno : (h.msg_flags & MSG_CTRUNC) != 0;
+}

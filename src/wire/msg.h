@@ -148,6 +148,9 @@ int msg_send(int socket, enum msg_type type, const void *payload, const struct m
  * descriptor was free for one that came. In both cases all received descriptors have been closed and the message
  * is lost. They are close-on-exec. */
 int msg_recv(int socket, struct msg *ret_msg, struct msg_fds *ret_fds);
+/* Does the next one bring descriptors? It stays where it is, and they with it. 1 or 0; 0 also at the end of all;
+ * -EAGAIN: there is none yet, and whether the one that comes then brings some is to be asked again. */
+int msg_brings_fds(int socket);
 void msg_fds_close(struct msg_fds *fds);
 
 /* Where a client looks for the daemon, in order; index 0.. until NULL. explicit_path and environment

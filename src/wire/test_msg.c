@@ -376,6 +376,35 @@ static void last_words_arrive(void **state)
     close(sockets[0]);
 }
 
+static void whether_descriptors_come_is_told_before(void **state)
+{
+    (void)state;
+    int sockets[2], fds[2];
+    make_pair(sockets);
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(msg_brings_fds(sockets[1]), -EAGAIN);
+    struct msg m = good_message(MSG_RANGE_ADD);
+    send_raw(sockets[0], &m, msg_bytes(MSG_RANGE_ADD), NULL, 0);
+    assert_int_equal(msg_brings_fds(sockets[1]), 0);
+    struct msg_fds got;
+    assert_int_equal(msg_recv(sockets[1], &m, &got), 0);
+    send_raw(sockets[0], NULL, 0, fds, 2);
+    send_raw(sockets[0], &m, 3, fds, 1);
+    unsigned nr = open_fds();
+    assert_int_equal(msg_brings_fds(sockets[1]), 1);
+    assert_int_equal(msg_recv(sockets[1], &m, &got), -ECONNRESET);
+    /* Who has hung up with something unread: that is reported first, and the message is still there. */
+    m = good_message(MSG_REFUSE);
+    assert_int_equal(msg_send(sockets[1], MSG_REFUSE, &m.payload, NULL), 0);
+    close(sockets[0]);
+    assert_int_equal(msg_brings_fds(sockets[1]), 1);
+    assert_int_equal(open_fds(), nr - 1);
+    assert_int_equal(msg_recv(sockets[1], &m, &got), -EPROTO);
+    assert_int_equal(msg_brings_fds(sockets[1]), 0);
+    close(sockets[1]);
+    close_pair(fds);
+}
+
 static void candidates_come_in_order(void **state)
 {
     (void)state;
@@ -449,6 +478,7 @@ int main(void)
         cmocka_unit_test(sending_does_not_block_and_refuses_surplus),
         cmocka_unit_test(random_bytes_never_hurt),
         cmocka_unit_test(last_words_arrive),
+        cmocka_unit_test(whether_descriptors_come_is_told_before),
         cmocka_unit_test(candidates_come_in_order),
         cmocka_unit_test(connecting_says_what_is_missing),
     };

@@ -46,9 +46,11 @@ void program_copy(const char *from, const char *to)
     CHECK_EQ(chmod(to, 0755), 0);
 }
 
+gid_t command_group;
+
 bool become_user(uid_t uid)
 {
-    if (setgroups(0, NULL) || setgid(uid) || setuid(uid))
+    if (setgroups(command_group != 0, &command_group) || setgid(uid) || setuid(uid))
         return false;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* lost with the change */
     return true;

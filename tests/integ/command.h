@@ -24,6 +24,8 @@ void command_run(struct command *ret, uid_t uid, const char *const words[]);
 void program_copy(const char *from, const char *to);
 /* For another user's eyes: the test's directory can be entered, but not listed. */
 void directory_open_to_all(void);
+/* Another user's one group beside its own, from now on; 0, as at first: none. */
+extern gid_t command_group;
 /* Becomes this user for good, in a child. False: could not. */
 bool become_user(uid_t uid);
 /* Is userfaultfd root's alone on this machine? */

@@ -74,6 +74,19 @@ static void wait_for_runs(void)
 
 static volatile unsigned char touched;
 
+/* An emulated machine is too slow for a run to become longer than the four pages that it has in any case. */
+static uint64_t ahead_least(void)
+{
+    return test_is_emulated() ? NR * 2 / 3 : NR * 3 / 4;
+}
+
+/* The agent tells of what it meets ahead of a touch. It looks each millisecond: on an emulated machine at almost
+ * each run, before its thread has come to the end of it; those are pages that came ahead, and no others. */
+static uint64_t unwanted_most(void)
+{
+    return test_is_emulated() ? pager_stat_now(a.pager, "prefetch_pages") * 3 / 4 : NR / 4;
+}
+
 static void neighbours(void)
 {
     test_case("a thread that comes in order brings back what it will touch next");
@@ -84,7 +97,7 @@ static void neighbours(void)
     uint64_t used = pager_stat(a.pager, "prefetch_used");
     check_in_order();
     CHECK_EQ(pager_stat_now(a.pager, "direct_restores") - restored, NR);
-    CHECK(pager_stat(a.pager, "prefetch_pages") - ahead > NR * 3 / 4);
+    CHECK(pager_stat(a.pager, "prefetch_pages") - ahead > ahead_least());
     CHECK(pager_stat(a.pager, "prefetch_used") - used > NR / 2);
 
     test_case("downwards, too");
@@ -92,7 +105,7 @@ static void neighbours(void)
     ahead = pager_stat_now(a.pager, "prefetch_pages");
     for (uint32_t i = NR; i-- > 0;)
         pages_check(&a.pages, i);
-    CHECK(pager_stat_now(a.pager, "prefetch_pages") - ahead > NR * 3 / 4);
+    CHECK(pager_stat_now(a.pager, "prefetch_pages") - ahead > ahead_least());
 
     test_case("what nobody came for is known, and leaves again");
     arena_all_out(&a);
@@ -105,7 +118,7 @@ static void neighbours(void)
     CHECK(pages_nr_present(&a.pages, at, 16) > 8);
     uint64_t wasted = pager_stat_now(a.pager, "prefetch_wasted");
     WAIT_UNTIL(a.rogue->nr_unwanted > unwanted); /* its age begins anew, as of no page that was wanted */
-    CHECK(a.rogue->nr_unwanted < NR / 4); /* all the rest was */
+    CHECK(a.rogue->nr_unwanted < unwanted_most()); /* all the rest was */
     for (uint32_t i = 200; i < 400; i += 40) /* no pass: those known until then are over */
         touched = pages_at(&a.pages, i)[0];
     CHECK(pager_stat_now(a.pager, "prefetch_wasted") > wasted);
@@ -443,6 +456,26 @@ static void stop_under_touches(void)
     CHECK_EQ(pp_free(a.pager, memory, pages_to_bytes(NR)), 0);
 }
 
+/* ---- where a run takes longer than it may */
+
+/* The first page of a group takes as long as ten single ones, so that runs are cut off on every machine. */
+static void groups_on_the_way_down(struct rogue *r)
+{
+    test_case("downwards over groups: a run that takes too long is cut off, and its pass goes on");
+    r->squeeze_age_ms = 20;
+    begin_direct(r);
+    wait_for_runs();
+    arena_all_out(&a);
+    WAIT_UNTIL(pager_stat(a.pager, "pages_squeezed") == NR);
+    uint64_t ahead = pager_stat_now(a.pager, "prefetch_pages");
+    uint64_t wasted = pager_stat(a.pager, "prefetch_wasted");
+    for (uint32_t i = NR; i-- > 0;)
+        pages_check(&a.pages, i);
+    CHECK(pager_stat_now(a.pager, "prefetch_pages") - ahead > NR * 2 / 3);
+    CHECK(pager_stat(a.pager, "prefetch_wasted") - wasted < NR / 32);
+    arena_end(&a);
+}
+
 int main(void)
 {
     struct rogue *r = rogue_new("rogue");
@@ -460,5 +493,6 @@ int main(void)
     stop_under_touches();
     closed_descriptor();
     arena_end(&a);
+    groups_on_the_way_down(r);
     return test_end();
 }

@@ -187,7 +187,16 @@ static const struct row rows[] = {
     ROW(SQUEEZER, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
     ROW(GROUP_ENCODER, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
     ROW(COMPRESS_EPOLL, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
+    ROW(LOOK_CLOCK, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
+    ROW(LOOK_THREAD, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
     ROW(COMPRESS_THREAD, DAEMON_START, 1, 1, REFUSED, .says = "event=start error=", .code = 71),
+
+    ROW(DOOR_KEEPER, DAEMON_JOIN, 1, 1, GOES_ON, .says = "event=no_door"),
+    ROW(DOOR, DAEMON_JOIN, 1, 1, GOES_ON, .says = "event=no_door"),
+    ROW(DOOR_LISTEN, DAEMON_JOIN, 1, 1, GOES_ON, .says = "event=no_door"),
+    ROW(DOOR_LISTEN, DAEMON_JOIN, 2, 1, GOES_ON, .says = "event=no_door"),
+    ROW(DOOR_ASK, DAEMON_JOIN, 1, 1, GOES_ON),
+    ROW(DOOR_HEAR, DAEMON_JOIN, 1, 1, REFUSED, .says = "lost what the hello brought", .code = -ECONNABORTED),
 
     ROW(ACCEPT, DAEMON_JOIN, 1, 1, GOES_ON, .says = "event=accept error="),
     ROW(SESSION, DAEMON_JOIN, 1, 1, REFUSED, .says = "event=accept error=", .code = -ECONNRESET),

@@ -312,12 +312,12 @@ static void leave(struct point_daemon *d)
 static void helper_dies(struct point_daemon *d, enum point p)
 {
     test_case(point_name(p));
-    point_daemon_dies(d, p, 2); /* the first question is the daemon's own, at its start */
+    point_daemon_dies(d, p, 1);
     point_daemon_wait_for_socket(d);
     join(d);
-    if (!point_daemon_has_said(d, "event=handshake_gone")) {
+    if (!point_daemon_has_said(d, "event=door_gone")) {
         point_daemon_show_log(d);
-        test_fail(__FILE__, __LINE__, "the daemon does not say that it has lost pp-handshake");
+        test_fail(__FILE__, __LINE__, "the daemon does not say that it has lost a door");
     }
     fork_once("forks_drained_untold");
     leave(d);
@@ -327,7 +327,7 @@ static void helper_dies(struct point_daemon *d, enum point p)
 static void daemon_dies_asking(struct point_daemon *d, enum point p)
 {
     test_case(point_name(p));
-    point_daemon_dies(d, p, 2);
+    point_daemon_dies(d, p, 1);
     point_daemon_wait_for_socket(d);
     join(d);
     CHECK_EQ(helper_wait(d->pid), SIGKILL);

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/limits.h"
 #include "stats/stats.h"
 #include "sys/uffd.h"
 #include "wire/msg.h"
@@ -30,6 +31,7 @@
 
 #define NR 2048u /* the decent client's pages */
 #define SESSIONS 200u
+#define HUGE_BYTES ((off_t)1 << 40)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define IS_MEMORY_OURS 0 /* it is the sanitizer's; what leaks it tells at the daemon's end */
@@ -41,6 +43,14 @@ static struct daemon d;
 static char log_path[128], csv_path[128];
 static char *shared_path; /* the socket's, for helpers */
 static unsigned nr_joined;
+
+/* Another process, which lends its userfaultfd: by this way. */
+static int lane[2];
+static struct lender {
+    bool is_told_of_forks; /* who asks for a userfaultfd that tells */
+    bool is_handshaken;    /* before it is lent */
+    _Atomic bool is_back;
+} *lender;
 
 /* ---- a client by hand */
 
@@ -125,6 +135,27 @@ static void ring_daemon(const struct client *c)
     (void)eventfd_write(c->fds.fd[2], 1);
 }
 
+/* ---- the decent client */
+
+static struct pp_pager *pager;
+
+/* The decent client: pages leave and come back right, and it is still in its first session. New pages
+ * each time: those that came back soon would wait longer. */
+static void is_undisturbed(void)
+{
+    struct pages p;
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
+    pages_check_all(&p);
+    pages_write_all(&p);
+    CHECK_EQ(pp_unregister(pager, p.memory, pages_to_bytes(NR)), 0);
+    pages_check_all(&p);
+    pages_unmap(&p);
+    CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
+}
+
 /* ---- the lies; each ends the session, for the reason beside it */
 
 static void refused(uint32_t version, int fd)
@@ -206,6 +237,19 @@ static void a_file_called_pagemap(void)
     refused(WIRE_VERSION, fd);
 }
 
+/* Sparse: nothing of it may be read, mapped or gone through. */
+static int huge_file(void)
+{
+    int fd = memfd_create("pagemap", MFD_CLOEXEC);
+    CHECK(fd >= 0 && ftruncate(fd, HUGE_BYTES) == 0);
+    return fd;
+}
+
+static void a_huge_file(void)
+{
+    refused(WIRE_VERSION, huge_file());
+}
+
 static void somebodys_userfaultfd(void)
 {
     int fd = uffd_open(-1);
@@ -253,6 +297,83 @@ static void out_of_order(void)
     CHECK_EQ(msg_send(c.socket, MSG_STATUS, &status, NULL), 0);
     is_ended(&c);
 }
+
+/* ---- what is to be handshaken; the session goes on, whatever comes of it */
+
+/* Takes the descriptor, too. Returns what the daemon says. */
+static int ask_api(const struct client *c, int fd, uint64_t features)
+{
+    struct msg_uffd_api ask = { .features = features };
+    struct msg_fds fds = { .fd = { fd }, .nr = 1 }, none;
+    struct msg m;
+    CHECK_EQ(msg_send(c->socket, MSG_UFFD_API, &ask, &fds), 0);
+    close(fd);
+    CHECK(is_readable(c->socket, (int)test_limit_ms(10000)));
+    CHECK_EQ(msg_recv(c->socket, &m, &none), 0);
+    CHECK_EQ(m.header.type, MSG_UFFD_API_DONE);
+    CHECK_EQ(none.nr, 0);
+    return m.payload.uffd_api.error;
+}
+
+static void a_huge_file_to_handshake(void)
+{
+    struct client c = join();
+    CHECK_EQ(ask_api(&c, huge_file(), UFFD_FEATURES_MAIN), -EBADF);
+    CHECK_EQ(ask_api(&c, huge_file(), UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK), -EBADF);
+    close_client(&c);
+}
+
+/* The process whose it is, in a helper: lends it, and afterwards uses it as if nothing had been. */
+static int lend(void *unused)
+{
+    struct msg_uffd_api none = { .features = 0 };
+    uint64_t offered;
+    static unsigned char page[PAGE_BYTES] = { 42 };
+    (void)unused;
+    struct msg_fds fds = { .fd = { uffd_open(-1) }, .nr = 1 };
+    if (lender->is_handshaken)
+        CHECK_EQ(uffd_handshake(fds.fd[0], UFFD_FEATURES_MAIN, &offered), 0);
+    CHECK_EQ(msg_send(lane[1], MSG_UFFD_API, &none, &fds), 0);
+    WAIT_LONG_UNTIL(atomic_load(&lender->is_back));
+    (void)uffd_handshake(fds.fd[0], UFFD_FEATURES_MAIN, &offered); /* if nobody has */
+    unsigned char *m = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(m != MAP_FAILED);
+    CHECK_EQ(uffd_register(fds.fd[0], (uintptr_t)m, PAGE_BYTES, UFFD_ARM), 0);
+    CHECK_EQ(uffd_copy(fds.fd[0], (uintptr_t)m, page), 0);
+    CHECK_EQ(m[0], 42);
+    return 0;
+}
+
+static void lent(bool is_handshaken, uint64_t features, int error)
+{
+    struct client c = join();
+    struct msg m;
+    struct msg_fds fds;
+    lender->is_handshaken = is_handshaken;
+    atomic_store(&lender->is_back, false);
+    pid_t pid = helper_start(lend, NULL);
+    CHECK(is_readable(lane[0], (int)test_limit_ms(10000)));
+    CHECK_EQ(msg_recv(lane[0], &m, &fds), 0);
+    CHECK_EQ(fds.nr, 1);
+    CHECK_EQ(ask_api(&c, fds.fd[0], features), error);
+    atomic_store(&lender->is_back, true);
+    CHECK_EQ(helper_wait(pid), 0);
+    close_client(&c);
+}
+
+static void anothers_userfaultfd(void)
+{
+    lent(false, UFFD_FEATURES_MAIN, 0); /* what it may ask for itself */
+    lent(false, UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK, lender->is_told_of_forks ? 0 : -EPERM);
+}
+
+static void anothers_handshaken_one(void)
+{
+    lent(true, UFFD_FEATURES_MAIN, -EINVAL);
+    lent(true, UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK, lender->is_told_of_forks ? -EINVAL : -EPERM);
+}
+
+/* ---- rings */
 
 static void spoil(size_t offset)
 {
@@ -406,6 +527,36 @@ static void bells_that_block(void)
     is_ended(&c);
 }
 
+static uint32_t nr_offered(const struct client *c)
+{
+    return atomic_load(&c->memory->candidates.head) - atomic_load(&c->memory->candidates.tail);
+}
+
+/* More is cold than it may be offered ahead, and it takes none of it: that much is offered, no more; it may
+ * stay, and another client is served beside it. */
+static void offers_not_taken(void)
+{
+    struct client c = join();
+    struct pages p;
+    uint64_t offered;
+    int fd = uffd_open(-1);
+    CHECK(fd >= 0 && uffd_handshake(fd, UFFD_FEATURES_MAIN, &offered) == 0);
+    pages_map(&p, 4 * CANDIDATES_AHEAD);
+    CHECK_EQ(uffd_register(fd, (uintptr_t)p.memory, pages_to_bytes(p.nr), UFFD_WATCH), 0);
+    for (uint32_t i = 0; i < p.nr; i += 2) /* none has a neighbour: an offer each */
+        pages_write(&p, i);
+    struct msg_range range = { .start = (uintptr_t)p.memory, .bytes = pages_to_bytes(p.nr) };
+    CHECK_EQ(msg_send(c.socket, MSG_RANGE_ADD, &range, NULL), 0);
+    WAIT_LONG_UNTIL(nr_offered(&c) == CANDIDATES_AHEAD);
+    is_undisturbed();
+    CHECK_EQ(nr_offered(&c), CANDIDATES_AHEAD);
+    CHECK(!is_readable(c.socket, 0));
+    pages_check_all(&p);
+    close_client(&c);
+    close(fd);
+    pages_unmap(&p);
+}
+
 static void goes_at_once(void)
 {
     close(connect_only());
@@ -443,7 +594,11 @@ static const struct lie {
     { "a file", a_file, NOT_PAGEMAP, false },
     { "a file called pagemap", a_file_called_pagemap, NOT_PAGEMAP, false },
     { "a file where /proc should be", a_false_proc, NOT_PAGEMAP, true },
+    { "a huge file", a_huge_file, NOT_PAGEMAP, false },
     { "somebody's userfaultfd", somebodys_userfaultfd, NOT_PAGEMAP, false },
+    { "a huge file to handshake", a_huge_file_to_handshake, "the client has gone", false },
+    { "another's userfaultfd", anothers_userfaultfd, "the client has gone", false },
+    { "another's handshaken userfaultfd", anothers_handshaken_one, "the client has gone", false },
     { "a path only", a_path_only, NOT_PAGEMAP, false },
     { "a second hello", a_second_hello, "a second hello", false },
     { "a message out of order", out_of_order, "a message out of order", false },
@@ -461,6 +616,7 @@ static const struct lie {
     { "a flood of ranges", a_flood_of_ranges, "more ranges than a session may have", true },
     { "never reads", never_reads, "the client does not read its answers", false },
     { "never reads its status", never_reads_its_status, "the client has gone", false },
+    { "offers not taken", offers_not_taken, "the client has gone", true },
     { "bells that block", bells_that_block, "it keeps its doorbells", true },
     { "goes at once", goes_at_once, NULL, false },
     { "goes after its hello", goes_after_hello, NULL, false },
@@ -508,25 +664,6 @@ static void start_daemon(void)
 }
 
 /* ---- */
-
-static struct pp_pager *pager;
-
-/* The decent client: pages leave and come back right, and it is still in its first session. New pages
- * each time: those that came back soon would wait longer. */
-static void is_undisturbed(void)
-{
-    struct pages p;
-    pages_map(&p, NR);
-    pages_write_all(&p);
-    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
-    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
-    pages_check_all(&p);
-    pages_write_all(&p);
-    CHECK_EQ(pp_unregister(pager, p.memory, pages_to_bytes(NR)), 0);
-    pages_check_all(&p);
-    pages_unmap(&p);
-    CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
-}
 
 static void tell(const struct lie *lie)
 {
@@ -659,6 +796,10 @@ static void check_csv(void)
 int main(void)
 {
     shared_path = test_shared(sizeof d.socket_path);
+    lender = test_shared(sizeof *lender);
+    lender->is_told_of_forks = forks_are_told();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lane))
+        return 1;
     test_begin("who lies to the daemon loses only its own session", 100);
     start_daemon();
     strcpy(shared_path, d.socket_path);

@@ -53,7 +53,7 @@ static void at_roots_daemon(void)
     test_case("its socket closed");
     CHECK_EQ(chmod(d.socket_path, 0600), 0);
     RUN("--socket", d.socket_path, "--", "/bin/true");
-    CHECK(c.code == 125 && strstr(c.err, "no daemon answers at "));
+    CHECK(c.code == 125 && strstr(c.err, "no right to the daemon's socket "));
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
 }
 

@@ -167,6 +167,7 @@ int main(void)
     WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
     test_nap_us(1000000); /* for the second tier, too */
     all_out_and_back();
+    CHECK(strstr(daemon_status(&d), "\"sessions\""));
     nothing_is_left();
     if (geteuid() == 0 && !IS_SANITIZED) {
         *pid = d.pid;

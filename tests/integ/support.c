@@ -51,6 +51,11 @@ uint64_t test_limit_ms(uint64_t ms)
     return ms * (times ? times : 1);
 }
 
+bool test_is_emulated(void)
+{
+    return test_limit_ms(1) > 1;
+}
+
 void test_nap_us(unsigned us)
 {
     struct timespec t = { us / 1000000, (long)(us % 1000000) * 1000 };
@@ -242,7 +247,10 @@ void test_begin(const char *what_is_shown, unsigned seconds_max)
         perror("test_begin");
         exit(1);
     }
-    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    struct rlimit core = { 0, 0 };
+    (void)getrlimit(RLIMIT_CORE, &core);
+    core.rlim_cur = 0; /* of a test; what is said of the daemon's it has to see to itself */
+    (void)setrlimit(RLIMIT_CORE, &core);
     (void)signal(SIGPIPE, SIG_IGN);
     pid_t supervisor = getpid(), pid = fork();
     if (pid < 0) {

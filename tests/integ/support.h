@@ -57,6 +57,7 @@ _Noreturn void test_fail(const char *file, int line, const char *format, ...)
 
 uint64_t test_now_ms(void);
 uint64_t test_limit_ms(uint64_t ms); /* ms, times $PP_PATIENCE */
+bool test_is_emulated(void);         /* by that: what a machine does within microseconds can't be asked of it */
 void test_nap_us(unsigned us);
 /* The one descriptor that a test must not close: its way to the supervisor. */
 int test_socket(void);

@@ -1,0 +1,486 @@
+/* door - the processes that receive what clients send along have one right at most and do little: a door that is
+ * stopped costs who has sent something meanwhile, and nobody else; one that is killed is followed by another; they
+ * end with their daemon, however that ends. Method: the kernel's account of them in /proc; clients of two users
+ * that start and fork; what is no userfaultfd, and too much of it. never_closes has the files that hold them up. */
+#include "command.h"
+#include "process.h"
+#include "support.h"
+
+#include <cap-ng.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/uffd.h"
+#include "wire/msg.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1 /* without a filter of system calls, and it may be looked at */
+#else
+#define IS_SANITIZED 0
+#endif
+
+#define NR 256u
+#define FLOOD_NR 200
+#define OTHER 65533u
+
+static struct daemon d;
+static char *socket_path; /* for helpers, and who they are: */
+static unsigned *nobody, *other;
+
+static const char *const options[] = { "--cold-age", "1h", NULL };
+
+/* ---- finding it */
+
+static bool has_name(const char *pid, const char *name)
+{
+    char path[300], text[32] = "";
+    (void)snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    (void)!read(fd, text, sizeof text - 1);
+    close(fd);
+    return !strncmp(text, name, strlen(name)) && text[strlen(name)] == '\n';
+}
+
+/* Its process of that name, the last one made; 0: none. A zombie is one. */
+static pid_t child_of(pid_t parent, const char *name)
+{
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+    CHECK(proc);
+    for (struct dirent *e; (e = readdir(proc));) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (pid > found && has_name(e->d_name, name) &&
+            process_status_number(pid, "PPid", 10) == (unsigned long long)parent)
+            found = pid;
+    }
+    closedir(proc);
+    return found;
+}
+
+static pid_t keeper_of(pid_t daemon)
+{
+    return child_of(daemon, "pp-doorkeeper");
+}
+
+static pid_t door_of(pid_t daemon)
+{
+    pid_t keeper = keeper_of(daemon);
+    return keeper ? child_of(keeper, "pp-door") : 0;
+}
+
+static bool has_gone(pid_t pid)
+{
+    return kill(pid, 0) != 0;
+}
+
+/* Some init may not reap. */
+static bool is_over(pid_t pid)
+{
+    return has_gone(pid) || process_status_number(pid, "VmSize", 10) == 0;
+}
+
+/* ---- clients of another user */
+
+static bool become(unsigned uid)
+{
+    return become_user(uid) && prctl(PR_SET_DUMPABLE, 1) == 0; /* as after exec: else /proc/self is root's */
+}
+
+struct asked {
+    bool is_covered; /* of the fork; written by the helper */
+    _Atomic bool has_sent;
+    _Atomic int step; /* of who is asked late */
+    uint64_t start_ms;
+};
+static struct asked *asked;
+
+static int client(void *uid)
+{
+    struct pages p;
+    if (!become(*(unsigned *)uid))
+        return 1;
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    struct pp_pager *pager = pager_open(socket_path);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
+    uint64_t begun_ms = test_now_ms();
+    pager_start(pager);
+    asked->start_ms = test_now_ms() - begun_ms;
+    WAIT_UNTIL(pp_reclaim(pager, p.memory, pages_to_bytes(NR)) == 0 && pages_nr_present(&p, 0, NR) == 0);
+    pages_check_in_child(&p);
+    asked->is_covered = pager_stat(pager, "forks_covered") == 1;
+    CHECK_EQ(pager_stat(pager, "forks_drained_untold"), !asked->is_covered);
+    pages_check_all(&p);
+    pp_close(pager);
+    return 0;
+}
+
+static bool is_told(unsigned *uid)
+{
+    CHECK_EQ(helper_wait(helper_start(client, uid)), 0);
+    return asked->is_covered;
+}
+
+/* ---- the cases */
+
+static void start(void)
+{
+    (void)unlink(socket_path); /* a killed daemon leaves it */
+    daemon_start(&d, options);
+    /* A door is asked as soon as it has been made; it looks like one a little later. */
+    WAIT_UNTIL(door_of(d.pid) && (IS_SANITIZED || process_status_number(door_of(d.pid), "Seccomp", 10) == 2));
+    CHECK_EQ(chmod(d.socket_path, 0666), 0);
+    strcpy(socket_path, d.socket_path);
+}
+
+static void has_rights(pid_t pid, uint64_t rights)
+{
+    CHECK(pid > 0);
+    CHECK_EQ(process_status_number(pid, "CapPrm", 16), rights);
+    CHECK_EQ(process_status_number(pid, "CapEff", 16), rights);
+    CHECK_EQ(process_status_number(pid, "CapInh", 16), 0);
+    CHECK_EQ(process_status_number(pid, "CapAmb", 16), 0);
+    CHECK_EQ(process_status_number(pid, "NoNewPrivs", 10), 1);
+    CHECK_EQ(process_status_number(pid, "Threads", 10), 1);
+    CHECK_EQ(process_entries(pid, "fd"), 1 + 2); /* its socket, "." and ".." */
+}
+
+static void have_one_right(void)
+{
+    test_case("what the kernel says of them");
+    has_rights(keeper_of(d.pid), 1ull << CAP_SYS_PTRACE);
+    has_rights(door_of(d.pid), 1ull << CAP_SYS_PTRACE);
+    if (!IS_SANITIZED)
+        CHECK_EQ(process_status_number(door_of(d.pid), "Seccomp", 10), 2);
+    WAIT_UNTIL(is_told(nobody));
+}
+
+/* Root, but with no right to look into others. */
+static int look_at_it(void *pid)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/mem", *(pid_t *)pid);
+    capng_clear(CAPNG_SELECT_ALL);
+    return capng_apply(CAPNG_SELECT_CAPS) == 0 && open(path, O_RDONLY | O_CLOEXEC) < 0 ? 0 : 1;
+}
+
+/* All of it is answered, and the helper is as it was. */
+static int flood(void *unused)
+{
+    (void)unused;
+    if (!become(NOBODY))
+        return 1;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), ends[2];
+    struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_uffd_api ask = { .features = UFFD_FEATURES_MAIN | UFFD_FEATURE_EVENT_FORK };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct msg m;
+    CHECK(socket >= 0 && pipe2(ends, O_CLOEXEC) == 0);
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    int nr_answers = -1, device = -1; /* the first is WELCOME */
+    for (int i = 0; nr_answers < FLOOD_NR;) {
+        int uffd = device >= 0 && i % 2 ? uffd_open(device) : dup(ends[0]);
+        fds = (struct msg_fds){ .fd = { uffd }, .nr = 1 };
+        i += i < FLOOD_NR && msg_send(socket, MSG_UFFD_API, &ask, &fds) == 0;
+        close(uffd);
+        int r;
+        while ((r = msg_recv(socket, &m, &fds)) == 0) {
+            if (m.header.type == MSG_WELCOME && fds.nr == 6)
+                device = dup(fds.fd[5]);
+            nr_answers++;
+            msg_fds_close(&fds);
+        }
+        CHECK_EQ(r, -EAGAIN);
+    }
+    return 0;
+}
+
+static void floods(void)
+{
+    test_case("too many questions, half of them without a userfaultfd");
+    pid_t pid = door_of(d.pid);
+    CHECK_EQ(helper_wait(helper_start(flood, NULL)), 0);
+    CHECK_EQ(door_of(d.pid), pid);
+    CHECK_EQ(process_entries(pid, "fd"), 1 + 2);
+    WAIT_UNTIL(is_told(nobody));
+}
+
+static void is_stopped(void)
+{
+    test_case("it is stopped: who has come to it waits, and the others have another");
+    int status;
+    pid_t pid = door_of(d.pid);
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    pid_t waiting = helper_start(client, nobody);
+    WAIT_UNTIL(door_of(d.pid) != pid);
+    CHECK(is_told(other));
+    CHECK(asked->start_ms < test_limit_ms(400));
+    CHECK(!helper_has_ended(waiting, &status));
+    test_case("it goes on, and is not needed any more");
+    CHECK_EQ(kill(pid, SIGCONT), 0);
+    CHECK_EQ(helper_wait(waiting), 0);
+    CHECK(asked->is_covered);
+    WAIT_UNTIL(has_gone(pid));
+}
+
+static void ends_with_its_daemon(void)
+{
+    test_case("the daemon ends: they have ended by then");
+    pid_t keeper = keeper_of(d.pid), door = door_of(d.pid);
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    CHECK(has_gone(keeper) && has_gone(door));
+    test_case("the daemon is killed, and they are stopped");
+    start();
+    keeper = keeper_of(d.pid);
+    door = door_of(d.pid);
+    CHECK(keeper > 0 && kill(keeper, SIGSTOP) == 0);
+    CHECK(door > 0 && kill(door, SIGSTOP) == 0);
+    CHECK_EQ(helper_kill(d.pid, SIGKILL), SIGKILL);
+    WAIT_UNTIL(is_over(keeper) && is_over(door));
+}
+
+/* 0: its hello is refused, as the door that had it has ended. */
+static int is_told_to_try_again(void *unused)
+{
+    (void)unused;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg m;
+    CHECK(socket >= 0 && pagemap >= 0);
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    asked->has_sent = true;
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
+    return m.header.type == MSG_REFUSE && m.payload.refuse.error == -ECONNABORTED ? 0 : 1;
+}
+
+static void has_a_hello(void)
+{
+    test_case("a door ends with a hello");
+    pid_t door = door_of(d.pid);
+    CHECK_EQ(kill(door, SIGSTOP), 0);
+    pid_t pid = helper_start(is_told_to_try_again, NULL);
+    WAIT_UNTIL(asked->has_sent);
+    test_nap_us(100000); /* for the daemon to have asked it */
+    CHECK_EQ(kill(door, SIGKILL), 0);
+    CHECK_EQ(helper_wait(pid), 0);
+    WAIT_UNTIL(is_told(nobody));
+}
+
+static int open_session(void)
+{
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg m;
+    CHECK(socket >= 0 && pagemap >= 0);
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
+    CHECK_EQ(m.header.type, MSG_WELCOME);
+    msg_fds_close(&fds);
+    return socket;
+}
+
+static void hears(int socket, enum msg_type type, struct msg *ret)
+{
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg_fds fds;
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, ret, &fds), 0);
+    CHECK_EQ(ret->header.type, type);
+    msg_fds_close(&fds);
+}
+
+static int goes_on_without(void *unused)
+{
+    (void)unused;
+    if (!become(NOBODY))
+        return 1;
+    int ends[2], socket = open_session();
+    const struct msg_uffd_api ask = { .features = UFFD_FEATURES_MAIN };
+    const struct msg_empty empty = { 0 };
+    struct msg m;
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    const struct msg_fds fds = { .fd = { ends[0] }, .nr = 1 };
+    asked->step = 1;
+    WAIT_UNTIL(asked->step == 2);
+    CHECK_EQ(msg_send(socket, MSG_UFFD_API, &ask, &fds), 0);
+    hears(socket, MSG_UFFD_API_DONE, &m);
+    CHECK_EQ(m.payload.uffd_api.error, -EPERM);
+    asked->step = 3;
+    WAIT_UNTIL(asked->step == 4);
+    test_nap_us(500000); /* for another door to look for the message, in vain */
+    CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
+    hears(socket, MSG_STATUS, &m);
+    return 0;
+}
+
+static void takes_it_late(void)
+{
+    test_case("a door takes a message after the daemon has said no to it: the session goes on");
+    pid_t door = door_of(d.pid), pid = helper_start(goes_on_without, NULL);
+    WAIT_UNTIL(asked->step == 1);
+    CHECK_EQ(kill(door, SIGSTOP), 0);
+    asked->step = 2;
+    WAIT_UNTIL(asked->step == 3);
+    CHECK_EQ(kill(door, SIGCONT), 0);
+    WAIT_UNTIL(has_gone(door));
+    asked->step = 4;
+    CHECK_EQ(helper_wait(pid), 0);
+}
+
+/* 0: its hello is not answered, as the daemon cannot have what it brings. */
+static int is_not_let_in(void *unused)
+{
+    (void)unused;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    const struct msg_hello hello = { .version = WIRE_VERSION };
+    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
+    struct pollfd readable = { .fd = socket, .events = POLLIN };
+    struct msg m;
+    CHECK(socket >= 0 && pagemap >= 0);
+    test_nap_us(100000); /* it has let us in; */
+    asked->step = 1;
+    WAIT_UNTIL(asked->step == 2); /* and now has room for nothing else */
+    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
+    CHECK_EQ(msg_recv(socket, &m, &fds), -ECONNRESET);
+    return 0;
+}
+
+static void has_no_descriptors(void)
+{
+    test_case("the daemon has no descriptor free: doors and keeper outlive that");
+    struct rlimit before, none;
+    CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, NULL, &before), 0);
+    pid_t keeper = keeper_of(d.pid), door = door_of(d.pid);
+    asked->step = 0;
+    pid_t pid = helper_start(is_not_let_in, NULL);
+    WAIT_UNTIL(asked->step == 1);
+    none = (struct rlimit){ .rlim_cur = 3, .rlim_max = before.rlim_max };
+    CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, &none, NULL), 0);
+    asked->step = 2;
+    CHECK_EQ(helper_wait(pid), 0);
+    CHECK_EQ(door_of(d.pid), door);
+    CHECK_EQ(kill(door, SIGKILL), 0);
+    WAIT_UNTIL(has_gone(door));
+    pid = helper_start(client, nobody); /* it waits in the queue, and has the daemon look for a door */
+    WAIT_UNTIL(door_of(d.pid));
+    test_nap_us(300000);
+    CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, &before, NULL), 0);
+    CHECK_EQ(helper_wait(pid), 0);
+    CHECK_EQ(keeper_of(d.pid), keeper);
+    WAIT_UNTIL(is_told(nobody));
+}
+
+static void is_killed(void)
+{
+    test_case("a door is killed: there is another");
+    start();
+    pid_t door = door_of(d.pid);
+    CHECK(door > 0 && kill(door, SIGKILL) == 0);
+    WAIT_UNTIL(has_gone(door));
+    WAIT_UNTIL(is_told(nobody));
+    test_case("the keeper is killed: nothing is left of them, and all go on without");
+    pid_t keeper = keeper_of(d.pid);
+    door = door_of(d.pid);
+    CHECK(keeper > 0 && kill(keeper, SIGKILL) == 0);
+    WAIT_UNTIL(is_over(keeper) && is_over(door));
+    CHECK(!is_told(nobody));
+    CHECK(!is_told(nobody));
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+}
+
+static int weak_daemon(void *unused)
+{
+    (void)unused;
+    if (prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0) == 0)
+        execl(getenv("PP_DAEMON"), "process-pagerd", "--socket", socket_path, "--cold-age", "1h", NULL);
+    return 1;
+}
+
+static void has_no_right_to_give(void)
+{
+    test_case("a daemon without that right");
+    pid_t pid = helper_start(weak_daemon, NULL);
+    WAIT_UNTIL(access(socket_path, F_OK) == 0);
+    CHECK_EQ(chmod(socket_path, 0666), 0);
+    CHECK(!is_told(nobody));
+    has_rights(keeper_of(pid), 0);
+    has_rights(door_of(pid), 0);
+    CHECK_EQ(helper_kill(pid, SIGTERM), 0);
+}
+
+/* A machine, or a container, where nobody may filter system calls. */
+static int daemon_without_seccomp(void *unused)
+{
+    (void)unused;
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    const struct scmp_arg_cmp is_filter = { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = PR_SET_SECCOMP };
+    CHECK(filter && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(seccomp), 0) == 0);
+    CHECK_EQ(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1, &is_filter), 0);
+    CHECK_EQ(seccomp_load(filter), 0);
+    execl(getenv("PP_DAEMON"), "process-pagerd", "--socket", socket_path, "--cold-age", "1h", "--sandbox", "off", NULL);
+    return 1;
+}
+
+static void has_no_filter_to_give(void)
+{
+    test_case("a daemon where no door can have its filter: it does without");
+    pid_t pid = helper_start(daemon_without_seccomp, NULL);
+    WAIT_UNTIL(access(socket_path, F_OK) == 0);
+    CHECK_EQ(chmod(socket_path, 0666), 0);
+    CHECK_EQ(helper_wait(helper_start(client, nobody)), 0);
+    CHECK_EQ(keeper_of(pid), 0);
+    CHECK_EQ(helper_kill(pid, SIGTERM), 0);
+}
+
+int main(void)
+{
+    pid_t *pid = test_shared(sizeof *pid);
+    asked = test_shared(sizeof *asked);
+    nobody = test_shared(sizeof *nobody);
+    other = test_shared(sizeof *other);
+    *nobody = NOBODY;
+    *other = OTHER;
+    socket_path = test_shared(sizeof d.socket_path);
+    test_begin("who receives what clients send has one right, and may be stopped", 40);
+    if (geteuid() != 0 || !forks_are_told())
+        test_skip("nobody tells this user of forks (CAP_SYS_PTRACE)");
+    directory_open_to_all();
+    start();
+    have_one_right();
+    for (int i = 0; i < 2 && !IS_SANITIZED; i++) {
+        *pid = i ? keeper_of(d.pid) : door_of(d.pid);
+        CHECK_EQ(helper_wait(helper_start(look_at_it, pid)), 0);
+    }
+    floods();
+    has_a_hello();
+    is_stopped();
+    takes_it_late();
+    has_no_descriptors();
+    ends_with_its_daemon();
+    is_killed();
+    has_no_right_to_give();
+    if (!IS_SANITIZED)
+        has_no_filter_to_give();
+    return test_end();
+}
