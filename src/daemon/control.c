@@ -885,11 +885,12 @@ static void tick(struct control *c)
     }
 }
 
-/* The clock runs only while somebody is connected or not gone yet, and faster while somebody waits. */
+/* The clock runs only while somebody is connected or not gone yet (a door that does not answer is found out by the
+ * clock), and faster while somebody waits. */
 static void set_timer(struct control *c)
 {
     uint64_t ms = c->hurry_ms;
-    if (!c->sessions && !c->unburied && !c->is_deaf)
+    if (!c->sessions && !c->unburied && !c->is_deaf && !door_is_busy())
         ms = 0;
     if (ms == c->timer_ms)
         return;

@@ -71,6 +71,11 @@ static struct door *idle_door(void)
     return d && !d->is_busy ? d : NULL;
 }
 
+bool door_is_busy(void)
+{
+    return house.nr_closing || (front() && front()->is_busy);
+}
+
 static bool listen_to(int fd)
 {
     struct epoll_event e = { .events = EPOLLIN };

@@ -56,6 +56,8 @@ int door_fd(void);
 bool door_is_there(void);
 /* Is its user waited for already? */
 bool door_is_held_by(const struct visitor *v);
+/* Is there something to be heard of, also while nobody is connected? */
+bool door_is_busy(void);
 /* Asks for the next message of the socket. False: all are busy. */
 bool door_ask(const struct visitor *v, int socket);
 /* Shuts the socket down, and has it closed. It is not the caller's any more. */
