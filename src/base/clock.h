@@ -21,6 +21,11 @@ static inline uint64_t now_ns(void)
     return clock_read_ns(CLOCK_MONOTONIC);
 }
 
+static inline uint64_t monotonic_ms(void)
+{
+    return now_ns() / NS_PER_MS;
+}
+
 static inline uint64_t thread_cpu_ns(void)
 {
     return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -46,11 +46,6 @@ static struct {
     bool was_closing; /* what was last asked of a door */
 } house = { .keeper = -1, .epoll = -1 };
 
-static uint64_t now_ms(void)
-{
-    return now_ns() / NS_PER_MS;
-}
-
 static bool is_same_user(const struct visitor *a, const struct visitor *b)
 {
     /* Our own user may be all of a machine's services: there it is the process that is meant. */
@@ -61,6 +56,23 @@ static struct door *front(void)
 {
     for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
         if (d->channel >= 0 && !d->is_held)
+            return d;
+    return NULL;
+}
+
+/* That belongs to this visitor's user; there is one at most, as nothing else of his is asked of another. */
+static struct door *held_door(const struct visitor *v)
+{
+    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
+        if (d->channel >= 0 && d->is_held && is_same_user(&d->visitor, v))
+            return d;
+    return NULL;
+}
+
+static struct door *free_place(void)
+{
+    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
+        if (d->channel < 0)
             return d;
     return NULL;
 }
@@ -86,13 +98,10 @@ static bool listen_to(int fd)
 
 static void ask_keeper(void)
 {
-    if (house.keeper < 0 || house.is_asked || front() || now_ms() < house.next_ask_ms)
+    if (house.keeper < 0 || house.is_asked || front() || monotonic_ms() < house.next_ask_ms)
         return;
-    house.next_ask_ms = now_ms() + ASK_PAUSE_MS;
-    bool has_place = false;
-    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
-        has_place |= d->channel < 0;
-    house.is_asked = has_place && passing_send(house.keeper, "", 1, -1, MSG_DONTWAIT) == 0;
+    house.next_ask_ms = monotonic_ms() + ASK_PAUSE_MS;
+    house.is_asked = free_place() && passing_send(house.keeper, "", 1, -1, MSG_DONTWAIT) == 0;
 }
 
 static void lose_keeper(void)
@@ -105,12 +114,11 @@ static void lose_keeper(void)
 
 static void add_door(int channel, pid_t pid)
 {
-    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
-        if (d->channel < 0 && listen_to(channel)) {
-            *d = (struct door){ .channel = channel, .pid = pid };
-            return;
-        }
-    close(channel); /* no memory to listen to it: it ends, and the next is asked for */
+    struct door *d = free_place();
+    if (d && listen_to(channel))
+        *d = (struct door){ .channel = channel, .pid = pid };
+    else
+        close(channel); /* no memory to listen to it: it ends, and the next is asked for */
 }
 
 /* 0, or what passing_receive() says. */
@@ -216,17 +224,14 @@ bool door_is_there(void)
 
 bool door_is_held_by(const struct visitor *v)
 {
-    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
-        if (d->channel >= 0 && d->is_held && is_same_user(&d->visitor, v))
-            return true;
-    return false;
+    return held_door(v);
 }
 
 static void is_with(struct door *d, const struct visitor *v)
 {
     d->is_busy = true;
     d->visitor = *v;
-    d->since_ms = now_ms();
+    d->since_ms = monotonic_ms();
 }
 
 bool door_ask(const struct visitor *v, int socket)
@@ -287,19 +292,11 @@ static void close_all(void)
     }
 }
 
-/* Whose user has one to itself leaves its socket there: it needs none of our places. */
-static bool leave_to_own_door(const struct visitor *v, int socket)
-{
-    for (struct door *d = house.doors; d < house.doors + DOORS_MAX; d++)
-        if (d->channel >= 0 && d->is_held && is_same_user(&d->visitor, v) && hand_over(d, socket))
-            return true;
-    return false;
-}
-
 void door_close(const struct visitor *v, int socket)
 {
     (void)shutdown(socket, SHUT_RDWR); /* the client is not to wait for it */
-    if (leave_to_own_door(v, socket))
+    struct door *own = held_door(v);
+    if (own && hand_over(own, socket)) /* it needs none of our places */
         return;
     if (!door_is_there() || house.nr_closing == CLOSING_MAX) {
         impatience_close(socket);
@@ -319,7 +316,7 @@ static bool hear_door(struct door *d, struct door_event *ret)
     int fd = -1, r = point_fails(POINT_DOOR_HEAR)
                          ? -errno
                          : passing_receive(d->channel, &answer, sizeof answer, &fd, MSG_DONTWAIT);
-    if (r == -EAGAIN && !(d->is_busy && !d->is_held && now_ms() >= d->since_ms + DOOR_MS))
+    if (r == -EAGAIN && !(d->is_busy && !d->is_held && monotonic_ms() >= d->since_ms + DOOR_MS))
         return false;
     *ret = (struct door_event){ .session = d->is_busy ? d->visitor.session : 0 };
     if (r == 0 || r == -EMFILE) {

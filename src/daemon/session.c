@@ -21,11 +21,6 @@
  * it may be longer: slabs of all sizes are open at once, and emptied ones leave holes. */
 #define FILE_BYTES_PER_CAP 2u
 
-uint64_t monotonic_ms(void)
-{
-    return now_ns() / NS_PER_MS;
-}
-
 struct session *session_new(int socket, uint32_t id)
 {
     struct session *s = point_fails(POINT_SESSION) ? NULL : calloc(1, sizeof *s);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/clock.h"
 #include "daemon/config.h"
 #include "daemon/governor.h"
 #include "daemon/order.h"
@@ -117,7 +118,5 @@ struct session_heat {
     uint64_t nr_pages, nr_ready, bookkeeping_bytes;
 };
 struct session_heat session_heat(const struct session *s);
-
-uint64_t monotonic_ms(void);
 
 #endif

@@ -49,11 +49,6 @@ struct damon_watcher {
     bool has_changed, must_end;
 };
 
-static uint64_t now_ms(void)
-{
-    return now_ns() / NS_PER_MS;
-}
-
 /* ---- what to watch */
 
 static void plan_free(struct plan *p)
@@ -126,7 +121,7 @@ static void deliver(struct damon_watcher *w, uint64_t id, const struct damon_reg
  * down. A command more, which takes a tenth of a second, but no CPU. */
 static int measure_pace(struct damon_watcher *w)
 {
-    uint64_t bytes, watched_bytes = 0, at_ms = now_ms();
+    uint64_t bytes, watched_bytes = 0, at_ms = monotonic_ms();
     int r = damon_looked_bytes(w->damon, &bytes);
     if (r)
         return r;
