@@ -6,11 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -70,9 +68,8 @@ static void fulfil(struct client *me, struct pp_pager *pager, int wish)
 static int client_main(void *argument)
 {
     struct client *me = argument;
-    if (me->uid && !become_user(me->uid))
+    if (me->uid && !become_client(me->uid))
         return 1;
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
     pages_map(&p, NR);
     pages_write_all(&p);
     struct pp_pager *pager = pager_open(me->socket_path);

@@ -56,6 +56,11 @@ bool become_user(uid_t uid)
     return true;
 }
 
+bool become_client(uid_t uid)
+{
+    return become_user(uid) && prctl(PR_SET_DUMPABLE, 1) == 0;
+}
+
 void directory_open_to_all(void)
 {
     char path[128];

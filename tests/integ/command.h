@@ -28,6 +28,8 @@ void directory_open_to_all(void);
 extern gid_t command_group;
 /* Becomes this user for good, in a child. False: could not. */
 bool become_user(uid_t uid);
+/* The same, and what is its own in /proc is so, as after exec: it is to be a client. */
+bool become_client(uid_t uid);
 /* Is userfaultfd root's alone on this machine? */
 bool is_userfaultfd_closed_to_users(void);
 

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -115,8 +114,7 @@ static bool hands_over(void)
 
 static void become_nobody(void)
 {
-    CHECK(become_user(NOBODY));
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
+    CHECK(become_client(NOBODY));
 }
 
 /* Each time it is to look: all right at once, and out again once the next daemon has been joined. */
@@ -125,11 +123,7 @@ static int lives_on(void *unused)
     struct pages p;
     (void)unused;
     become_nobody();
-    pages_map(&p, NR);
-    pages_write_all(&p);
-    struct pp_pager *pager = pager_open(shared->socket_path);
-    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
-    pager_start(pager);
+    struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
     for (;;) {
         WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
         atomic_store(&shared->is_out, true);
@@ -174,11 +168,7 @@ static int is_served(void *unused)
     struct pages p;
     (void)unused;
     become_nobody();
-    pages_map(&p, NR);
-    pages_write_all(&p);
-    struct pp_pager *pager = pager_open(shared->socket_path);
-    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
-    pager_start(pager);
+    struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
     WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
     pages_check_all(&p);
     pp_close(pager);

@@ -3,6 +3,7 @@
  * end with their daemon, however that ends. Method: the kernel's account of them in /proc; clients of two users
  * that start and fork; what is no userfaultfd, and too much of it. never_closes has the files that hold them up. */
 #include "command.h"
+#include "greeting.h"
 #include "process.h"
 #include "support.h"
 
@@ -10,7 +11,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -95,11 +95,6 @@ static bool is_over(pid_t pid)
 
 /* ---- clients of another user */
 
-static bool become(unsigned uid)
-{
-    return become_user(uid) && prctl(PR_SET_DUMPABLE, 1) == 0; /* as after exec: else /proc/self is root's */
-}
-
 struct asked {
     bool is_covered; /* of the fork; written by the helper */
     _Atomic bool has_sent;
@@ -111,7 +106,7 @@ static struct asked *asked;
 static int client(void *uid)
 {
     struct pages p;
-    if (!become(*(unsigned *)uid))
+    if (!become_client(*(unsigned *)uid))
         return 1;
     pages_map(&p, NR);
     pages_write_all(&p);
@@ -182,7 +177,7 @@ static int look_at_it(void *pid)
 static int flood(void *unused)
 {
     (void)unused;
-    if (!become(NOBODY))
+    if (!become_client(NOBODY))
         return 1;
     int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), ends[2];
     struct msg_hello hello = { .version = WIRE_VERSION };
@@ -257,17 +252,13 @@ static void ends_with_its_daemon(void)
 static int is_told_to_try_again(void *unused)
 {
     (void)unused;
-    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    const struct msg_hello hello = { .version = WIRE_VERSION };
-    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
     struct msg m;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     CHECK(socket >= 0 && pagemap >= 0);
-    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
+    greeting_send(socket, pagemap);
     asked->has_sent = true;
-    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
-    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
-    return m.header.type == MSG_REFUSE && m.payload.refuse.error == -ECONNABORTED ? 0 : 1;
+    greeting_expect(socket, 4000, MSG_REFUSE, &m);
+    return m.payload.refuse.error == -ECONNABORTED ? 0 : 1;
 }
 
 static void has_a_hello(void)
@@ -283,53 +274,28 @@ static void has_a_hello(void)
     WAIT_UNTIL(is_told(nobody));
 }
 
-static int open_session(void)
-{
-    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    const struct msg_hello hello = { .version = WIRE_VERSION };
-    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
-    struct msg m;
-    CHECK(socket >= 0 && pagemap >= 0);
-    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
-    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
-    CHECK_EQ(msg_recv(socket, &m, &fds), 0);
-    CHECK_EQ(m.header.type, MSG_WELCOME);
-    msg_fds_close(&fds);
-    return socket;
-}
-
-static void hears(int socket, enum msg_type type, struct msg *ret)
-{
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
-    struct msg_fds fds;
-    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
-    CHECK_EQ(msg_recv(socket, ret, &fds), 0);
-    CHECK_EQ(ret->header.type, type);
-    msg_fds_close(&fds);
-}
-
 static int goes_on_without(void *unused)
 {
     (void)unused;
-    if (!become(NOBODY))
+    if (!become_client(NOBODY))
         return 1;
-    int ends[2], socket = open_session();
+    struct msg_fds welcome;
+    int ends[2], socket = greeting_begin(socket_path, 4000, &welcome);
     const struct msg_uffd_api ask = { .features = UFFD_FEATURES_MAIN };
     const struct msg_empty empty = { 0 };
     struct msg m;
-    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    CHECK(socket >= 0 && pipe2(ends, O_CLOEXEC) == 0);
     const struct msg_fds fds = { .fd = { ends[0] }, .nr = 1 };
     asked->step = 1;
     WAIT_UNTIL(asked->step == 2);
     CHECK_EQ(msg_send(socket, MSG_UFFD_API, &ask, &fds), 0);
-    hears(socket, MSG_UFFD_API_DONE, &m);
+    greeting_expect(socket, 4000, MSG_UFFD_API_DONE, &m);
     CHECK_EQ(m.payload.uffd_api.error, -EPERM);
     asked->step = 3;
     WAIT_UNTIL(asked->step == 4);
     test_nap_us(500000); /* for another door to look for the message, in vain */
     CHECK_EQ(msg_send(socket, MSG_STATUS_GET, &empty, NULL), 0);
-    hears(socket, MSG_STATUS, &m);
+    greeting_expect(socket, 4000, MSG_STATUS, &m);
     return 0;
 }
 
@@ -351,19 +317,22 @@ static void takes_it_late(void)
 static int is_not_let_in(void *unused)
 {
     (void)unused;
-    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    const struct msg_hello hello = { .version = WIRE_VERSION };
-    struct msg_fds fds = { .fd = { pagemap }, .nr = 1 };
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
     struct msg m;
+    struct msg_fds fds;
+    int socket = socket_connect(socket_path), pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     CHECK(socket >= 0 && pagemap >= 0);
     test_nap_us(100000); /* it has let us in; */
     asked->step = 1;
     WAIT_UNTIL(asked->step == 2); /* and now has room for nothing else */
-    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
-    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(4000)), 1);
-    CHECK_EQ(msg_recv(socket, &m, &fds), -ECONNRESET);
+    greeting_send(socket, pagemap);
+    CHECK_EQ(greeting_hear(socket, 4000, &m, &fds), -ECONNRESET);
     return 0;
+}
+
+/* How often it has gone to sleep: once for each request. */
+static unsigned long long nr_wakes(pid_t pid)
+{
+    return process_status_number(pid, "voluntary_ctxt_switches", 10);
 }
 
 static void has_no_descriptors(void)
@@ -380,10 +349,11 @@ static void has_no_descriptors(void)
     asked->step = 2;
     CHECK_EQ(helper_wait(pid), 0);
     CHECK_EQ(door_of(d.pid), door);
+    unsigned long long nr_asked = nr_wakes(keeper);
     CHECK_EQ(kill(door, SIGKILL), 0);
     WAIT_UNTIL(has_gone(door));
     pid = helper_start(client, nobody); /* it waits in the queue, and has the daemon look for a door */
-    WAIT_UNTIL(door_of(d.pid));
+    WAIT_UNTIL(nr_wakes(keeper) > nr_asked + 1); /* what it makes is lost, again and again, and ends at once */
     test_nap_us(300000);
     CHECK_EQ(prlimit(d.pid, RLIMIT_NOFILE, &before, NULL), 0);
     CHECK_EQ(helper_wait(pid), 0);

@@ -7,19 +7,18 @@
  * behind it, and whoever wants to look at that memory behind that. */
 #include "command.h"
 #include "fuse.h"
+#include "greeting.h"
 #include "process.h"
 #include "support.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,14 +55,6 @@ static struct daemon d;
 
 /* ---- who holds */
 
-static bool become(uid_t uid)
-{
-    if (!become_user(uid))
-        return false;
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
-    return true;
-}
-
 static void *touch(void *page)
 {
     (void)*(volatile char *)page; /* is answered in the end */
@@ -80,33 +71,6 @@ static void *map_all_the_time(void *unused)
         test_nap_us(200);
     }
     return unused;
-}
-
-struct by_hand {
-    int socket, daemon_bell;
-    struct session_memory *memory;
-};
-
-static struct by_hand join_by_hand(const struct pages *p)
-{
-    const struct msg_hello hello = { .version = WIRE_VERSION, .nr_cpus = 1, .name = "by-hand" };
-    const struct msg_range range = { .start = (uintptr_t)p->memory, .bytes = pages_to_bytes(NR) };
-    struct msg_fds fds = { .fd = { open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) }, .nr = 1 };
-    struct msg m;
-    struct by_hand b = { .socket = socket_connect(shared->socket_path) };
-    CHECK(b.socket >= 0);
-    CHECK_EQ(msg_send(b.socket, MSG_HELLO, &hello, &fds), 0);
-    msg_fds_close(&fds);
-    struct pollfd readable = { .fd = b.socket, .events = POLLIN };
-    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(5000)), 1);
-    CHECK_EQ(msg_recv(b.socket, &m, &fds), 0);
-    CHECK_EQ(m.header.type, MSG_WELCOME);
-    b.memory = mmap(NULL, SESSION_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds.fd[1], 0);
-    CHECK(b.memory != MAP_FAILED);
-    b.daemon_bell = dup(fds.fd[2]);
-    msg_fds_close(&fds);
-    CHECK_EQ(msg_send(b.socket, MSG_RANGE_ADD, &range, NULL), 0);
-    return b;
 }
 
 /* The last to come are looked at first: these have a thread in them, the first one has none. */
@@ -129,7 +93,7 @@ static int holder(void *unused)
     struct by_hand by_hand[NR_BY_HAND];
     pid_t server = fuse_serve(shared->file, HOLDER, &shared->silence);
     atomic_store(&shared->server, server ? server : -1);
-    if (!server || !become(HOLDER))
+    if (!server || !become_client(HOLDER))
         return 1;
     int fd = open(shared->file, O_RDWR | O_CLOEXEC);
     CHECK(fd >= 0);
@@ -137,14 +101,10 @@ static int holder(void *unused)
     char *file = mmap(NULL, 2 * PAGE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
     CHECK(file != MAP_FAILED);
     struct pages p;
-    struct pp_pager *pager = pager_open(shared->socket_path);
-    pages_map(&p, NR);
-    pages_write_all(&p);
-    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
-    pager_start(pager);
+    struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
     WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
     for (unsigned i = 0; i < NR_BY_HAND; i++)
-        by_hand[i] = join_by_hand(&p);
+        by_hand[i] = greeting_watch(shared->socket_path, p.memory, pages_to_bytes(NR));
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, map_all_the_time, NULL), 0);
     for (unsigned i = 0; i < 2; i++) {
@@ -187,14 +147,10 @@ static void hold(void)
 static int is_served(void *unused)
 {
     (void)unused;
-    if (!become(OTHER))
+    if (!become_client(OTHER))
         return 1;
     struct pages p;
-    struct pp_pager *pager = pager_open(shared->socket_path);
-    pages_map(&p, NR);
-    pages_write_all(&p);
-    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
-    pager_start(pager);
+    struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
     for (int round = 0; round < 2; round++) {
         WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
         pages_check_all(&p);

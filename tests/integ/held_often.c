@@ -7,18 +7,17 @@
  * are looked at first. Behind them is one whose pages must leave. */
 #include "command.h"
 #include "fuse.h"
+#include "greeting.h"
 #include "process.h"
 #include "support.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,32 +64,12 @@ static int is_served(void *unused)
 
 /* ---- who holds */
 
-struct by_hand {
-    int socket, daemon_bell;
-    struct session_memory *memory;
-};
-
 /* With a range that is empty, so that nothing of it is ever cold. */
 static struct by_hand join_by_hand(void)
 {
-    const struct msg_hello hello = { .version = WIRE_VERSION, .nr_cpus = 1, .name = "by-hand" };
     void *memory = mmap(NULL, pages_to_bytes(NR), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    const struct msg_range range = { .start = (uintptr_t)memory, .bytes = pages_to_bytes(NR) };
-    struct msg_fds fds = { .fd = { open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) }, .nr = 1 };
-    struct msg m;
-    struct by_hand b = { .socket = socket_connect(shared->socket_path) };
-    CHECK(memory != MAP_FAILED && b.socket >= 0);
-    CHECK_EQ(msg_send(b.socket, MSG_HELLO, &hello, &fds), 0);
-    msg_fds_close(&fds);
-    struct pollfd readable = { .fd = b.socket, .events = POLLIN };
-    CHECK_EQ(poll(&readable, 1, (int)test_limit_ms(5000)), 1);
-    CHECK_EQ(msg_recv(b.socket, &m, &fds), 0);
-    CHECK_EQ(m.header.type, MSG_WELCOME);
-    b.memory = mmap(NULL, SESSION_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds.fd[1], 0);
-    CHECK(b.memory != MAP_FAILED);
-    b.daemon_bell = dup(fds.fd[2]);
-    msg_fds_close(&fds);
-    CHECK_EQ(msg_send(b.socket, MSG_RANGE_ADD, &range, NULL), 0);
+    CHECK(memory != MAP_FAILED);
+    struct by_hand b = greeting_watch(shared->socket_path, memory, pages_to_bytes(NR));
     atomic_store(&b.memory->raw.head, 0); /* touched now: later it would have to wait */
     return b;
 }
@@ -125,9 +104,8 @@ static int holder(void *argument)
     pid_t server = fuse_serve(shared->file[who], NOBODY - who, &shared->silence[who]);
     if (!server)
         atomic_store(&shared->has_no_fuse, true);
-    if (!server || !become_user(NOBODY - who))
+    if (!server || !become_client(NOBODY - who))
         return 1;
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
     struct by_hand by_hand[SESSIONS];
     for (unsigned i = 0; i < SESSIONS; i++)
         by_hand[i] = join_by_hand();

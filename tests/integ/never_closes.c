@@ -4,6 +4,7 @@
  * from the wire headers; time as another user's client feels it. Killing the server ends each case. */
 #include "command.h"
 #include "fuse.h"
+#include "greeting.h"
 #include "process.h"
 #include "support.h"
 
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,49 +46,12 @@ static unsigned nr_descriptors; /* of a daemon that nobody is connected with */
 
 /* ---- clients by hand */
 
-static bool become(unsigned uid)
-{
-    return become_user(uid) && prctl(PR_SET_DUMPABLE, 1) == 0; /* as after exec: else /proc/self is root's */
-}
-
-static void send_hello(int socket, int fd)
-{
-    const struct msg_hello hello = { .version = WIRE_VERSION };
-    const struct msg_fds fds = { .fd = { fd }, .nr = 1 };
-    CHECK_EQ(msg_send(socket, MSG_HELLO, &hello, &fds), 0);
-}
-
-/* 0, or negative errno; *ret: the next message. */
-static int hear(int socket, unsigned ms, struct msg *ret)
-{
-    struct pollfd readable = { .fd = socket, .events = POLLIN };
-    struct msg_fds fds = { .nr = 0 };
-    if (poll(&readable, 1, (int)test_limit_ms(ms)) != 1)
-        return -EAGAIN;
-    int r = msg_recv(socket, ret, &fds);
-    msg_fds_close(&fds);
-    return r;
-}
-
-static int begin_session(unsigned ms)
-{
-    struct msg m;
-    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), socket = socket_connect(shared->socket_path);
-    CHECK(pagemap >= 0 && socket >= 0);
-    send_hello(socket, pagemap);
-    close(pagemap);
-    int r = hear(socket, ms, &m);
-    if (r == 0 && m.header.type == MSG_WELCOME)
-        return socket;
-    close(socket);
-    return r ? r : -EPROTO;
-}
-
 /* 0: it was welcome. */
 static int decent(void *unused)
 {
     (void)unused;
-    return become(shared->uid) && begin_session(shared->ms) >= 0 ? 0 : 1;
+    struct msg_fds fds;
+    return become_client(shared->uid) && greeting_begin(shared->socket_path, shared->ms, &fds) >= 0 ? 0 : 1;
 }
 
 static bool is_welcome_within(unsigned ms, unsigned uid)
@@ -110,13 +73,13 @@ static void ask_for_handshake(int file)
     struct msg m;
     const struct msg_uffd_api ask = { .features = UFFD_FEATURES_MAIN };
     const struct msg_fds fds = { .fd = { file }, .nr = 1 };
-    int socket = begin_session(5000);
+    struct msg_fds welcome;
+    int socket = greeting_begin(shared->socket_path, 5000, &welcome);
     CHECK(socket >= 0);
     atomic_store(&shared->silence.of_flush, true);
     CHECK_EQ(msg_send(socket, MSG_UFFD_API, &ask, &fds), 0);
     atomic_store(&shared->has_sent, true);
-    CHECK_EQ(hear(socket, 5000, &m), 0);
-    CHECK_EQ(m.header.type, MSG_UFFD_API_DONE);
+    greeting_expect(socket, 5000, MSG_UFFD_API_DONE, &m);
     atomic_store(&shared->answer, m.payload.uffd_api.error);
 }
 
@@ -130,7 +93,7 @@ static void send_unread(int nr)
     for (int i = 0; i < nr; i++) {
         int socket = socket_connect(shared->socket_path), file = open(shared->file_path, O_RDWR | O_CLOEXEC);
         CHECK(socket >= 0 && file >= 0 && send(socket, "?", 1, 0) == 1);
-        send_hello(socket, file);
+        greeting_send(socket, file);
         close(file);
     }
     atomic_store(&shared->silence.of_write, true);
@@ -149,7 +112,7 @@ static void send_and_hang_up(int file)
     atomic_store(&shared->is_ready, true);
     WAIT_UNTIL(atomic_load(&shared->is_stopped));
     atomic_store(&shared->silence.of_flush, true);
-    send_hello(socket, file);
+    greeting_send(socket, file);
     close(socket);
     atomic_store(&shared->has_sent, true);
 }
@@ -158,7 +121,7 @@ static void send_many(int file)
 {
     atomic_store(&shared->silence.flush_ms, CROWD_MS);
     for (int i = 0; i < CROWD_NR; i++)
-        send_hello(socket_connect(shared->socket_path), file);
+        greeting_send(socket_connect(shared->socket_path), file);
     atomic_store(&shared->has_sent, true);
 }
 
@@ -167,14 +130,14 @@ static int sender(void *unused)
     (void)unused;
     pid_t server = fuse_serve(shared->file_path, NOBODY, &shared->silence);
     atomic_store(&shared->server, server ? server : -1);
-    if (!server || !become(NOBODY))
+    if (!server || !become_client(NOBODY))
         return 1;
     int file = open(shared->file_path, O_RDWR | O_CLOEXEC);
     CHECK(file >= 0);
     switch (shared->kind) {
     case WITH_HELLO:
         atomic_store(&shared->silence.of_flush, true);
-        send_hello(socket_connect(shared->socket_path), file);
+        greeting_send(socket_connect(shared->socket_path), file);
         atomic_store(&shared->has_sent, true);
         break;
     case WITH_HANDSHAKE:
@@ -240,14 +203,13 @@ static pid_t start_sender(enum kind kind)
 static int is_told_why(void *unused)
 {
     (void)unused;
-    if (!become(NOBODY))
+    if (!become_client(NOBODY))
         return 1;
     struct msg m;
     int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), socket = socket_connect(shared->socket_path);
     CHECK(pagemap >= 0 && socket >= 0);
-    send_hello(socket, pagemap);
-    CHECK_EQ(hear(socket, 5000, &m), 0);
-    CHECK_EQ(m.header.type, MSG_REFUSE);
+    greeting_send(socket, pagemap);
+    greeting_expect(socket, 5000, MSG_REFUSE, &m);
     CHECK(strstr(m.payload.refuse.text, "event=door_held"));
     return 0;
 }

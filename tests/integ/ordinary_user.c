@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,9 +64,8 @@ static void forks(void)
 
 static int client(void *socket_path)
 {
-    if (!become_user(NOBODY))
+    if (!become_client(NOBODY))
         return 1;
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
     int fd = uffd_open(-1);
     if (fd >= 0) {
         close(fd);
@@ -119,9 +117,8 @@ struct stages {
 static int client_that_lives_on(void *argument)
 {
     struct stages *s = argument;
-    if (!become_user(NOBODY))
+    if (!become_client(NOBODY))
         return 1;
-    (void)prctl(PR_SET_DUMPABLE, 1);
     pages_map(&p, NR);
     pages_write_all(&p);
     pager = pager_open(s->socket_path);

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -38,19 +37,11 @@ static struct shared {
     _Atomic unsigned nr_found; /* by the last who tried */
 } *shared;
 
-static bool become(uid_t uid)
-{
-    if (!become_user(uid))
-        return false;
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
-    return true;
-}
-
 static int owner(void *unused)
 {
     struct pages p;
     (void)unused;
-    if (!become(OWNER))
+    if (!become_client(OWNER))
         return 1;
     struct pp_pager *pager = pager_open(shared->socket_path);
     pages_map(&p, NR);
@@ -146,7 +137,7 @@ static void try_process(pid_t pid)
 
 static int try_processes(void *uid)
 {
-    if ((uid_t)(uintptr_t)uid && !become((uid_t)(uintptr_t)uid))
+    if ((uid_t)(uintptr_t)uid && !become_client((uid_t)(uintptr_t)uid))
         return 1;
     try_process(shared->daemon);
     try_process(shared->client);
@@ -186,7 +177,7 @@ static void store_is_empty_and_closed(int store_fd)
 static int try_session(void *unused)
 {
     (void)unused;
-    if (!become(INTRUDER))
+    if (!become_client(INTRUDER))
         return 1;
     struct msg_fds fds = { .nr = 0 };
     int socket = join(&fds);

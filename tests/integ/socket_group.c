@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -151,8 +150,7 @@ static int client_inside(void *socket_path)
 {
     struct pages p;
     command_group = ITS_GROUP;
-    CHECK(become_user(NOBODY));
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
+    CHECK(become_client(NOBODY));
     pages_map(&p, NR);
     pages_write_all(&p);
     struct pp_pager *pager = pager_open(socket_path);

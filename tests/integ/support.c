@@ -568,6 +568,16 @@ void pager_start(struct pp_pager *pager)
         test_fail(__FILE__, __LINE__, "pp_start: %s (%s)", strerror(-r), pp_error(pager));
 }
 
+struct pp_pager *pager_begin(const char *socket_path, struct pages *p, uint32_t nr)
+{
+    pages_map(p, nr);
+    pages_write_all(p);
+    struct pp_pager *pager = pager_open(socket_path);
+    CHECK_EQ(pp_register(pager, p->memory, pages_to_bytes(nr)), 0);
+    pager_start(pager);
+    return pager;
+}
+
 bool forks_are_told(void)
 {
     uint64_t offered;

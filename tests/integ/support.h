@@ -111,6 +111,8 @@ uint64_t pager_stat(const struct pp_pager *pager, const char *name);
 uint64_t pager_stat_now(const struct pp_pager *pager, const char *name);
 struct pp_pager *pager_open(const char *socket_path);
 void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
+/* Fresh pages, written, registered with a new pager that has started. */
+struct pp_pager *pager_begin(const char *socket_path, struct pages *p, uint32_t nr);
 
 /* Does the kernel tell this process of its forks, so that pages may stay out (docs/fork.md)? A right. */
 bool forks_are_told(void);

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -50,10 +49,7 @@ static bool become(uid_t uid)
 {
     struct rlimit files = { 4096, 4096 };
     (void)setrlimit(RLIMIT_NOFILE, &files);
-    if (!become_user(uid))
-        return false;
-    (void)prctl(PR_SET_DUMPABLE, 1); /* as after exec: else /proc/self is root's */
-    return true;
+    return become_client(uid);
 }
 
 static int connect_patiently(void)
@@ -266,11 +262,7 @@ static int is_served(void *unused)
         return 1;
     struct pages p;
     uint64_t begin_ms = test_now_ms();
-    struct pp_pager *pager = pager_open(shared->socket_path);
-    pages_map(&p, NR);
-    pages_write_all(&p);
-    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
-    pager_start(pager);
+    struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
     atomic_store(&shared->join_ms, test_now_ms() - begin_ms);
     for (int round = 0; round < 2; round++) {
         WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
