@@ -41,7 +41,7 @@ static void go_on_for_a_moment(void)
 {
     uint64_t begin_ns = cpu_ns(d.pid);
     CHECK_EQ(kill(d.pid, SIGCONT), 0);
-    WAIT_UNTIL(cpu_ns(d.pid) - begin_ns > 1000000);
+    WAIT_UNTIL(cpu_ns(d.pid) - begin_ns > 1000000 * test_limit_ms(1));
     CHECK_EQ(kill(d.pid, SIGSTOP), 0);
 }
 
