@@ -91,7 +91,7 @@ static void pager_in_the_child(void)
         _exit(0);
     }
     CHECK_EQ(child_wait(pid), 0);
-    CHECK_EQ(a.rogue->nr_joins, joins + (test_is_direct() ? 2 : 1)); /* a companion joins for itself */
+    CHECK_EQ(a.rogue->nr_joins, joins + test_sessions_of_one());
     pages_check_all(&a.pages);
     pages_write_all(&a.pages);
 }

@@ -87,7 +87,7 @@ static void broken_protocol(struct rogue *r, enum rogue_answer how, const char *
     rogue_pause(r);
     CHECK_EQ(arena_nr_lost(&a, 0, NR), 0);
     pages_write_all(&a.pages);
-    WAIT_UNTIL(r->nr_clients == (test_is_direct() ? 2 : 1));
+    WAIT_UNTIL(r->nr_clients == test_sessions_of_one());
     WAIT_UNTIL(test_is_direct() || r->nr_ranges > 0); /* the last session's: a companion's partner has none */
     arena_all_out(&a);
     arena_end(&a);

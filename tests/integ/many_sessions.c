@@ -25,15 +25,9 @@ enum { STEPS = 3 };
 static struct pages pages[PAGERS];
 static struct pp_pager *pagers[PAGERS];
 
-/* One with direct ranges is two, and its numbers are those of both. */
-static unsigned nr_of_each(void)
-{
-    return test_is_direct() ? 2 : 1;
-}
-
 static unsigned nr_pagers(void)
 {
-    return PAGERS / nr_of_each();
+    return PAGERS / test_sessions_of_one();
 }
 
 static void each_waits_until_out(void)
@@ -70,7 +64,7 @@ static int client(void *argument)
         atomic_store(&shared->done[me], step);
     }
     for (unsigned i = 0; i < nr_pagers(); i++) {
-        WAIT_LONG_UNTIL(pager_stat(pagers[i], "daemon_joins") == (1 + STEPS) * nr_of_each());
+        WAIT_LONG_UNTIL(pager_stat(pagers[i], "daemon_joins") == (1 + STEPS) * test_sessions_of_one());
         CHECK_EQ(pp_stop(pagers[i]), 0);
         pages_check_all(&pages[i]);
         pp_close(pagers[i]);

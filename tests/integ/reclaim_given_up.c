@@ -107,7 +107,7 @@ static void goes_on_at_last(void)
     CHECK_EQ(pages_nr_present(&p, 0, NR), 0);
     CHECK_EQ(pager_stat_now(pager, "pages_staged"), 0);
     pages_check_all(&p);
-    CHECK_EQ(pager_stat(pager, "daemon_joins"), test_is_direct() ? 2 : 1); /* of two pagers, one each */
+    CHECK_EQ(pager_stat(pager, "daemon_joins"), test_sessions_of_one());
 }
 
 int main(void)

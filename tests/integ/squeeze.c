@@ -194,7 +194,7 @@ static void broken_protocol(struct rogue *r, enum rogue_squeeze how, const char 
     rogue_pause(r);
     CHECK_EQ(arena_nr_lost(&a, 0, NR), 0);
     pages_write_all(&a.pages);
-    WAIT_UNTIL(r->nr_clients == (test_is_direct() ? 2 : 1) && r->nr_ranges > 0);
+    WAIT_UNTIL(r->nr_clients == test_sessions_of_one() && r->nr_ranges > 0);
     all_squeezed();
     arena_end(&a);
 }

@@ -527,6 +527,11 @@ bool test_is_direct(void)
     return value && *value == '1';
 }
 
+unsigned test_sessions_of_one(void)
+{
+    return test_is_direct() ? 2 : 1;
+}
+
 int test_register(struct pp_pager *pager, void *address, size_t bytes)
 {
     return pp_register_flags(pager, address, bytes, test_is_direct() ? PP_DIRECT : 0);

@@ -120,6 +120,7 @@ bool forks_are_told(void);
 /* With PP_TEST_DIRECT=1 in the environment every range of the test is a direct one: touching threads restore
  * their own pages (docs/direct.md). The same must hold as else; meson.build lists which tests run so, too. */
 bool test_is_direct(void);
+unsigned test_sessions_of_one(void); /* pager: with direct ranges it has a companion, which joins for itself */
 int test_register(struct pp_pager *pager, void *address, size_t bytes);
 #define pp_register test_register
 

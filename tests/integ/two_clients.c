@@ -62,7 +62,7 @@ int main(void)
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
         CHECK_EQ(helper_wait(processes[i]), 0);
     }
-    CHECK_EQ(shared_rogue->nr_joins, 4);
+    CHECK_EQ(shared_rogue->nr_joins, 4 * test_sessions_of_one());
     WAIT_UNTIL(shared_rogue->nr_clients == 0);
     return test_end();
 }
