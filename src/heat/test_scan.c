@@ -1041,9 +1041,12 @@ static void bookkeeping_is_two_bytes_a_page(void **state)
     tick_all(&a);
     uint64_t after = heat_scan_ops.bookkeeping_bytes(a.heat);
     assert_in_range(after, 2 * nr, 2 * nr + nr / 4 + 16384);
-    assert_int_equal(heat_scan_ops.add(a.heat, 0, (uint64_t)1 << 28), 0); /* a terabyte of nothing */
+    assert_int_equal(heat_scan_ops.add(a.heat, 0, (uint64_t)1 << 24), 0); /* a sixteenth of a terabyte of nothing */
+    tick_all(&a);
+    assert_in_range(heat_scan_ops.bookkeeping_bytes(a.heat), 1, after + ((uint64_t)4 << 20));
+    assert_int_equal(heat_scan_ops.add(a.heat, (uint64_t)1 << 24, (uint64_t)1 << 28), 0); /* the rest */
     for (int i = 0; i < 100; i++)
-        (void)heat_scan_ops.tick(a.heat, a.now_ms); /* all of it takes half a minute */
+        (void)heat_scan_ops.tick(a.heat, a.now_ms); /* all of it would take half a minute */
     assert_in_range(heat_scan_ops.bookkeeping_bytes(a.heat), 1, (uint64_t)64 << 20);
     area_free(&a);
 }

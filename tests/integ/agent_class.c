@@ -97,8 +97,10 @@ static void is_ordinary_where_nobody_is_in_the_way(void)
 static void weighs_more_while_it_only_answers(void)
 {
     test_case("an agent that does nothing but answer weighs more, and gives that back to work");
-    if (test_is_emulated())
-        return; /* faults come within 60 us of an answer, or not: there is no slower way to show it */
+    if (test_is_emulated()) { /* faults come within 60 us of an answer, or not: there is no slower way */
+        fprintf(stderr, "under emulation it is not shown that the agent weighs more\n");
+        return;
+    }
     int own = getpriority(PRIO_PROCESS, 0), lowest = own;
     for (int i = 0; i < 100 && lowest == own; i++) { /* a tick may come in between */
         CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(NR)), 0);
