@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "sys/uffd.h"
@@ -29,7 +30,7 @@
 #define HELD_MS 2000u /* DOOR_MS, a tick, another process, and a busy machine */
 #define SHUT_OUT_MS 700u
 
-enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD, UNREAD_TWICE, CROWD };
+enum kind { WITH_HELLO, WITH_HANDSHAKE, HUNG_UP, UNREAD, UNREAD_TWICE, CROWD, TRIAL };
 
 static struct shared {
     struct fuse_silence silence;
@@ -83,11 +84,18 @@ static void ask_for_handshake(int file)
     atomic_store(&shared->answer, m.payload.uffd_api.error);
 }
 
+/* What the file's last close would write, and will not be able to. */
+static void leave_unwritten(int writer)
+{
+    static const char page[PAGE_BYTES];
+    atomic_store(&shared->silence.of_write, true);
+    CHECK_EQ(write(writer, page, sizeof page), sizeof page);
+}
+
 /* The daemon is stopped. When it goes on, what it has is the last descriptor of an opened file that has something
  * unwritten, by another opening, in a message behind one that ends the session. */
 static void send_unread(int nr)
 {
-    static const char page[PAGE_BYTES];
     int writer = open(shared->file_path, O_RDWR | O_CLOEXEC);
     CHECK(writer >= 0);
     for (int i = 0; i < nr; i++) {
@@ -96,8 +104,21 @@ static void send_unread(int nr)
         greeting_send(socket, file);
         close(file);
     }
-    atomic_store(&shared->silence.of_write, true);
-    CHECK_EQ(write(writer, page, sizeof page), sizeof page);
+    leave_unwritten(writer);
+    atomic_store(&shared->has_sent, true);
+}
+
+/* As what the daemon does with such a message, by ourselves. */
+static void close_unread(int file)
+{
+    int pair[2], writer = open(shared->file_path, O_RDWR | O_CLOEXEC);
+    CHECK(writer >= 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    greeting_send(pair[0], file);
+    close(file);
+    leave_unwritten(writer);
+    atomic_store(&shared->is_ready, true);
+    close(pair[1]);
     atomic_store(&shared->has_sent, true);
 }
 
@@ -154,6 +175,9 @@ static int sender(void *unused)
         atomic_store(&shared->is_ready, true);
         WAIT_UNTIL(atomic_load(&shared->is_stopped));
         send_unread(shared->kind == UNREAD ? 1 : 2);
+        break;
+    case TRIAL:
+        close_unread(file);
         break;
     }
     pause();
@@ -219,6 +243,26 @@ static void status_is_quick(void)
     uint64_t begun_ms = test_now_ms();
     (void)daemon_status(&d);
     CHECK(test_now_ms() - begun_ms < test_limit_ms(300));
+}
+
+/* From Linux 6.16 on. Before, a FUSE file's pages were written from copies, and a last close waited for none. */
+static bool must_last_close_wait(void)
+{
+    struct utsname u;
+    unsigned major = 0, minor = 0;
+    return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+           (major > 6 || (major == 6 && minor >= 16));
+}
+
+static bool does_last_close_wait(void)
+{
+    pid_t pid = start_sender(TRIAL);
+    WAIT_UNTIL(atomic_load(&shared->is_ready));
+    test_nap_us((unsigned)test_limit_ms(500) * 1000);
+    bool does = !atomic_load(&shared->has_sent);
+    CHECK_EQ(kill(atomic_load(&shared->server), SIGKILL), 0);
+    (void)helper_kill(pid, SIGKILL);
+    return does;
 }
 
 static void one(enum kind kind, const char *name)
@@ -302,7 +346,12 @@ int main(void)
     one(WITH_HELLO, "in a hello");
     one(WITH_HANDSHAKE, "in place of a userfaultfd");
     one(HUNG_UP, "in a hello, after which the client hangs up");
-    one(UNREAD, "unread, when the session has ended");
-    end_of_all();
+    if (does_last_close_wait()) {
+        one(UNREAD, "unread, when the session has ended");
+        end_of_all();
+    } else {
+        CHECK(!must_last_close_wait());
+        fprintf(stderr, "what is unread is not shown: a file's last close does not wait for its server here\n");
+    }
     return test_end();
 }
