@@ -35,7 +35,7 @@ static struct shared {
     struct fuse_silence silence[USERS];
     char socket_path[108], file[USERS][108];
     _Atomic unsigned nr_ready; /* who joined; then those who hold */
-    _Atomic bool has_no_fuse, is_served, must_misbehave;
+    _Atomic bool has_no_fuse, is_served, must_misbehave, is_over;
 } *shared;
 
 static struct daemon d;
@@ -56,6 +56,8 @@ static int is_served(void *unused)
     WAIT_FOR(40, pages_nr_present(&p, 0, NR) < NR / 20);
     atomic_store(&shared->is_served, true);
     pages_check_all(&p);
+    while (!atomic_load(&shared->is_over)) /* what the daemon holds of us stays as it is meanwhile */
+        test_nap_us(10000);
     CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
     CHECK_EQ(pp_stop(pager), 0);
     pp_close(pager);
@@ -124,7 +126,7 @@ static int holder(void *argument)
 
 /* ---- */
 
-static void begin(void)
+static pid_t begin(void)
 {
     static unsigned numbers[USERS] = { 0, 1, 2, 3 };
     static const char *const options[] = { "--cold-age", "4s", "--heat", "scan", "--reclaim-rate", "4G", NULL };
@@ -150,7 +152,7 @@ static void begin(void)
 
     test_case("others have their turns");
     WAIT_FOR(40, atomic_load(&shared->is_served));
-    CHECK_EQ(helper_wait(client), 0);
+    return client;
 }
 
 int main(void)
@@ -159,7 +161,7 @@ int main(void)
     test_begin("who holds his lock for moments takes nobody's turn", 100);
     if (geteuid() != 0)
         test_skip("no FUSE here: not root, or a container");
-    begin();
+    pid_t client = begin();
 
     test_case("what is left of a session goes with the look at it");
     for (unsigned i = 0; i < USERS; i++)
@@ -174,6 +176,8 @@ int main(void)
     WAIT_LONG_UNTIL(process_nr_threads(d.pid, "pp-control") == 1);
     WAIT_UNTIL(process_entries(d.pid, "fd") < nr_descriptors - USERS * SESSIONS); /* bells, stores, pagemaps */
 
+    atomic_store(&shared->is_over, true);
+    CHECK_EQ(helper_wait(client), 0);
     CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
     return test_end();
 }
