@@ -36,17 +36,27 @@ static void remove_window(struct stream_windows *s, unsigned i)
         s->windows[i] = s->windows[i + 1];
 }
 
+/* Nobody will be seen to come for what is left of it. Whether a span's pages were touched nobody knows; they are
+ * brought back because most are. */
+static void end_window(struct agent *a, const struct stream_windows *s, struct window *w)
+{
+    if (s == &a->prefetch.streams[STREAM_OF_SPANS])
+        window_wanted(a, w);
+    else
+        window_wasted(a, w);
+}
+
 static void drop_stream(struct agent *a, struct stream_windows *s)
 {
     for (unsigned i = 0; i < s->nr; i++)
-        window_wasted(a, &s->windows[i]);
+        end_window(a, s, &s->windows[i]);
     s->nr = 0;
 }
 
 static void add_window(struct agent *a, struct stream_windows *s, const struct prefetch_answer *w)
 {
     if (s->nr == STREAM_WINDOWS) {
-        window_wasted(a, &s->windows[0]);
+        end_window(a, s, &s->windows[0]);
         remove_window(s, 0);
     }
     struct window *window = &s->windows[s->nr++];
@@ -73,6 +83,22 @@ static void on_hit(struct agent *a, struct stream_windows *s, page_number page)
     }
 }
 
+/* A fault that no pass expected. */
+static void look_for_span(struct agent *a, page_number page)
+{
+    struct prefetcher *f = &a->prefetch;
+    bool is_late;
+    uint32_t nr = span_on_fault(&f->spans, page, &is_late);
+    f->is_waited_for |= is_late;
+    if (!nr)
+        return;
+    const struct prefetch_answer answer = { .first = page + 1, .stride = 1, .nr = nr, .left_out = nr };
+    struct stream_windows *s = &f->streams[STREAM_OF_SPANS];
+    add_window(a, s, &answer);
+    s->last_ns = a->last_fault_ns;
+    f->turn = STREAM_OF_SPANS;
+}
+
 bool prefetch_learn(struct agent *a)
 {
     struct prefetcher *f = &a->prefetch;
@@ -92,23 +118,32 @@ bool prefetch_learn(struct agent *a)
             add_window(a, s, &answer);
         s->last_ns = a->last_fault_ns;
         is_pass = answer.is_hit;
-        if (answer.is_hit || answer.nr)
+        if (answer.is_hit || answer.nr) {
             f->turn = answer.stream;
+            span_leave_to_pass(&f->spans, fault->page);
+        } else {
+            look_for_span(a, fault->page);
+        }
         f->is_waited_for |= answer.is_hit;
     }
     a->pg.nr_answered = 0;
     return is_pass;
 }
 
+static void end_stream(struct agent *a, unsigned i)
+{
+    drop_stream(a, &a->prefetch.streams[i]);
+    if (i != STREAM_OF_SPANS)
+        prefetch_end(&a->prefetch.policy, i);
+}
+
 void prefetch_forget(struct agent *a)
 {
     struct prefetcher *f = &a->prefetch;
     pager_ahead_drop(&a->pg);
-    for (unsigned i = 0; i < PREFETCH_STREAMS; i++)
-        if (f->streams[i].nr) {
-            drop_stream(a, &f->streams[i]);
-            prefetch_end(&f->policy, i);
-        }
+    for (unsigned i = 0; i < STREAMS_NR; i++)
+        if (f->streams[i].nr)
+            end_stream(a, i);
     rhythms_forget(a);
     f->nr_changing = f->nr_waits = 0;
 }
@@ -118,15 +153,13 @@ static void sweep(struct agent *a, uint64_t now)
 {
     struct prefetcher *f = &a->prefetch;
     bool is_any_left = false;
-    for (unsigned i = 0; i < PREFETCH_STREAMS; i++) {
+    for (unsigned i = 0; i < STREAMS_NR; i++) {
         struct stream_windows *s = &f->streams[i];
         if (!s->nr)
             continue;
         is_any_left |= now - s->last_ns <= STREAM_ENDS_NS;
-        if (now - s->last_ns <= STREAM_ENDS_NS)
-            continue;
-        drop_stream(a, s);
-        prefetch_end(&f->policy, i);
+        if (now - s->last_ns > STREAM_ENDS_NS)
+            end_stream(a, i);
     }
     f->next_sweep_ns = now + STREAM_ENDS_NS;
     if (!is_any_left)
@@ -147,11 +180,11 @@ static struct window *window_with_work(struct stream_windows *s)
 static struct window *next_window(struct agent *a)
 {
     struct prefetcher *f = &a->prefetch;
-    for (unsigned i = 0; i < PREFETCH_STREAMS; i++) {
-        struct window *w = window_with_work(&f->streams[(f->turn + i) % PREFETCH_STREAMS]);
+    for (unsigned i = 0; i < STREAMS_NR; i++) {
+        struct window *w = window_with_work(&f->streams[(f->turn + i) % STREAMS_NR]);
         if (!w)
             continue;
-        f->turn = (f->turn + i) % PREFETCH_STREAMS;
+        f->turn = (f->turn + i) % STREAMS_NR;
         return w;
     }
     return rhythms_window(a);

@@ -1,6 +1,6 @@
 /* prefetch.h - the agent's part of bringing pages back before they are touched. policy/prefetch.h
- * says which pages a pass will want, policy/rhythm.h when a burst will begin; here it is done, in
- * pieces of at most 10 us between two looks for faults, after every fault that is there has been
+ * says which pages a pass will want, policy/span.h which ones a touch, policy/rhythm.h when a burst will
+ * begin; here it is done, in pieces of at most 10 us between two looks for faults, after every fault that is there has been
  * answered.
  *
  * Contract: the agent's. */
@@ -13,12 +13,15 @@
 #include "client/window.h"
 #include "policy/prefetch.h"
 #include "policy/rhythm.h"
+#include "policy/span.h"
 #include "sys/headroom.h"
 
 struct agent;
 struct pp_pager;
 
 #define STREAM_WINDOWS 4u /* the one being passed, the next, and what ends late */
+#define STREAM_OF_SPANS PREFETCH_STREAMS /* each window of it is a span's; no page is left out */
+#define STREAMS_NR (PREFETCH_STREAMS + 1)
 
 struct stream_windows {
     struct window windows[STREAM_WINDOWS]; /* oldest first */
@@ -60,7 +63,8 @@ struct rhythms {
 struct prefetcher {
     bool is_on;
     struct prefetch policy;
-    struct stream_windows streams[PREFETCH_STREAMS];
+    struct spans spans;
+    struct stream_windows streams[STREAMS_NR];
     unsigned turn;         /* whose window is taken on next */
     unsigned nr_changing;  /* pieces in a row that met an event */
     unsigned nr_waits;     /* for the helper, in a row */

@@ -106,6 +106,12 @@ unsigned window_passed(struct agent *a, struct window *w, uint32_t place)
     return nr;
 }
 
+void window_wanted(struct agent *a, struct window *w)
+{
+    (void)tell(a, w, w->told, w->nr, FEEDBACK_REFAULT);
+    w->told = w->at = w->nr;
+}
+
 void window_wasted(struct agent *a, struct window *w)
 {
     stats_add(a->pg.stats, STAT_prefetch_wasted, tell(a, w, w->told, w->nr, FEEDBACK_PREFETCHED));

@@ -66,6 +66,31 @@ static void what_is_left_of_a_pass(void)
     WAIT_UNTIL(stat_of("prefetch_wasted") > wasted);
 }
 
+/* Three pages each, far apart: when that is known, most come back with their first. Where whoever reads outruns the
+ * agent they are wanted before they are back, and are none of those counted: so one round of many will do. */
+static void values(void)
+{
+    test_case("values of three pages, in any order");
+    enum { NR_VALUES = NR / 128 };
+    uint32_t places[NR_VALUES] = { 0 };
+    uint64_t random = 4711, nr_ahead = 0;
+    for (unsigned round = 0; round < 32 && nr_ahead <= NR_VALUES; round++) {
+        arena_all_out(&a);
+        uint64_t before = stat_of("prefetch_pages");
+        for (uint32_t i = 0; i < NR_VALUES; i++) {
+            uint32_t other = (uint32_t)(test_random(&random) % (i + 1));
+            places[i] = places[other];
+            places[other] = i * NR / NR_VALUES;
+        }
+        for (uint32_t i = 0; i < NR_VALUES; i++)
+            for (uint32_t j = 0; j < 3; j++)
+                pages_check(&a.pages, places[i] + j);
+        bool is_known = round > 2 && pages_nr_present(&a.pages, 0, NR) < NR_VALUES * 4;
+        nr_ahead = is_known ? stat_of("prefetch_pages") - before : 0;
+    }
+    CHECK(nr_ahead > NR_VALUES); /* of two for each, but for each eighth */
+}
+
 /* Before all passes: on a slow machine those have a rhythm, and all of it comes back for the next. */
 static void random_touches(void)
 {
@@ -273,6 +298,7 @@ int main(void)
     test_begin("what comes back ahead of a pass is right, whatever changes meanwhile", 50);
     arena_begin(&a, r, NR);
     random_touches();
+    values();
     passes();
     what_is_left_of_a_pass();
     under_change();
