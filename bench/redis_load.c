@@ -28,10 +28,12 @@
 #define CONNECTIONS_MAX 256u
 #define BATCH 64u /* of the filling, and of the reading at the end */
 #define CONNECT_PATIENCE_NS (20 * UINT64_C(1000000000))
+#define TURNS 2u
+#define LEAD_IN_NS (UINT64_C(500) * 1000000) /* of a turn, not counted: caches and CPUs are another's at first */
 
 static struct {
     const char *socket_path;
-    uint64_t port, bytes, connections, seed, warm_up_ns, window_ns, nr_windows;
+    uint64_t port, bytes, connections, seed, warm_up_ns, window_ns, nr_windows, turn;
     double hot_keys, hot_requests, writes;
 } settings = {
     .bytes = UINT64_C(1) << 30,
@@ -54,6 +56,7 @@ static const struct option_row rows[] = {
     { "warm-up", OPTION_TIME, &settings.warm_up_ns, 0, 1e13, NULL, "of the same requests, not counted" },
     { "window", OPTION_TIME, &settings.window_ns, 1e8, 1e13, NULL, "requests are counted for so long" },
     { "windows", OPTION_UINT, &settings.nr_windows, 1, 1000, NULL, "one after the other" },
+    { "turn", OPTION_UINT, &settings.turn, 1, TURNS, NULL, "1, 2: each window is such a second slot of the clock's" },
     { "hot-keys", OPTION_DOUBLE, &settings.hot_keys, 0.001, 1, NULL, "of all keys, the first ones" },
     { "hot-requests", OPTION_DOUBLE, &settings.hot_requests, 0, 1, NULL, "of all requests go to those" },
     { "writes", OPTION_DOUBLE, &settings.writes, 0, 1, NULL, "of all requests are SET, the others GET" },
@@ -254,6 +257,12 @@ static bool take_answer(struct connection *c, struct latency *latency)
     return true;
 }
 
+static void ask_all(struct rng *rng)
+{
+    for (unsigned i = 0; i < settings.connections; i++)
+        ask(rng, i);
+}
+
 static void load_until(struct rng *rng, uint64_t end_ns, struct latency *latency)
 {
     while (pace_now_ns() < end_ns) {
@@ -263,6 +272,28 @@ static void load_until(struct rng *rng, uint64_t end_ns, struct latency *latency
             if (polls[i].revents && take_answer(&connections[i], latency))
                 ask(rng, i);
     }
+}
+
+/* What was asked and not answered yet; nobody asks. */
+static void take_rest(void)
+{
+    struct latency rest = { 0 };
+    for (unsigned i = 0; i < settings.connections; i++)
+        while (!take_answer(&connections[i], &rest))
+            ;
+}
+
+/* Two loads with this option and windows of the same length take turns by the clock, each at a server of its own:
+ * what the machine does in the long run meets both. */
+static uint64_t begin_turn(struct rng *rng)
+{
+    struct latency lead_in = { 0 };
+    uint64_t slot_ns = settings.window_ns + LEAD_IN_NS, slot = pace_now_ns() / slot_ns + 1;
+    slot += (slot + settings.turn) % TURNS;
+    pace_sleep_until_ns(slot * slot_ns);
+    ask_all(rng);
+    load_until(rng, slot * slot_ns + LEAD_IN_NS, &lead_in);
+    return slot * slot_ns + LEAD_IN_NS;
 }
 
 static void say_window(unsigned number, uint64_t begin_ns, uint64_t end_ns, const struct latency *l)
@@ -289,21 +320,24 @@ static void load(void)
     for (unsigned i = 0; i < settings.connections; i++) {
         connections[i].context = connect_to_server();
         polls[i] = (struct pollfd){ .fd = connections[i].context->fd, .events = POLLIN };
-        ask(&rng, i);
     }
+    ask_all(&rng);
     load_until(&rng, pace_now_ns() + settings.warm_up_ns, &warm_up);
+    if (settings.turn)
+        take_rest();
     for (unsigned window = 0; window < settings.nr_windows; window++) {
         struct latency counted = { 0 };
-        uint64_t begin_ns = pace_now_ns();
+        uint64_t begin_ns = settings.turn ? begin_turn(&rng) : pace_now_ns();
         load_until(&rng, begin_ns + settings.window_ns, &counted);
-        say_window(window, begin_ns, pace_now_ns(), &counted);
+        uint64_t end_ns = pace_now_ns();
+        if (settings.turn)
+            take_rest();
+        say_window(window, begin_ns, end_ns, &counted);
     }
-    struct latency rest = { 0 };
-    for (unsigned i = 0; i < settings.connections; i++) {
-        while (!take_answer(&connections[i], &rest))
-            ;
+    if (!settings.turn)
+        take_rest();
+    for (unsigned i = 0; i < settings.connections; i++)
         redisFree(connections[i].context);
-    }
 }
 
 int main(int argc, char **argv)

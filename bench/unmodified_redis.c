@@ -15,10 +15,11 @@
 #define LOOK_NS (2 * UINT64_C(1000000000))
 #define WARM_UP_PLAIN_NS (10 * UINT64_C(1000000000)) /* nothing has to leave */
 #define OVERTIME_NS (120 * UINT64_C(1000000000)) /* the filling, and the reading at the end */
+#define TURNS_MORE_NS UINT64_C(1000000000) /* the lead-ins of two turns, in redis-load */
 
 static uint64_t warm_up_ns(const struct unmodified *m, const struct under *u)
 {
-    return u->arm == UNDER_PLAIN && m->warm_up_ns > WARM_UP_PLAIN_NS ? WARM_UP_PLAIN_NS : m->warm_up_ns;
+    return u->arm == UNDER_PLAIN && !m->turn && m->warm_up_ns > WARM_UP_PLAIN_NS ? WARM_UP_PLAIN_NS : m->warm_up_ns;
 }
 
 static int start_server(struct under *u, char ret_socket[PATH_MAX])
@@ -41,7 +42,7 @@ static int start_load(const struct unmodified *m, struct under *u, const char *s
                        i == 3 || i == 4 ? "ns" : "");
     char *argv[] = { path, "--socket", (char *)socket, "--bytes", numbers[0], "--seed", numbers[1],
                      "--connections", numbers[2], "--warm-up", numbers[3], "--window", numbers[4],
-                     "--windows", numbers[5], NULL };
+                     "--windows", numbers[5], m->turn ? "--turn" : NULL, m->turn == 1 ? "1" : "2", NULL };
     struct child_spec spec = { .argv = argv, .stdout_path = out_path, .stderr_path = error_path,
                                .end_signal = SIGTERM };
     int r = child_start(&spec, ret_load);
@@ -61,7 +62,8 @@ static int await_load(const struct unmodified *m, struct under *u, struct child 
                       const char *error_path)
 {
     uint64_t begin_ns = pace_now_ns(), filled_ns = 0;
-    uint64_t end_ns = begin_ns + m->warm_up_ns + m->nr_windows * m->window_ns + OVERTIME_NS;
+    uint64_t windows_ns = m->nr_windows * (m->turn ? 2 * m->window_ns + TURNS_MORE_NS : m->window_ns);
+    uint64_t end_ns = begin_ns + m->warm_up_ns + windows_ns + OVERTIME_NS;
     for (;;) {
         int code = 0;
         char line[160];
