@@ -266,7 +266,7 @@ static void ask_all(struct rng *rng)
 static void load_until(struct rng *rng, uint64_t end_ns, struct latency *latency)
 {
     while (pace_now_ns() < end_ns) {
-        if (poll(polls, settings.connections, 1000) < 0 && errno != EINTR)
+        if (poll(polls, settings.connections, settings.turn ? 10 : 1000) < 0 && errno != EINTR)
             give_up(NULL, "poll");
         for (unsigned i = 0; i < settings.connections; i++)
             if (polls[i].revents && take_answer(&connections[i], latency))

@@ -40,10 +40,13 @@ static void remove_window(struct stream_windows *s, unsigned i)
  * brought back because most are. */
 static void end_window(struct agent *a, const struct stream_windows *s, struct window *w)
 {
-    if (s == &a->prefetch.streams[STREAM_OF_SPANS])
-        window_wanted(a, w);
-    else
+    if (s != &a->prefetch.streams[STREAM_OF_SPANS]) {
         window_wasted(a, w);
+        return;
+    }
+    unsigned nr = window_wanted(a, w);
+    if (nr)
+        rhythms_on_used(a, w->first, nr);
 }
 
 static void drop_stream(struct agent *a, struct stream_windows *s)
@@ -89,11 +92,13 @@ static void look_for_span(struct agent *a, page_number page)
     struct prefetcher *f = &a->prefetch;
     bool is_late;
     uint32_t nr = span_on_fault(&f->spans, page, &is_late);
+    struct stream_windows *s = &f->streams[STREAM_OF_SPANS];
+    for (unsigned i = 0; is_late && i < s->nr; i++)
+        window_faulted(&s->windows[i], page);
     f->is_waited_for |= is_late;
     if (!nr)
         return;
     const struct prefetch_answer answer = { .first = page + 1, .stride = 1, .nr = nr, .left_out = nr };
-    struct stream_windows *s = &f->streams[STREAM_OF_SPANS];
     add_window(a, s, &answer);
     s->last_ns = a->last_fault_ns;
     f->turn = STREAM_OF_SPANS;

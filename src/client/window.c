@@ -106,10 +106,24 @@ unsigned window_passed(struct agent *a, struct window *w, uint32_t place)
     return nr;
 }
 
-void window_wanted(struct agent *a, struct window *w)
+void window_faulted(struct window *w, page_number page)
 {
-    (void)tell(a, w, w->told, w->nr, FEEDBACK_REFAULT);
+    int64_t place = window_place(w, page);
+    if (place >= 0 && place < w->nr)
+        w->back[place / 64] &= ~(UINT64_C(1) << place % 64);
+}
+
+unsigned window_wanted(struct agent *a, struct window *w)
+{
+    for (uint32_t i = w->told; i < w->nr; i++) {
+        struct page_leaf *leaf;
+        const struct page *p = pager_page(&a->pg, page_at(w, i), &leaf);
+        if (!p || p->state != PAGE_RESIDENT) /* dropped on its way, or it has left again */
+            window_faulted(w, page_at(w, i));
+    }
+    unsigned nr = tell(a, w, w->told, w->nr, FEEDBACK_REFAULT);
     w->told = w->at = w->nr;
+    return nr;
 }
 
 void window_wasted(struct agent *a, struct window *w)

@@ -46,8 +46,10 @@ int window_take(struct agent *a, struct window *w, unsigned *budget);
 /* Somebody has come to this place (nr: past all of them): what lies before it was of use. Returns
  * how many pages that are. */
 unsigned window_passed(struct agent *a, struct window *w, uint32_t place);
-/* What has not been told of yet was wanted, as far as anybody knows. */
-void window_wanted(struct agent *a, struct window *w);
+/* A fault has come for this page: it is told of as that. */
+void window_faulted(struct window *w, page_number page);
+/* What has not been told of yet, and is back, was wanted, as far as anybody knows. Returns how many pages that are. */
+unsigned window_wanted(struct agent *a, struct window *w);
 /* Nobody came for what has not been told of yet. */
 void window_wasted(struct agent *a, struct window *w);
 

@@ -31,7 +31,7 @@ static struct span *begin(struct spans *s, page_number page)
     struct span *p = &s->under_way[s->oldest++ % SPANS_NR];
     if (p->first != p->end)
         learn(s, p, false);
-    *p = (struct span){ .first = page, .end = page + 1, .teaches = true };
+    *p = (struct span){ .first = page, .end = page + 1, .back = page + 1, .teaches = true };
     return p;
 }
 
@@ -48,22 +48,36 @@ static uint32_t foreseen(const struct spans *s, const struct span *p)
     return nr;
 }
 
+/* Multiplicative hashing (Knuth, The Art of Computer Programming, 6.4): a plain count would meet who asks in turns for
+ * values of several sizes at the same size each time. */
+static bool is_left_alone(uint32_t nr_foreseen)
+{
+    return nr_foreseen * UINT32_C(2654435769) < UINT32_MAX / SPAN_ALONE;
+}
+
 uint32_t span_on_fault(struct spans *s, page_number page, bool *ret_is_late)
 {
     struct span *p = find(s, page);
-    *ret_is_late = p && page < p->end;
-    if (*ret_is_late)
+    *ret_is_late = p && page >= p->back && page < p->end;
+    if (*ret_is_late) {
+        p->back = page + 1;
         return 0;
+    }
+    if (p && page < p->end) { /* it has left since, and is wanted anew; or another thread wants it, too */
+        learn(s, p, false);
+        *p = (struct span){ .first = 0 };
+        p = NULL;
+    }
     if (p) {
         learn(s, p, true);
-        p->end++;
+        p->back = ++p->end;
     } else {
         p = begin(s, page);
     }
     uint32_t nr = p->is_alone ? 0 : foreseen(s, p);
     if (!nr)
         return 0;
-    p->is_alone = p->teaches && ++s->nr_foreseen % SPAN_ALONE == 0;
+    p->is_alone = p->teaches && is_left_alone(++s->nr_foreseen);
     if (p->is_alone)
         return 0;
     p->teaches = false;

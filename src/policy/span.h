@@ -5,7 +5,7 @@
  *
  * A *span* is a row of pages that were wanted upwards one after the other, with few other faults in between. For each
  * length it is known which part of the spans that came so far went on: a mean in which the newest counts a sixteenth.
- * Only of spans that nothing was brought back for is it known where they end; so each eighth is left alone, and only
+ * Only of spans that nothing was brought back for is it known where they end; so one of eight is left alone, and only
  * such ones teach. While half of them end at every length, as of touches at random nearly all do after one page,
  * nothing comes back.
  *
@@ -20,10 +20,11 @@
 
 #define SPAN_MAX 8u    /* pages; what is longer is a pass */
 #define SPANS_NR 8u    /* that may be under way: so many others may begin in between */
-#define SPAN_ALONE 8u  /* each so manyth of those that have something to come back is left alone */
+#define SPAN_ALONE 8u  /* one of so many that have something to come back is left alone, by no order of its own */
 
 struct span {
     page_number first, end; /* wanted, or brought back; first == end: unused */
+    page_number back;       /* from here to the end: brought back, and not wanted yet as far as we know */
     bool teaches;           /* nothing was brought back for it */
     bool is_alone;          /* nor will be */
 };
@@ -36,7 +37,7 @@ struct spans {
 };
 
 /* A page that was out was touched, and no pass expected it. Returns how many pages behind it are to come back.
- * *ret_is_late: it was one of those already. */
+ * *ret_is_late: it was one of those already, and wanted before it was back. */
 uint32_t span_on_fault(struct spans *s, page_number page, bool *ret_is_late);
 /* The page belongs to a pass: whatever of a span has led there teaches nothing. */
 void span_leave_to_pass(struct spans *s, page_number page);

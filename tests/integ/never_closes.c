@@ -352,6 +352,7 @@ int main(void)
     } else {
         CHECK(!must_last_close_wait());
         fprintf(stderr, "what is unread is not shown: a file's last close does not wait for its server here\n");
+        CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
     }
     return test_end();
 }
