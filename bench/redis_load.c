@@ -29,7 +29,7 @@
 #define BATCH 64u /* of the filling, and of the reading at the end */
 #define CONNECT_PATIENCE_NS (20 * UINT64_C(1000000000))
 #define TURNS 2u
-#define LEAD_IN_NS (UINT64_C(500) * 1000000) /* of a turn, not counted: caches and CPUs are another's at first */
+#define LEAD_IN_NS (UINT64_C(500) * 1000000) /* of a turn, not counted */
 
 static struct {
     const char *socket_path;
@@ -56,7 +56,7 @@ static const struct option_row rows[] = {
     { "warm-up", OPTION_TIME, &settings.warm_up_ns, 0, 1e13, NULL, "of the same requests, not counted" },
     { "window", OPTION_TIME, &settings.window_ns, 1e8, 1e13, NULL, "requests are counted for so long" },
     { "windows", OPTION_UINT, &settings.nr_windows, 1, 1000, NULL, "one after the other" },
-    { "turn", OPTION_UINT, &settings.turn, 1, TURNS, NULL, "1, 2: each window is such a second slot of the clock's" },
+    { "turn", OPTION_UINT, &settings.turn, 1, TURNS, NULL, "every second slot of the clock, a window each" },
     { "hot-keys", OPTION_DOUBLE, &settings.hot_keys, 0.001, 1, NULL, "of all keys, the first ones" },
     { "hot-requests", OPTION_DOUBLE, &settings.hot_requests, 0, 1, NULL, "of all requests go to those" },
     { "writes", OPTION_DOUBLE, &settings.writes, 0, 1, NULL, "of all requests are SET, the others GET" },
@@ -283,8 +283,8 @@ static void take_rest(void)
             ;
 }
 
-/* Two loads with this option and windows of the same length take turns by the clock, each at a server of its own:
- * what the machine does in the long run meets both. */
+/* Two loads with this option and windows of the same length take turns by the clock, each at a server of its
+ * own: what the machine does in the long run meets both. */
 static uint64_t begin_turn(struct rng *rng)
 {
     struct latency lead_in = { 0 };

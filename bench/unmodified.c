@@ -86,7 +86,7 @@ static const struct option_row rows[] = {
     { "warm-up", OPTION_TIME, &measured.warm_up_ns, 0, 1e13, NULL, "redis: requests that don't count" },
     { "window", OPTION_TIME, &measured.window_ns, 1e8, 1e13, NULL, "redis: requests count for so long" },
     { "windows", OPTION_UINT, &measured.nr_windows, 1, 1000, NULL, "redis: one after the other" },
-    { "turn", OPTION_UINT, &measured.turn, 1, 2, NULL, "redis: of two runs at once, this one's (tools/redis-turns)" },
+    { "turn", OPTION_UINT, &measured.turn, 1, 2, NULL, "redis: of two runs at once (tools/redis-turns)" },
     { "connections", OPTION_UINT, &measured.connections, 1, 256, NULL, "redis: one request each" },
     { "idle", OPTION_TIME, &measured.idle_ns, 0, 1e13, NULL, "python: before memory is looked at" },
     { "source", OPTION_STRING, &measured.source, 0, 0, NULL, "build: this project; else beside this program" },

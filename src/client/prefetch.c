@@ -36,8 +36,8 @@ static void remove_window(struct stream_windows *s, unsigned i)
         s->windows[i] = s->windows[i + 1];
 }
 
-/* Nobody will be seen to come for what is left of it. Whether a span's pages were touched nobody knows; they are
- * brought back because most are. */
+/* Nobody will be seen to come for what is left of it. Whether a span's pages were touched nobody knows; they
+ * are brought back because most are. */
 static void end_window(struct agent *a, const struct stream_windows *s, struct window *w)
 {
     if (s != &a->prefetch.streams[STREAM_OF_SPANS]) {

@@ -48,7 +48,8 @@ int window_take(struct agent *a, struct window *w, unsigned *budget);
 unsigned window_passed(struct agent *a, struct window *w, uint32_t place);
 /* A fault has come for this page: it is told of as that. */
 void window_faulted(struct window *w, page_number page);
-/* What has not been told of yet, and is back, was wanted, as far as anybody knows. Returns how many pages that are. */
+/* What has not been told of yet, and is back, was wanted, as far as anybody knows. Returns how many pages
+ * that are. */
 unsigned window_wanted(struct agent *a, struct window *w);
 /* Nobody came for what has not been told of yet. */
 void window_wasted(struct agent *a, struct window *w);

@@ -48,8 +48,8 @@ static uint32_t foreseen(const struct spans *s, const struct span *p)
     return nr;
 }
 
-/* Multiplicative hashing (Knuth, The Art of Computer Programming, 6.4): a plain count would meet who asks in turns for
- * values of several sizes at the same size each time. */
+/* Multiplicative hashing (Knuth, The Art of Computer Programming, 6.4): a plain count would meet who asks in
+ * turns for values of several sizes at the same size each time. */
 static bool is_left_alone(uint32_t nr_foreseen)
 {
     return nr_foreseen * UINT32_C(2654435769) < UINT32_MAX / SPAN_ALONE;

@@ -1,13 +1,13 @@
-/* span.h - how many pages in a row are wanted at once. Who asks a cache for a value of 10 KiB touches three pages,
- * each of which is a fault if they are out; for a pass (policy/prefetch.h) that is too short. So what lies behind a
- * fault comes back with it, as far as in most cases so far it was wanted next. Faults in, a number of pages out; no
- * clock.
+/* span.h - how many pages in a row are wanted at once. Who asks a cache for a value of 10 KiB touches three
+ * pages, each of which is a fault if they are out; for a pass (policy/prefetch.h) that is too short. So what
+ * lies behind a fault comes back with it, as far as in most cases so far it was wanted next. Faults in, a
+ * number of pages out; no clock.
  *
- * A *span* is a row of pages that were wanted upwards one after the other, with few other faults in between. For each
- * length it is known which part of the spans that came so far went on: a mean in which the newest counts a sixteenth.
- * Only of spans that nothing was brought back for is it known where they end; so one of eight is left alone, and only
- * such ones teach. While half of them end at every length, as of touches at random nearly all do after one page,
- * nothing comes back.
+ * A *span* is a row of pages that were wanted upwards one after the other, with few other faults in
+ * between. For each length it is known which part of the spans that came so far went on: a mean in which the
+ * newest counts a sixteenth. Only of spans that nothing was brought back for is it known where they end; so
+ * one of eight is left alone, and only such ones teach. While half of them end at every length, as of touches
+ * at random nearly all do after one page, nothing comes back.
  *
  * Contract: one thread; zeroed at birth. */
 #ifndef POLICY_SPAN_H
@@ -20,7 +20,7 @@
 
 #define SPAN_MAX 8u    /* pages; what is longer is a pass */
 #define SPANS_NR 8u    /* that may be under way: so many others may begin in between */
-#define SPAN_ALONE 8u  /* one of so many that have something to come back is left alone, by no order of its own */
+#define SPAN_ALONE 8u  /* one of so many that have something to come back is left alone, at random */
 
 struct span {
     page_number first, end; /* wanted, or brought back; first == end: unused */

@@ -1,6 +1,6 @@
-/* What comes back behind a fault. Method: values of some pages each at random places far apart, all out; they are
- * read upwards, a page that has come back is no fault. Counted are faults, what came back, and what of it nobody
- * read. */
+/* What comes back behind a fault. Method: values of some pages each at random places far apart, all out; they
+ * are read upwards, a page that has come back is no fault. Counted are faults, what came back, and what of it
+ * nobody read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,7 +147,7 @@ static void what_has_changed_is_learned_anew(void **state)
     read_values(1000, 4);
     count_anew();
     read_values(4000, 1);
-    assert_in_range(nr_vain, 1, 3 * SPAN_ALONE * 16); /* until as many as the mean forgets have been left alone */
+    assert_in_range(nr_vain, 1, 3 * SPAN_ALONE * 16); /* until enough were left alone */
     count_anew();
     read_values(100, 1);
     assert_int_equal(nr_back, 0);

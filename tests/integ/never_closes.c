@@ -1,7 +1,8 @@
-/* never_closes - a user sends a file whose close never returns: with a hello, with a handshake, and in a message that
- * nobody reads; it stays, or hangs up. It costs that user its next sessions, for as long as its file does not let
- * itself be closed, and others half a second. Method: a FUSE server that does not answer (fuse.h); clients by hand
- * from the wire headers; time as another user's client feels it. Killing the server ends each case. */
+/* never_closes - a user sends a file whose close never returns: with a hello, with a handshake, and in a
+ * message that nobody reads; it stays, or hangs up. It costs that user its next sessions, for as long as its
+ * file does not let itself be closed, and others half a second. Method: a FUSE server that does not answer
+ * (fuse.h); clients by hand from the wire headers; time as another user's client feels it. Killing the server
+ * ends each case. */
 #include "command.h"
 #include "fuse.h"
 #include "greeting.h"
@@ -92,8 +93,8 @@ static void leave_unwritten(int writer)
     CHECK_EQ(write(writer, page, sizeof page), sizeof page);
 }
 
-/* The daemon is stopped. When it goes on, what it has is the last descriptor of an opened file that has something
- * unwritten, by another opening, in a message behind one that ends the session. */
+/* The daemon is stopped. When it goes on, what it has is the last descriptor of an opened file that has
+ * something unwritten, by another opening, in a message behind one that ends the session. */
 static void send_unread(int nr)
 {
     int writer = open(shared->file_path, O_RDWR | O_CLOEXEC);

@@ -66,8 +66,9 @@ static void what_is_left_of_a_pass(void)
     WAIT_UNTIL(stat_of("prefetch_wasted") > wasted);
 }
 
-/* Three pages each, far apart: when that is known, most come back with their first. Where whoever reads outruns the
- * agent the second is wanted before it is back, and is none of those counted: so one round of many will do. */
+/* Three pages each, far apart: when that is known, most come back with their first. Where whoever reads
+ * outruns the agent the second is wanted before it is back, and is none of those counted: so one round of
+ * many will do. */
 static void values(void)
 {
     test_case("values of three pages, in any order");
