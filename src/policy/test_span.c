@@ -153,6 +153,21 @@ static void what_has_changed_is_learned_anew(void **state)
     assert_int_equal(nr_back, 0);
 }
 
+/* Two come back with the first, in vain for who wants one page or two; of those who want three, three quarters want
+ * four, and by the others it is not seen where they end. */
+static void what_comes_back_teaches_nothing(void **state)
+{
+    (void)state;
+    begin();
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < 40000; i++) {
+        unsigned of_100 = below(100);
+        read_value(of_100 < 10 ? 1 : of_100 < 37 ? 2 : of_100 < 53 ? 3 : 4);
+        sum += i < 1000 ? 0 : s.goes_on[2];
+    }
+    assert_in_range(sum / 39000, 65536 * 65 / 100, 65536 * 85 / 100);
+}
+
 /* A count of each eighth would leave alone only the same one of such a pattern. */
 static void sizes_in_turns(void **state)
 {
@@ -242,6 +257,7 @@ int main(void)
         cmocka_unit_test(values_beside_single_pages),
         cmocka_unit_test(several_at_a_time),
         cmocka_unit_test(what_has_changed_is_learned_anew),
+        cmocka_unit_test(what_comes_back_teaches_nothing),
         cmocka_unit_test(sizes_in_turns),
         cmocka_unit_test(the_same_places_again_and_again),
         cmocka_unit_test(late_touches),
