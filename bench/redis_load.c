@@ -28,6 +28,7 @@
 #define CONNECTIONS_MAX 256u
 #define BATCH 64u /* of the filling, and of the reading at the end */
 #define CONNECT_PATIENCE_NS (20 * UINT64_C(1000000000))
+#define LOOK_MS 10 /* at the clock, where no answer comes */
 #define TURNS 2u
 #define LEAD_IN_NS (UINT64_C(500) * 1000000) /* of a turn, not counted */
 
@@ -266,7 +267,7 @@ static void ask_all(struct rng *rng)
 static void load_until(struct rng *rng, uint64_t end_ns, struct latency *latency)
 {
     while (pace_now_ns() < end_ns) {
-        if (poll(polls, settings.connections, settings.turn ? 10 : 1000) < 0 && errno != EINTR)
+        if (poll(polls, settings.connections, LOOK_MS) < 0 && errno != EINTR)
             give_up(NULL, "poll");
         for (unsigned i = 0; i < settings.connections; i++)
             if (polls[i].revents && take_answer(&connections[i], latency))

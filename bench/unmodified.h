@@ -12,7 +12,7 @@ struct unmodified {
     uint64_t bytes; /* of data */
     uint64_t seed;
     uint64_t warm_up_ns, window_ns, nr_windows, connections, turn; /* redis */
-    uint64_t idle_ns;                                        /* python */
+    uint64_t idle_ns;                                              /* python */
     const char *source; /* build: where the project is */
     unsigned repeat;
     struct csv_table *table;

@@ -1,7 +1,7 @@
 /* prefetch.h - the agent's part of bringing pages back before they are touched. policy/prefetch.h
  * says which pages a pass will want, policy/span.h which ones a touch, policy/rhythm.h when a burst will
- * begin; here it is done, in pieces of at most 10 us between two looks for faults, after every fault that is there has been
- * answered.
+ * begin; here it is done, in pieces of at most 10 us between two looks for faults, after every fault that is
+ * there has been answered.
  *
  * Contract: the agent's. */
 #ifndef CLIENT_PREFETCH_H

@@ -88,11 +88,16 @@ static unsigned tell(struct agent *a, const struct window *w, uint32_t from, uin
     return nr_told;
 }
 
+static void is_not_back(struct window *w, uint32_t place)
+{
+    w->back[place / 64] &= ~(UINT64_C(1) << place % 64);
+}
+
 unsigned window_passed(struct agent *a, struct window *w, uint32_t place)
 {
     uint32_t until = place < w->nr ? place : w->nr;
     if (until < w->nr) /* it was out when it was touched, or it would not have been a fault */
-        w->back[until / 64] &= ~(UINT64_C(1) << until % 64);
+        is_not_back(w, until);
     uint32_t passed = w->stride < 0 ? (until + 1) / BLOCK * BLOCK : until + 1;
     if (until == w->nr)
         passed = w->nr;
@@ -110,7 +115,7 @@ void window_faulted(struct window *w, page_number page)
 {
     int64_t place = window_place(w, page);
     if (place >= 0 && place < w->nr)
-        w->back[place / 64] &= ~(UINT64_C(1) << place % 64);
+        is_not_back(w, (uint32_t)place);
 }
 
 unsigned window_wanted(struct agent *a, struct window *w)
@@ -119,7 +124,7 @@ unsigned window_wanted(struct agent *a, struct window *w)
         struct page_leaf *leaf;
         const struct page *p = pager_page(&a->pg, page_at(w, i), &leaf);
         if (!p || p->state != PAGE_RESIDENT) /* dropped on its way, or it has left again */
-            window_faulted(w, page_at(w, i));
+            is_not_back(w, i);
     }
     unsigned nr = tell(a, w, w->told, w->nr, FEEDBACK_REFAULT);
     w->told = w->at = w->nr;

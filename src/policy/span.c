@@ -26,13 +26,12 @@ static void learn(struct spans *s, const struct span *p, bool went_on)
     *part = (uint16_t)(*part + ((went_on ? WHOLE : 0) - *part) / WEIGHT);
 }
 
-static struct span *begin(struct spans *s, page_number page)
+/* In the place of one that has ended. */
+static void begin(struct spans *s, struct span *p, page_number page)
 {
-    struct span *p = &s->under_way[s->oldest++ % SPANS_NR];
     if (p->first != p->end)
         learn(s, p, false);
     *p = (struct span){ .first = page, .end = page + 1, .back = page + 1, .teaches = true };
-    return p;
 }
 
 /* As far as more than half of those that have come to here go. */
@@ -63,16 +62,12 @@ uint32_t span_on_fault(struct spans *s, page_number page, bool *ret_is_late)
         p->back = page + 1;
         return 0;
     }
-    if (p && page < p->end) { /* it has left since, and is wanted anew; or another thread wants it, too */
-        learn(s, p, false);
-        *p = (struct span){ .first = 0 };
-        p = NULL;
-    }
-    if (p) {
+    if (p && page == p->end) {
         learn(s, p, true);
         p->back = ++p->end;
-    } else {
-        p = begin(s, page);
+    } else { /* of a span: it has left since, and is wanted anew; or another thread wants it, too */
+        p = p ? p : &s->under_way[s->oldest++ % SPANS_NR];
+        begin(s, p, page);
     }
     uint32_t nr = p->is_alone ? 0 : foreseen(s, p);
     if (!nr)
