@@ -24,21 +24,37 @@ unsigned process_entries(pid_t pid, const char *folder)
     return folder_entries(path);
 }
 
-unsigned long long process_status_number(pid_t pid, const char *field, int base)
+/* What stands behind a field's colon, "" if there is none. */
+static void read_status(pid_t pid, const char *field, char *ret_text, int capacity)
 {
-    char path[64], line[256];
+    char path[64];
     size_t length = strlen(field);
-    unsigned long long number = 0;
+    bool is_found = false;
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     FILE *f = fopen(path, "re");
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, field, length) && line[length] == ':') {
-            number = strtoull(line + length + 1, NULL, base);
-            break;
-        }
+    while (f && !is_found && fgets(ret_text, capacity, f))
+        is_found = !strncmp(ret_text, field, length) && ret_text[length] == ':';
     if (f)
         (void)fclose(f);
-    return number;
+    if (is_found)
+        memmove(ret_text, ret_text + length + 1, strlen(ret_text + length + 1) + 1);
+    else
+        *ret_text = 0;
+}
+
+unsigned long long process_status_number(pid_t pid, const char *field, int base)
+{
+    char text[256];
+    read_status(pid, field, text, sizeof text);
+    return strtoull(text, NULL, base);
+}
+
+/* A zombie has closed its files (exit_files and the work queued by it come before exit_notify). */
+bool process_has_ended(pid_t pid)
+{
+    char text[256];
+    read_status(pid, "State", text, sizeof text);
+    return !*text || strchr(text, 'Z') || strchr(text, 'X');
 }
 
 static void read_name(const char *folder, const char *thread, char *ret_name, size_t capacity)

@@ -3,6 +3,7 @@
 #ifndef INTEG_PROCESS_H
 #define INTEG_PROCESS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* How many names stand in a folder, "." and ".." among them; 0: it can't be read. */
@@ -11,6 +12,8 @@ unsigned folder_entries(const char *path);
 unsigned process_entries(pid_t pid, const char *folder);
 /* What /proc/PID/status says of a field ("RssAnon", in KiB), written in this base; 0: nothing. */
 unsigned long long process_status_number(pid_t pid, const char *field, int base);
+/* It runs no more and has closed all it had; whether somebody has waited for it does not matter. */
+bool process_has_ended(pid_t pid);
 /* The first thread of that name ("pp-agent"), and how many there are; 0: none. */
 pid_t process_thread(pid_t pid, const char *name);
 unsigned process_nr_threads(pid_t pid, const char *name);
