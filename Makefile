@@ -93,6 +93,7 @@ fuzz-coverage:
 vm-smoke:
 	@tools/deps vm || echo 'vm-smoke: going on; what is missing is a skip that says so'
 	@$(MAKE) --no-print-directory all
+	ninja -C $(BUILD) all # the tests as well
 	@tests/vm/run smoke $(BUILD) || [ $$? -eq 77 ]
 	@tests/vm/run damon $(BUILD) || [ $$? -eq 77 ]
 
