@@ -47,8 +47,7 @@ static void killed_with_pages_staged(void)
     uint64_t joins = pager_stat(a.pager, "daemon_joins");
     rogue_kill(a.rogue);
     a.rogue->answer = ROGUE_HONEST;
-    test_nap_us(20000);
-    CHECK_EQ(pages_nr_present(&a.pages, NR / 2, 400), 400); /* what was staged went back by itself */
+    WAIT_UNTIL(pages_nr_present(&a.pages, NR / 2, 400) == 400); /* what was staged goes back by itself */
     rogue_start(a.rogue);
     joins_again(joins);
     pages_check_all(&a.pages);

@@ -33,11 +33,12 @@ int main(void)
     for (int round = 0; round < 2; round++) {
         uint32_t hot = round ? NR / 2 : 0, cold = NR / 2 - hot;
         uint64_t deadline_ms = test_now_ms() + test_limit_ms(20000);
-        while (pages_nr_present(&p, cold, NR / 2) > NR / 20) {
+        /* Where we do not run for the cold age what is hot is cold as well, until it is used again. */
+        while (pages_nr_present(&p, cold, NR / 2) > NR / 20 ||
+               pages_nr_present(&p, hot, NR / 2) <= NR / 2 - NR / 20) {
             CHECK(test_now_ms() < deadline_ms);
             use(&p, hot, NR / 2, 50);
         }
-        CHECK(pages_nr_present(&p, hot, NR / 2) > NR / 2 - NR / 20);
         pages_check_all(&p);
         for (uint32_t i = cold; i < cold + NR / 2; i++)
             pages_write(&p, i);

@@ -27,7 +27,7 @@ static struct shared {
     bool has_group;
     _Atomic bool is_refused; /* the cgroup took nobody in */
     _Atomic bool must_end;   /* the client beside */
-    _Atomic uint64_t nr_rounds;
+    _Atomic uint64_t nr_rounds, nr_joins_beside;
     struct memory_group group;
 } *shared;
 
@@ -82,11 +82,13 @@ static pid_t next_daemon(void)
     return pid;
 }
 
-/* Once more, and it is joined. */
+/* Once more, and both have joined it: they look for it in turns of their own. */
 static pid_t follow(uint64_t joins_before)
 {
+    uint64_t beside_before = atomic_load(&shared->nr_joins_beside);
     pid_t pid = next_daemon();
     WAIT_LONG_UNTIL(pager_stat(pager, "daemon_joins") > joins_before);
+    WAIT_LONG_UNTIL(atomic_load(&shared->nr_joins_beside) > beside_before);
     return pid;
 }
 
@@ -116,6 +118,7 @@ static int live_beside(void *unused)
             if (random >> 50 & 1)
                 pages_write(&q, i);
         }
+        atomic_store(&shared->nr_joins_beside, pager_stat(own, "daemon_joins"));
         atomic_fetch_add(&shared->nr_rounds, 1);
         test_nap_us(2000);
     }

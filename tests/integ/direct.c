@@ -81,10 +81,11 @@ static uint64_t ahead_least(void)
 }
 
 /* The agent tells of what it meets ahead of a touch. It looks each millisecond: on an emulated machine at almost
- * each run, before its thread has come to the end of it; those are pages that came ahead, and no others. */
+ * each run, before its thread has come to the end of it; those are pages that came ahead, and no others. Natively
+ * that met 47 to 127 of them; runs that were told of wrongly were 280. */
 static uint64_t unwanted_most(void)
 {
-    return test_is_emulated() ? pager_stat_now(a.pager, "prefetch_pages") * 3 / 4 : NR / 4;
+    return test_is_emulated() ? pager_stat_now(a.pager, "prefetch_pages") * 3 / 4 : NR / 2;
 }
 
 static void neighbours(void)

@@ -167,7 +167,7 @@ int main(void)
     for (unsigned i = 0; i < USERS; i++)
         atomic_store(&shared->silence[i].of_read_ms, FOR_EVER_MS);
     WAIT_LONG_UNTIL(process_nr_threads(d.pid, "pp-control") == 1 + USERS * SESSIONS);
-    unsigned nr_descriptors = process_entries(d.pid, "fd");
+    unsigned nr_descriptors = process_descriptors_at_rest(d.pid);
     atomic_store(&shared->must_misbehave, true);
     WAIT_LONG_UNTIL(process_entries(d.pid, "fd") == nr_descriptors - USERS * SESSIONS); /* their sockets */
     test_nap_us(500000);

@@ -412,7 +412,7 @@ static void squeeze_position(void)
 static void squeezed_not_taken(void)
 {
     struct client c = join();
-    for (int i = 0; i < 200 && !is_readable(c.socket, 0); i++) {
+    for (uint64_t until = test_now_ms() + test_limit_ms(10000); test_now_ms() < until && !is_readable(c.socket, 0);) {
         atomic_store(&c.memory->squeeze.head, atomic_load(&c.memory->squeeze.tail) + SQUEEZES_NR / 2);
         ring_daemon(&c);
         test_nap_us(2000);
@@ -434,7 +434,7 @@ static void answers_without_room(bool has_lied, struct ring_shared *ring, struct
 {
     if (has_lied)
         atomic_store(&ring->tail, 0x77777777u);
-    for (int i = 0; i < 200 && !is_readable(c->socket, 0); i++) {
+    for (uint64_t until = test_now_ms() + test_limit_ms(10000); test_now_ms() < until && !is_readable(c->socket, 0);) {
         atomic_store(&c->memory->raw.head, atomic_load(&c->memory->raw.tail) + RAW_SLOTS_MAX / 2);
         ring_daemon(c);
         test_nap_us(2000);
@@ -685,7 +685,7 @@ static void lies_cost_nobody_else_anything(void)
     }
     is_undisturbed();
     test_case("descriptors and memory");
-    unsigned fds = process_entries(d.pid, "fd"), told = 0;
+    unsigned fds = process_descriptors_at_rest(d.pid), told = 0;
     CHECK(fds);
     unsigned long kib = memory_kib();
     for (size_t i = 0; told < SESSIONS; i++) {

@@ -230,7 +230,7 @@ static void end_quiet(struct pp_pager *pager)
 static bool wait_for_death(struct point_daemon *d, const struct row *row, struct pages *second)
 {
     int status = 0;
-    uint64_t until = test_now_ms() + DEATH_MS;
+    uint64_t until = test_now_ms() + test_limit_ms(DEATH_MS);
     while (!point_daemon_has_ended(d, &status) && test_now_ms() < until) {
         if (row->need == GOING)
             go_round(second);
@@ -365,7 +365,7 @@ static int live(void *argument)
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     point_arm_kill(v->point, v->at_pass);
     pager_start(pager);
-    for (uint64_t until = test_now_ms() + DEATH_MS; test_now_ms() < until;) {
+    for (uint64_t until = test_now_ms() + test_limit_ms(DEATH_MS); test_now_ms() < until;) {
         work_on(&p, &random);
         if (!v->must_stop || pages_nr_present(&p, 0, NR) > NR / 2)
             continue;
@@ -373,18 +373,6 @@ static int live(void *argument)
         pager_start(pager);
     }
     return 1;
-}
-
-/* Once the daemon has seen the end of the call by which a client was to be told of forks. */
-static unsigned descriptors_at_rest(pid_t pid)
-{
-    unsigned least = process_entries(pid, "fd");
-    for (int i = 0; i < 100; i++) {
-        test_nap_us(2000);
-        unsigned nr = process_entries(pid, "fd");
-        least = nr < least ? nr : least;
-    }
-    return least;
 }
 
 /* One client lives on beside them, and its daemon. */
@@ -400,7 +388,7 @@ static void client_dies(struct victim *v)
     struct pp_pager *pager = pager_open(d.socket_path);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
-    unsigned descriptors = descriptors_at_rest(d.pid);
+    unsigned descriptors = process_descriptors_at_rest(d.pid);
     CHECK(descriptors);
     for (size_t i = 0; i < CLIENT_ROWS_NR; i++) {
         test_case(point_name(client_rows[i].point));
@@ -409,7 +397,7 @@ static void client_dies(struct victim *v)
         v->must_stop = client_rows[i].need == STOPPING;
         pid_t pid = helper_start(live, v);
         int status = 0;
-        for (uint64_t until = test_now_ms() + DEATH_MS;
+        for (uint64_t until = test_now_ms() + test_limit_ms(DEATH_MS);
              !helper_has_ended(pid, &status) && test_now_ms() < until;)
             work_on(&p, &random);
         CHECK(WIFSIGNALED(status));

@@ -30,10 +30,14 @@ static unsigned nr_pagers(void)
     return PAGERS / test_sessions_of_one();
 }
 
-static void each_waits_until_out(void)
+/* And until all of its sessions have joined this daemon: one that has nothing out would miss it, and wait for the
+ * next. */
+static void each_waits_until_out(uint32_t nr_daemons)
 {
-    for (unsigned i = 0; i < nr_pagers(); i++)
+    for (unsigned i = 0; i < nr_pagers(); i++) {
         WAIT_LONG_UNTIL(pages_nr_present(&pages[i], 0, NR) < NR / 20);
+        WAIT_LONG_UNTIL(pager_stat(pagers[i], "daemon_joins") == nr_daemons * test_sessions_of_one());
+    }
 }
 
 /* Rewritten pages leave again only if there is a daemon. */
@@ -57,7 +61,7 @@ static int client(void *argument)
         pager_start(pagers[i]);
     }
     for (uint32_t step = 1; step <= STEPS; step++) {
-        each_waits_until_out();
+        each_waits_until_out(step);
         atomic_store(&shared->is_all_out[me], true);
         WAIT_LONG_UNTIL(atomic_load(&shared->step) >= step);
         each_is_checked(); /* the daemon has gone */

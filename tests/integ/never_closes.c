@@ -224,26 +224,41 @@ static pid_t start_sender(enum kind kind)
     return pid;
 }
 
-/* 0: it is told why it waits, before a client gives up. */
+/* 0: it is told why it waits, before a client gives up; at 4.5 s: whoever is asked then may be kept waiting by the
+ * machine, so some are. */
 static int is_told_why(void *unused)
 {
     (void)unused;
     if (!become_client(NOBODY))
         return 1;
     struct msg m;
-    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), socket = socket_connect(shared->socket_path);
-    CHECK(pagemap >= 0 && socket >= 0);
-    greeting_send(socket, pagemap);
-    greeting_expect(socket, 5000, MSG_REFUSE, &m);
+    struct msg_fds fds;
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), r = -EAGAIN;
+    CHECK(pagemap >= 0);
+    for (int i = 0; i < 3 && r == -EAGAIN; i++) {
+        int socket = socket_connect(shared->socket_path);
+        CHECK(socket >= 0);
+        greeting_send(socket, pagemap);
+        r = greeting_hear(socket, 5000, &m, &fds);
+        close(socket);
+    }
+    CHECK_EQ(r, 0);
+    CHECK_EQ(m.header.type, MSG_REFUSE);
     CHECK(strstr(m.payload.refuse.text, "event=door_held"));
     return 0;
 }
 
+/* Not more than once or twice by the machine's doing; a daemon that is held is held until the server ends. */
 static void status_is_quick(void)
 {
-    uint64_t begun_ms = test_now_ms();
-    (void)daemon_status(&d);
-    CHECK(test_now_ms() - begun_ms < test_limit_ms(300));
+    uint64_t best_ms = UINT64_MAX;
+    for (int i = 0; i < 3 && best_ms >= test_limit_ms(300); i++) {
+        uint64_t begun_ms = test_now_ms();
+        (void)daemon_status(&d);
+        uint64_t ms = test_now_ms() - begun_ms;
+        best_ms = ms < best_ms ? ms : best_ms;
+    }
+    CHECK(best_ms < test_limit_ms(300));
 }
 
 /* From Linux 6.16 on. Before, a FUSE file's pages were written from copies, and a last close waited for none. */
@@ -341,8 +356,8 @@ int main(void)
     int file = open(shared->file_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     CHECK(file >= 0);
     close(file);
-    test_nap_us(500000); /* for its status to be gone */
-    nr_descriptors = process_entries(d.pid, "fd");
+    test_nap_us(300000); /* for its status to be gone */
+    nr_descriptors = process_descriptors_at_rest(d.pid);
     a_crowd();
     one(WITH_HELLO, "in a hello");
     one(WITH_HANDSHAKE, "in place of a userfaultfd");

@@ -92,7 +92,8 @@ static void values(void)
     CHECK(nr_faults <= NR_PAGES * 3 / 4); /* with none late, and one of eight left alone: 40 of 96 */
 }
 
-/* Before all passes: on a slow machine those have a rhythm, and all of it comes back for the next. */
+/* This and what_is_left_of_a_pass before all passes: on a slow machine those have a rhythm, and all of it comes
+ * back for the next. */
 static void random_touches(void)
 {
     test_case("random touches");
@@ -296,12 +297,12 @@ int main(void)
     r->prefetches = dense->prefetches = true;
     dense->squeeze_age_ms = 20;
     dense->moves = true;
-    test_begin("what comes back ahead of a pass is right, whatever changes meanwhile", 50);
+    test_begin("what comes back ahead of a pass is right, whatever changes meanwhile", 110);
     arena_begin(&a, r, NR);
     random_touches();
     values();
-    passes();
     what_is_left_of_a_pass();
+    passes();
     under_change();
     arena_end(&a);
     told_not_to(plain);

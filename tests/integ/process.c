@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 unsigned folder_entries(const char *path)
 {
@@ -22,6 +23,17 @@ unsigned process_entries(pid_t pid, const char *folder)
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, folder);
     return folder_entries(path);
+}
+
+unsigned process_descriptors_at_rest(pid_t pid)
+{
+    unsigned least = process_entries(pid, "fd");
+    for (int i = 0; i < 100; i++) {
+        (void)usleep(2000);
+        unsigned nr = process_entries(pid, "fd");
+        least = nr < least ? nr : least;
+    }
+    return least;
 }
 
 /* What stands behind a field's colon, "" if there is none. */

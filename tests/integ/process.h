@@ -10,6 +10,8 @@
 unsigned folder_entries(const char *path);
 /* The same for one of /proc/PID: "fd", "task". */
 unsigned process_entries(pid_t pid, const char *folder);
+/* The least that are open within 200 ms: what it opens for a moment, or is about to close, is not among them. */
+unsigned process_descriptors_at_rest(pid_t pid);
 /* What /proc/PID/status says of a field ("RssAnon", in KiB), written in this base; 0: nothing. */
 unsigned long long process_status_number(pid_t pid, const char *field, int base);
 /* It runs no more and has closed all it had; whether somebody has waited for it does not matter. */

@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #include "support.h"
 
@@ -249,9 +250,14 @@ void screen_start(struct screen *s, const char *term, int rows, int cols, const 
     struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols };
     memset(s, 0, sizeof *s);
     set_size(s, rows, cols);
-    s->pid = forkpty(&s->fd, NULL, NULL, &size);
+    int terminal;
+    CHECK_EQ(openpty(&s->fd, &terminal, NULL, NULL, &size), 0);
+    CHECK_EQ(tcgetattr(s->fd, &s->before), 0);
+    s->pid = fork();
     CHECK(s->pid >= 0);
     if (s->pid == 0) {
+        (void)close(s->fd);
+        (void)login_tty(terminal);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)setenv("TERM", term, 1);
         (void)unsetenv("LINES");
@@ -259,7 +265,7 @@ void screen_start(struct screen *s, const char *term, int rows, int cols, const 
         execv(words[0], (char *const *)words);
         _exit(127);
     }
-    CHECK_EQ(tcgetattr(s->fd, &s->before), 0);
+    close(terminal);
 }
 
 bool screen_take(struct screen *s, unsigned ms)

@@ -108,7 +108,7 @@ int main(void)
         CHECK_EQ(pp_register(pager, workers[i].pages.memory, pages_to_bytes(NR)), 0);
     }
     pager_start(pager);
-    unsigned nr_descriptors = process_entries(d.pid, "fd");
+    unsigned nr_descriptors = process_descriptors_at_rest(d.pid);
     CHECK(nr_descriptors);
     for (unsigned i = 0; i < WORKERS; i++)
         CHECK_EQ(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);

@@ -368,12 +368,12 @@ bool helper_has_ended(pid_t pid, int *ret_status)
 
 int helper_wait(pid_t pid)
 {
-    uint64_t deadline_ms = test_now_ms() + test_limit_ms(10000);
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(30000);
     int status;
     for (; test_now_ms() < deadline_ms; test_nap_us(1000))
         if (helper_has_ended(pid, &status))
             return status;
-    test_fail(__FILE__, __LINE__, "helper %d has not ended after 10 s", (int)pid);
+    test_fail(__FILE__, __LINE__, "helper %d has not ended after 30 s", (int)pid);
 }
 
 int helper_kill(pid_t pid, int signal)

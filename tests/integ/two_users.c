@@ -162,14 +162,19 @@ static int takes_pages(void *unused)
     if (!become(GREEDY))
         return 1;
     for (unsigned i = 0; i < 20; i++) {
+        const struct msg_empty empty = { 0 };
+        struct msg m;
         struct msg_fds fds;
         int socket = join_patiently(&fds);
         struct msg_range range = { .start = (uint64_t)1 << 40, .bytes = SESSION_PAGES_MAX * PAGE_BYTES };
         if (socket < 0 || send_patiently(socket, MSG_RANGE_ADD, &range))
             return 1;
         msg_fds_close(&fds);
-        if (is_readable(socket, (int)test_limit_ms(300)))
+        /* A question behind it is answered when the range has been taken. */
+        if (send_patiently(socket, MSG_STATUS_GET, &empty) || !is_readable(socket, (int)test_limit_ms(10000)) ||
+            msg_recv(socket, &m, &fds))
             break; /* hung up */
+        msg_fds_close(&fds);
         atomic_fetch_add(&shared->nr_got, 1);
     }
     hold_on();
