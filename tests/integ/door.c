@@ -264,7 +264,7 @@ static void is_stopped(void)
     test_case("it is stopped: who has come to it waits, and the others have another");
     int status;
     pid_t pid = door_of(d.pid);
-    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    CHECK(process_stop(pid));
     pid_t waiting = helper_start(client, nobody);
     WAIT_UNTIL(door_of(d.pid) != pid);
     uint64_t best_ms = UINT64_MAX; /* who waits for it waits each time */
@@ -291,8 +291,8 @@ static void ends_with_its_daemon(void)
     start();
     keeper = keeper_of(d.pid);
     door = door_of(d.pid);
-    CHECK(keeper > 0 && kill(keeper, SIGSTOP) == 0);
-    CHECK(door > 0 && kill(door, SIGSTOP) == 0);
+    CHECK(keeper > 0 && process_stop(keeper));
+    CHECK(door > 0 && process_stop(door));
     CHECK_EQ(helper_kill(d.pid, SIGKILL), SIGKILL);
     WAIT_UNTIL(process_has_ended(keeper) && process_has_ended(door));
 }
@@ -323,7 +323,7 @@ static int end_door_with_a_hello(void)
     int status;
     pid_t door = idle_door();
     asked->has_sent = false;
-    CHECK_EQ(kill(door, SIGSTOP), 0);
+    CHECK(process_stop(door));
     pid_t pid = helper_start(is_told_to_try_again, NULL);
     WAIT_UNTIL(asked->has_sent);
     test_nap_us(100000); /* for the daemon to have asked it */
@@ -374,7 +374,7 @@ static void takes_it_late(void)
     pid_t pid = helper_start(goes_on_without, NULL);
     WAIT_UNTIL(asked->step == 1);
     pid_t door = idle_door();
-    CHECK_EQ(kill(door, SIGSTOP), 0);
+    CHECK(process_stop(door));
     asked->step = 2;
     WAIT_UNTIL(asked->step == 3);
     CHECK_EQ(kill(door, SIGCONT), 0);

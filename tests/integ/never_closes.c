@@ -288,7 +288,7 @@ static void one(enum kind kind, const char *name)
     bool is_to_stop = kind == HUNG_UP || kind == UNREAD;
     if (is_to_stop) {
         WAIT_UNTIL(atomic_load(&shared->is_ready));
-        CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+        CHECK(process_stop(d.pid));
         atomic_store(&shared->is_stopped, true);
     }
     WAIT_UNTIL(atomic_load(&shared->has_sent));
@@ -330,7 +330,7 @@ static void end_of_all(void)
     test_case("the daemon is told to end, and what it would close does not let itself be closed");
     (void)start_sender(UNREAD_TWICE);
     WAIT_UNTIL(atomic_load(&shared->is_ready));
-    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    CHECK(process_stop(d.pid));
     atomic_store(&shared->is_stopped, true);
     WAIT_UNTIL(atomic_load(&shared->has_sent));
     CHECK_EQ(kill(d.pid, SIGCONT), 0);

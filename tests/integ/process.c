@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,35 @@ bool process_has_ended(pid_t pid)
     char text[256];
     read_status(pid, "State", text, sizeof text);
     return !*text || strchr(text, 'Z') || strchr(text, 'X');
+}
+
+static bool is_each_thread_stopped(pid_t pid)
+{
+    char folder[64], text[256];
+    bool are_all = true;
+    (void)snprintf(folder, sizeof folder, "/proc/%d/task", (int)pid);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && are_all && (e = readdir(d));) {
+        if (*e->d_name == '.')
+            continue;
+        read_status((pid_t)atoi(e->d_name), "State", text, sizeof text); /* threads have a place in /proc as well */
+        are_all = strchr(text, 'T') != NULL;
+    }
+    if (d)
+        closedir(d);
+    return d && are_all;
+}
+
+bool process_stop(pid_t pid)
+{
+    if (kill(pid, SIGSTOP))
+        return false;
+    for (int ms = 0; ms < 5000; ms++) {
+        if (is_each_thread_stopped(pid))
+            return true;
+        (void)usleep(1000);
+    }
+    return false;
 }
 
 static void read_name(const char *folder, const char *thread, char *ret_name, size_t capacity)

@@ -16,6 +16,8 @@ unsigned process_descriptors_at_rest(pid_t pid);
 unsigned long long process_status_number(pid_t pid, const char *field, int base);
 /* It runs no more and has closed all it had; whether somebody has waited for it does not matter. */
 bool process_has_ended(pid_t pid);
+/* SIGSTOP, and it has come to all of its threads: until then one that runs goes on. False: it did not within 5 s. */
+bool process_stop(pid_t pid);
 /* The first thread of that name ("pp-agent"), and how many there are; 0: none. */
 pid_t process_thread(pid_t pid, const char *name);
 unsigned process_nr_threads(pid_t pid, const char *name);

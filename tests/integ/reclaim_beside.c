@@ -2,6 +2,7 @@
  * caller waiting, other calls get their turn, and what another thread does with its mappings meanwhile
  * leaves no memory behind that may leave. Method: a cold age of an hour, so that nothing leaves by
  * itself; SIGSTOP for the daemon. */
+#include "process.h"
 #include "support.h"
 
 #include <errno.h>
@@ -32,7 +33,7 @@ static void *reclaim_all(void *unused)
 static void the_daemon_stands_still(uint32_t nr_reclaimed)
 {
     nr_asked = nr_reclaimed;
-    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    CHECK(process_stop(d.pid));
     atomic_store(&has_returned, false);
     pthread_t t;
     CHECK_EQ(pthread_create(&t, NULL, reclaim_all, NULL), 0);
@@ -68,7 +69,7 @@ static void *reclaim_until_stopped(void *unused)
 static void a_stop_while_it_stands_still(void)
 {
     test_case("pp_stop while the daemon stands still");
-    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    CHECK(process_stop(d.pid));
     pthread_t t;
     CHECK_EQ(pthread_create(&t, NULL, reclaim_until_stopped, NULL), 0);
     WAIT_UNTIL(pages_nr_present(&p, 0, NR) < NR);

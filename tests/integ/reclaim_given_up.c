@@ -46,7 +46,7 @@ static void go_on_for_a_moment(void)
     uint64_t begin_ns = answering_ns();
     CHECK_EQ(kill(d.pid, SIGCONT), 0);
     WAIT_UNTIL(answering_ns() - begin_ns > 1000000 * test_limit_ms(1));
-    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    CHECK(process_stop(d.pid));
 }
 
 static void *go_on_now_and_then(void *unused)
@@ -63,7 +63,7 @@ static void *go_on_now_and_then(void *unused)
 static void is_waited_for(void *(*go_on)(void *unused))
 {
     pthread_t t;
-    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    CHECK(process_stop(d.pid));
     CHECK_EQ(pthread_create(&t, NULL, go_on, NULL), 0);
     CHECK_EQ(pp_reclaim(pager, p.memory, pages_to_bytes(NR)), 0);
     CHECK_EQ(pages_nr_present(&p, 0, NR), 0);
@@ -89,7 +89,7 @@ static void gives_up(uint32_t nr)
 static void is_given_up(void)
 {
     test_case("all of it has left, nothing is stored");
-    CHECK_EQ(kill(d.pid, SIGSTOP), 0);
+    CHECK(process_stop(d.pid));
     gives_up(NR_LITTLE);
     CHECK_EQ(pages_nr_present(&p, 0, NR_LITTLE), 0);
     test_case("more is asked for: it has answered nothing yet");
