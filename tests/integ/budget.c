@@ -58,8 +58,8 @@ static void reads_that_look_cold_cost_no_more_than_allowed(void)
     pthread_t reader;
     CHECK_EQ(pthread_create(&reader, NULL, read_all_the_time, NULL), 0);
     test_nap_us(READ_S * 1000000u);
+    uint64_t longest_ns = pager_stat_now(pager, "fault_missing_ns_max"); /* the machine may have stalled in it */
     uint64_t waited_ns = pager_stat_now(pager, "fault_wait_ns") + pager_stat_now(pager, "other_wait_ns");
-    uint64_t longest_ns = pager_stat(pager, "fault_missing_ns_max"); /* the machine may have stalled in it */
     uint64_t nr_out = pager_stat(pager, "client_evict_success");
     uint64_t nr_faults = pager_stat(pager, "faults_missing");
     atomic_store(&is_over, true);

@@ -74,8 +74,8 @@ static unsigned long long started(pid_t pid)
 /* Numbers begin anew some day. */
 static bool is_younger(pid_t pid, pid_t than)
 {
-    unsigned long long own = started(pid), other_s = started(than);
-    return own != other_s ? own > other_s : pid > than;
+    unsigned long long start = started(pid), before = started(than);
+    return start != before ? start > before : pid > than;
 }
 
 /* Its process of that name, the last one made; 0: none. A zombie is one. */
@@ -320,7 +320,6 @@ static int is_told_to_try_again(void *unused)
 
 static int end_door_with_a_hello(void)
 {
-    int status;
     pid_t door = idle_door();
     asked->has_sent = false;
     CHECK(process_stop(door));
@@ -328,7 +327,7 @@ static int end_door_with_a_hello(void)
     WAIT_UNTIL(asked->has_sent);
     test_nap_us(100000); /* for the daemon to have asked it */
     CHECK_EQ(kill(door, SIGKILL), 0);
-    WAIT_UNTIL(helper_has_ended(pid, &status));
+    int status = helper_wait(pid);
     CHECK(WIFEXITED(status));
     return WEXITSTATUS(status);
 }

@@ -192,7 +192,8 @@ static bool has_come_through(void)
 }
 
 /* All that is out is wanted, and there is no room for it. What has just left may still be counted, makes room as
- * it goes, and then all of it fits: once more, with that gone. */
+ * it goes, and then all of it fits: once more, with that gone; and 6 MiB, as the agent needs some for its own
+ * pages. Where it finds none it waits in the kernel until there is room, and counts nothing meanwhile. */
 static void fill(bool (*is_full)(void))
 {
     for (int tries = 0; tries < 5; tries++) {
