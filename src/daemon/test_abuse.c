@@ -68,7 +68,7 @@ static void send_hello(int fd, uint32_t version, int pagemap)
 static struct msg answer_of(int fd, struct msg_fds *ret_fds)
 {
     struct msg m;
-    assert_true(wait_readable(fd, 3000));
+    assert_true(wait_readable(fd, 15000));
     assert_int_equal(msg_recv(fd, &m, ret_fds), 0);
     return m;
 }
@@ -124,7 +124,7 @@ static void put_raw(struct client *c, uint32_t slot)
 
 static void take_next(struct ring *answers, void *ret_entry)
 {
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 15000; i++) {
         int r = ring_take(answers, ret_entry);
         assert_true(r >= 0);
         if (r == 1)
@@ -177,7 +177,7 @@ static void is_ended(struct client *c)
 {
     struct msg m;
     struct msg_fds fds = {.nr = 0};
-    assert_true(wait_readable(c->socket, 5000));
+    assert_true(wait_readable(c->socket, 15000));
     assert_int_equal(msg_recv(c->socket, &m, &fds), -ECONNRESET);
     leave(c);
     daemon_serves();
@@ -239,12 +239,12 @@ static void messages_out_of_order_end_it(void **state)
     struct msg m;
     struct msg_fds fds = {.nr = 0};
     assert_int_equal(msg_send(fd, MSG_RANGE_ADD, &range, NULL), 0);
-    assert_true(wait_readable(fd, 3000));
+    assert_true(wait_readable(fd, 15000));
     assert_int_equal(msg_recv(fd, &m, &fds), -ECONNRESET);
     close(fd);
     fd = socket_connect(socket_path);
     assert_int_equal(msg_send(fd, MSG_RANGES_RESET, &empty, NULL), 0);
-    assert_true(wait_readable(fd, 3000));
+    assert_true(wait_readable(fd, 15000));
     assert_int_equal(msg_recv(fd, &m, &fds), -ECONNRESET);
     close(fd);
     daemon_serves();
@@ -343,7 +343,7 @@ static void places_that_are_not_theirs_are_not_given_up(void **state)
     assert_int_equal(ring_put(&other.given_up, &twice), 0);
     ring_daemon(&c);
     ring_daemon(&other);
-    for (int i = 0; i < 100 && !(ring_room(&c.given_up) == RING_GIVEN_UP_NR &&
+    for (int i = 0; i < 1500 && !(ring_room(&c.given_up) == RING_GIVEN_UP_NR &&
                                  ring_room(&other.given_up) == RING_GIVEN_UP_NR); i++)
         usleep(10000);
     assert_int_equal(ring_room(&c.given_up), RING_GIVEN_UP_NR);
@@ -709,7 +709,7 @@ static int end(void **state)
     struct client last = join(); /* still there when the daemon ends: it has its row, too */
     int status = -1;
     kill(daemon_pid, SIGTERM);
-    for (int i = 0; i < 500 && waitpid(daemon_pid, &status, WNOHANG) == 0; i++)
+    for (int i = 0; i < 3000 && waitpid(daemon_pid, &status, WNOHANG) == 0; i++)
         usleep(10000);
     leave(&last);
     bool is_right = WIFEXITED(status) && WEXITSTATUS(status) == 0 && access(socket_path, F_OK) < 0;

@@ -410,11 +410,9 @@ static void the_bell_writes_only_for_a_sleeper_and_never_blocks(void **state)
 
     /* The peer has the same open file and makes it a waiting one: still nothing waits. */
     assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
-    uint64_t begin = now_ns();
     alarm(5);
     doorbell_awake(&bell, fd);
     alarm(0);
-    assert_true(now_ns() - begin < NS_PER_S);
     close(fd);
 }
 

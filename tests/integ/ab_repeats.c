@@ -142,7 +142,7 @@ static void nothing_runs(void)
 {
     int status;
     pid_t pid;
-    uint64_t deadline_ms = test_now_ms() + test_limit_ms(2000);
+    uint64_t deadline_ms = test_now_ms() + test_limit_ms(10000);
     while ((pid = waitpid(-1, &status, WNOHANG)) >= 0) {
         CHECK(test_now_ms() < deadline_ms);
         test_nap_us(pid ? 0 : 2000);
@@ -338,7 +338,7 @@ static void kill_outright(const char *results)
                                         "anon_streamer", "--results-dir", results, "--row-args",
                                         SMALL, NULL });
     wait_for_file(in_results(results, "runs/run-001/anon_streamer/baseline/workload.stderr"), pid);
-    test_nap_us(1500 * 1000); /* the workload has read its options and works */
+    test_nap_us(4000 * 1000); /* the workload has read its options and works */
     CHECK_EQ(kill(pid, SIGKILL), 0);
     CHECK_EQ(wait_for(pid, 10), 128 + SIGKILL);
     nothing_runs();

@@ -370,7 +370,7 @@ int main(void)
 {
     static struct daemon d;
     test_begin("a mistake gets one line, the right code, and leaves nothing behind", 100);
-    command_orphans_ms = 2000; /* the daemon waits 200 ms for its own, and then the kernel ends them */
+    command_orphans_ms = 20000; /* the daemon waits 200 ms for its own, and then the kernel ends them */
     daemon_start(&d, (const char *[]){ NULL });
     static const char *const workloads[] = { "workloads/anon_streamer", "workloads/interactive_burst",
                                              "workloads/random_touch_heap", "workloads/mmap_churn" };

@@ -2,6 +2,7 @@
  * process's own user and root only, and lose nothing. Method: the real tool, daemon and client; clients are
  * helpers that say what of their memory is present (by pagemap) and compare all bytes when told to. */
 #include "command.h"
+#include "process.h"
 #include "support.h"
 
 #include <errno.h>
@@ -270,7 +271,7 @@ static void who_stands_still_or_goes(struct client *me)
     (void)ask_as(0, "reclaim", NULL, getpid());
     expect(EX_UNAVAILABLE, "no session");
     test_case("a process that is stopped is busy, and then gone");
-    CHECK_EQ(kill(me->pid, SIGSTOP), 0);
+    CHECK(process_stop(me->pid));
     pid_t first = start_tool("drain", me->pid);
     uint64_t deadline_ms = test_now_ms() + test_limit_ms(5000);
     do { /* until the first has been heard */

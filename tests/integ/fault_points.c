@@ -462,12 +462,14 @@ static void at_rejoin(const struct row *row)
     pages_unmap(&p);
 }
 
+static struct pp_pager *worker; /* of the rows AT_WORK; stopped before those AT_FORK, who ask the only agent */
+
 static void at_work(const struct row *row)
 {
-    static struct pp_pager *pager;
+    struct pp_pager *pager = worker;
     bool may_be_lost = row->outcome == PAGE_IS_LOST;
     if (!pager) {
-        pager = pager_open(whole.socket_path);
+        worker = pager = pager_open(whole.socket_path);
         pager_start(pager);
     }
     uint64_t lost_before = pager_stat(pager, "restore_fail");
@@ -541,6 +543,11 @@ static struct pp_pager *pager_with_all_out(struct pages *p)
 static void at_fork(const struct row *row)
 {
     struct pages p;
+    if (worker) {
+        CHECK_EQ(pp_stop(worker), 0);
+        pp_close(worker);
+        worker = NULL;
+    }
     struct pp_pager *pager = pager_with_all_out(&p);
     bool is_left_out = row->outcome != COMES_BACK;
     unsigned descriptors = forker_nr_descriptors();

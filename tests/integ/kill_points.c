@@ -211,11 +211,13 @@ static bool is_most_out(void)
     return nr_there < NR / 8;
 }
 
-static void begin_quiet(struct pp_pager *pager)
+/* What it is to die of may come before. */
+static void begin_quiet(struct pp_pager *pager, struct point_daemon *d)
 {
+    int status;
     atomic_store(&must_rest, true);
     WAIT_UNTIL(atomic_load(&nr_resting) == WORKERS);
-    WAIT_LONG_UNTIL(is_most_out());
+    WAIT_LONG_UNTIL(is_most_out() || point_daemon_has_ended(d, &status));
     pin_half(pager, true);
 }
 
@@ -251,7 +253,7 @@ static void dies_at(struct point_daemon *d, struct pp_pager *pager, const struct
     point_daemon_dies(d, row->point, row->at_pass);
     if (row->need == QUIET) {
         WAIT_LONG_UNTIL(pager_stat(pager, "daemon_joins") > joins);
-        begin_quiet(pager);
+        begin_quiet(pager, d);
     }
     CHECK(wait_for_death(d, row, second)); /* by itself, and so it was joined and had work */
     if (row->need == QUIET)

@@ -20,10 +20,10 @@ static struct daemon d;
 
 /* ---- it goes on */
 
-static void *go_on_after_3s(void *unused)
+static void *go_on_after_2s(void *unused)
 {
     (void)unused;
-    test_nap_us(3000000);
+    test_nap_us(2000000);
     CHECK_EQ(kill(d.pid, SIGCONT), 0);
     return NULL;
 }
@@ -125,7 +125,7 @@ int main(void)
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
     test_case("it goes on after 3 s");
-    is_waited_for(go_on_after_3s);
+    is_waited_for(go_on_after_2s);
     test_case("it goes on for a moment, now and then");
     is_waited_for(go_on_now_and_then);
     is_given_up();

@@ -646,7 +646,7 @@ static void left_out(void)
     NEED(mmap(NULL, NR / 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0) !=
          MAP_FAILED);
     await_out();
-    nap_ms(500);
+    nap_ms(2500); /* the agent has looked since */
     _exit(0);
 }
 

@@ -48,8 +48,8 @@ _Noreturn void test_fail(const char *file, int line, const char *format, ...)
 #define WAIT_FOR(seconds, condition)                                                               \
     do {                                                                                           \
         uint64_t deadline_ = test_now_ms() + test_limit_ms((seconds) * 1000);                      \
-        while (!(condition)) {                                                                     \
-            if (test_now_ms() > deadline_)                                                         \
+        for (bool is_late_ = false; !(condition); is_late_ = test_now_ms() > deadline_) {          \
+            if (is_late_)                                                                          \
                 test_fail(__FILE__, __LINE__, "still not after %d s: %s", seconds, #condition);    \
             test_nap_us(300);                                                                      \
         }                                                                                          \
