@@ -313,7 +313,8 @@ int main(void)
     strcpy(shared->socket_path, d.socket_path);
     CHECK_EQ(chmod(d.socket_path, 0666), 0);
 
-    unsigned at_rest = process_descriptors_at_rest(d.pid);
+    CHECK_EQ(helper_wait(helper_start(is_served, NULL)), 0);
+    unsigned at_rest = process_descriptors_at_rest(d.pid); /* with what it keeps from its first client on */
     (void)while_one_takes("connections", takes_connections, 0);
     WAIT_LONG_UNTIL(process_descriptors_at_rest(d.pid) <= at_rest); /* it is heard again, and all has gone */
     uint32_t nr = while_one_takes("sessions", takes_sessions, 0);

@@ -19,29 +19,21 @@ note "what it finds"
 finds damon 8192
 nothing_left
 
-note "a verified pass"
+note "a verified pass; the daemon is killed early in it, and started again"
 start_daemon --heat damon --cold-age 1s
-start_client 10
+start_client 13
+wait_until is_on
+kill -9 "$daemon"
+wait "$daemon"
+equal 1 "nr_kdamonds left by the killed one" "$(cat $kdamonds/nr_kdamonds)"
+rm -f /tmp/pager.csv
+start_daemon --heat damon --cold-age 1s
+said 'source=damon'
 wait_until is_on
 check wait "$client"
 wait_until test -s /tmp/pager.csv
 at_least 1800 client_evict_success "$(column client_evict_success)" # of 2048 that are never touched
 equal 0 restore_fail "$(column restore_fail)"
-stop_daemon
-said 'source=damon'
-nothing_left
-
-note "killed, and started again"
-start_daemon --heat damon --cold-age 1s
-start_client 8
-wait_until is_on
-kill -9 "$daemon"
-wait "$daemon"
-equal 1 "nr_kdamonds left by the killed one" "$(cat $kdamonds/nr_kdamonds)"
-start_daemon --heat damon --cold-age 1s
-said 'source=damon'
-wait_until is_on
-check wait "$client"
 stop_daemon
 nothing_left
 
