@@ -192,12 +192,11 @@ static bool has_come_through(void)
 }
 
 /* All that is out is wanted, and there is no room for it. What has just left may still be counted, makes room as
- * it goes, and then all of it fits: once more, with that gone; and 6 MiB, as the agent needs some for its own
- * pages. Where it finds none it waits in the kernel until there is room, and counts nothing meanwhile. */
+ * it goes, and then all of it fits: once more, with that gone. */
 static void fill(bool (*is_full)(void))
 {
     for (int tries = 0; tries < 5; tries++) {
-        CHECK(group_limit(group, group_usage(group) + (tries ? 6 : 2) * MIB));
+        CHECK(group_limit(group, group_usage(group) + 2 * MIB));
         ask(inside, CHECK_ALL);
         WAIT_LONG_UNTIL(is_full() || has_come_through());
         if (!has_come_through())
@@ -209,9 +208,11 @@ static void fill(bool (*is_full)(void))
     CHECK(is_full());
 }
 
+/* Or the agent does: where it is the first to write to a page that it shares with the daemon, as to the next one of a
+ * ring, that page is counted for its cgroup. */
 static bool has_waited(void)
 {
-    return waits_seen() > 0 || has_ended(inside);
+    return waits_seen() > 0 || group_waits_for_room(group) || has_ended(inside);
 }
 
 static bool inside_has_ended(void)
@@ -227,7 +228,7 @@ static void waits(void)
     CHECK(!has_ended(inside));
     CHECK_EQ(atomic_load(&inside->wish), CHECK_ALL);
     uint64_t before = waits_seen();
-    WAIT_UNTIL(waits_seen() > before); /* it asks again, and tells */
+    WAIT_UNTIL(waits_seen() > before || group_waits_for_room(group)); /* it asks again, and tells */
     CHECK(group_limit(group, UINT64_MAX));
     wait_for(inside);
     have(inside, RECLAIM);

@@ -136,6 +136,13 @@ uint64_t group_usage(const struct memory_group *g)
     return strtoull(text, NULL, 10);
 }
 
+bool group_waits_for_room(const struct memory_group *g)
+{
+    char text[512];
+    (void)read_file(g, "memory.oom_control", text, sizeof text);
+    return g->is_v1 && strstr(text, "under_oom 1");
+}
+
 uint64_t group_nr_killed(const struct memory_group *g)
 {
     char text[512];

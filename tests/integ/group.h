@@ -24,6 +24,8 @@ bool group_press(const struct memory_group *g, uint64_t bytes);
  * wait. False: this kernel always kills. */
 bool group_must_not_kill(const struct memory_group *g);
 uint64_t group_usage(const struct memory_group *g);
+/* Version 1: somebody waits in the kernel until there is room, where nobody is killed. */
+bool group_waits_for_room(const struct memory_group *g);
 uint64_t group_nr_killed(const struct memory_group *g);
 /* Waits for the last process to go, two seconds at most. Safe in a signal handler. */
 void group_remove(struct memory_group *g);
