@@ -208,8 +208,8 @@ static void fill(bool (*is_full)(void))
     CHECK(is_full());
 }
 
-/* Or the agent does: where it is the first to write to a page that it shares with the daemon, as to the next one of a
- * ring, that page is counted for its cgroup. */
+/* Or the agent does: where it is the first to write to a page that it shares with the daemon, as to the next
+ * one of a ring, that page is counted for its cgroup. */
 static bool has_waited(void)
 {
     return waits_seen() > 0 || group_waits_for_room(group) || has_ended(inside);
