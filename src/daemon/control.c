@@ -732,8 +732,8 @@ static void leave_alone(struct control *c, struct session *s)
     s->user->nr_away++;
     user_pay(s->user, LOOK_MS_MAX * NS_PER_MS, c->turn);
     if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
-        log_info("event=look_stuck session=%u pid=%d uid=%u name=%s; it keeps the lock of its memory: "
-                 "continuing without it until that is free", s->id, (int)s->pid, s->uid, s->name);
+        log_info("event=look_stuck session=%u pid=%d uid=%u name=%s; it keeps the lock of its memory, "
+                 "or of its folder in /proc: continuing without it until that is free", s->id, (int)s->pid, s->uid, s->name);
 }
 
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
@@ -742,13 +742,13 @@ static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
     take_feedback(c, s);
     if (s->is_leaving)
         return;
-    governor_tick(s, now_ms);
-    if (s->governor.look_ms < c->hurry_ms)
-        c->hurry_ms = s->governor.look_ms;
     if (now_ms >= s->next_look_ms && !s->at_door) { /* or its message came back from there while it is away */
         s->next_look_ms = now_ms + s->governor.look_ms;
         look_at_heat(c, s, now_ms);
     }
+    governor_tick(s, now_ms); /* with what a first look has opened */
+    if (s->governor.look_ms < c->hurry_ms)
+        c->hurry_ms = s->governor.look_ms;
     offer(c, s, now_ms);
     order_tick(c->sessions, s, now_ms);
     if (!s->is_leaving)

@@ -1,8 +1,8 @@
 /* governor.c - see governor.h. */
 #include "daemon/governor.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 
 #include "base/clock.h"
 #include "daemon/limits.h"
@@ -75,12 +75,11 @@ static void look_at_waits(struct session *s, struct heat_ages *ages)
 static void look_at_process(struct session *s, uint64_t nr_there)
 {
     struct governor *g = &s->governor;
-    char path[32];
     struct process_status status = { .nr_threads = g->nr_threads + OWN_THREADS,
                                      .resident_bytes = pages_to_bytes(nr_there) };
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)s->pid);
-    if (s->pid > 0)
-        (void)process_status_read(path, &status);
+    int fd = atomic_load_explicit(&s->status_fd, memory_order_acquire);
+    if (fd >= 0)
+        (void)process_status_read(fd, &status);
     g->nr_threads = status.nr_threads > OWN_THREADS ? status.nr_threads - OWN_THREADS : 1;
     g->resident_bytes = status.resident_bytes;
 }

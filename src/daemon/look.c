@@ -25,6 +25,7 @@
 #include "base/point.h"
 #include "daemon/limits.h"
 #include "daemon/session.h"
+#include "sys/status.h"
 
 #define STACK_BYTES ((size_t)256 << 10)
 
@@ -51,12 +52,22 @@ int look_open(void)
     return look.clock_fd < 0 ? -errno : 0;
 }
 
+/* Whoever opens it may wait for the client, as for the lock of its memory. */
+static void open_status(struct session *s)
+{
+    if (s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_relaxed) >= 0)
+        return;
+    int fd = process_status_open(s->pid);
+    atomic_store_explicit(&s->status_fd, fd < 0 ? -1 : fd, memory_order_release);
+}
+
 void look_at(struct session *s, uint64_t now_ms)
 {
     assert(!atomic_load_explicit(&s->is_looked_at, memory_order_relaxed));
     atomic_store_explicit(&s->is_looked_at, true, memory_order_relaxed);
     atomic_store_explicit(&look.at, s, memory_order_release); /* with all that is control's */
     set_clock(LOOK_MS_MAX * NS_PER_MS);
+    open_status(s);
     (void)s->heat_ops->tick(s->heat, now_ms);
     struct session *mine = s;
     bool is_control = atomic_compare_exchange_strong_explicit(&look.at, &mine, NULL, memory_order_acquire,

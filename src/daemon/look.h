@@ -1,4 +1,4 @@
-/* look.h - looks at clients' memory, which may take as long as a client likes. A look takes the lock of that
+/* look.h - looks at clients' memory, and at what /proc has of them, which may take as long as a client likes. A look takes the lock of that
  * memory, and a client may keep it: in a fault on a page of a file whose server does not answer, or for
  * seconds with much to populate, while another thread of it waits to map something. Only SIGKILL ends our
  * wait.
@@ -21,7 +21,7 @@ int look_open(void);
 /* Calls control in a thread, with NULL; and in another one when that is left behind, with the session in whose
  * memory it is. Returns when one of them has: 0; negative errno: there was no thread for the first. */
 int look_run(void (*control)(void *argument, struct session *left_in), void *argument);
-/* Control: its heat's tick. Who is left behind does not return from it. */
+/* Control: its heat's tick, and at first its status. Who is left behind does not return from it. */
 void look_at(struct session *s, uint64_t now_ms);
 
 #endif

@@ -11,6 +11,7 @@
 #include "daemon/compress.h"
 #include "sys/memfd.h"
 #include "sys/rss.h"
+#include "sys/status.h"
 
 void report_sum(const struct session *s, struct stats_block *ret_sum)
 {
@@ -84,7 +85,11 @@ struct account {
 
 static struct account account_of(const struct session *s, const struct stats_block *sum)
 {
-    struct account a = { .resident_bytes = rss_private_bytes(s->pid),
+    struct process_status status = { .private_bytes = 0 };
+    int fd = atomic_load_explicit(&s->status_fd, memory_order_acquire);
+    if (fd >= 0)
+        (void)process_status_read(fd, &status);
+    struct account a = { .resident_bytes = status.private_bytes,
                          .own_bytes = atomic_load(&s->bookkeeping_bytes) +
                                       session_heat(s).bookkeeping_bytes + sizeof *s };
     uint64_t table_bytes = stats_get(sum, STAT_table_bytes);

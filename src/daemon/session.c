@@ -29,6 +29,7 @@ struct session *session_new(int socket, uint32_t id)
     s->id = id;
     s->socket = socket;
     s->pagemap_fd = s->daemon_bell = s->agent_bell = s->porter_bell = -1;
+    atomic_init(&s->status_fd, -1);
     s->born_ms = monotonic_ms();
     s->uid = (uid_t)-1; /* nobody's, should the kernel not say */
     struct ucred peer;
@@ -229,6 +230,7 @@ struct session *session_free(struct session *s)
         munmap(s->memory, SESSION_MEMORY_BYTES);
     close_fd(s->socket);
     close_fd(s->pagemap_fd);
+    close_fd(atomic_load(&s->status_fd));
     close_fd(s->daemon_bell);
     close_fd(s->agent_bell);
     close_fd(s->porter_bell);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,14 +20,18 @@ static bool find(const char *text, const char *name, uint64_t *ret_value)
     return end != at + strlen(name);
 }
 
-int process_status_read(const char *path, struct process_status *ret)
+int process_status_open(pid_t pid)
+{
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -ESRCH : fd;
+}
+
+int process_status_read(int fd, struct process_status *ret)
 {
     char text[4096]; /* 1.5 KiB as a rule; a list of groups can make it longer, and stands behind */
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -ESRCH;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
     if (n <= 0)
         return -ESRCH;
     text[n] = 0;
@@ -35,6 +40,7 @@ int process_status_read(const char *path, struct process_status *ret)
         !find(text, "\nThreads:", &nr_threads))
         return -EPROTO;
     *ret = (struct process_status){ .nr_threads = nr_threads,
-                                    .resident_bytes = (anon_kib + file_kib) * 1024 };
+                                    .resident_bytes = (anon_kib + file_kib) * 1024,
+                                    .private_bytes = anon_kib * 1024 };
     return 0;
 }

@@ -29,7 +29,9 @@ static void it_counts_threads_and_private_memory(void **state)
 {
     (void)state;
     struct process_status before, after;
-    assert_int_equal(process_status_read("/proc/self/status", &before), 0);
+    int status = process_status_open(getpid());
+    assert_true(status >= 0);
+    assert_int_equal(process_status_read(status, &before), 0);
     assert_true(before.nr_threads >= 1);
     pthread_t thread;
     assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
@@ -41,7 +43,8 @@ static void it_counts_threads_and_private_memory(void **state)
     assert_true(ours != MAP_FAILED && shared != MAP_FAILED);
     memset(ours, 1, bytes);
     memset(shared, 1, bytes);
-    assert_int_equal(process_status_read("/proc/self/status", &after), 0);
+    assert_int_equal(process_status_read(status, &after), 0);
+    close(status);
     assert_int_equal(after.nr_threads, before.nr_threads + 1);
     assert_in_range(after.resident_bytes, before.resident_bytes + bytes - (4 << 20),
                     before.resident_bytes + bytes + (4 << 20));
@@ -57,8 +60,8 @@ static int read_text(const char *text, struct process_status *ret)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    int r = process_status_read(fd, ret);
     close(fd);
-    int r = process_status_read(path, ret);
     unlink(path);
     return r;
 }
@@ -67,7 +70,7 @@ static void another_form_is_refused(void **state)
 {
     (void)state;
     struct process_status s = { .nr_threads = 99 };
-    assert_int_equal(process_status_read("/proc/self/nothing", &s), -ESRCH);
+    assert_int_equal(process_status_open(1 << 30), -ESRCH);
     assert_int_equal(read_text("", &s), -ESRCH);
     assert_int_equal(read_text("Name:\tx\nThreads:\t3\n", &s), -EPROTO);
     assert_int_equal(read_text("Name:\tx\nRssAnon:\t x kB\nRssFile:\t 1 kB\nThreads:\t3\n", &s), -EPROTO);
@@ -75,6 +78,7 @@ static void another_form_is_refused(void **state)
     assert_int_equal(read_text("Name:\tx\nRssAnon:\t 8 kB\nRssFile:\t 4 kB\nThreads:\t3\n", &s), 0);
     assert_int_equal(s.nr_threads, 3);
     assert_int_equal(s.resident_bytes, 12 * 1024);
+    assert_int_equal(s.private_bytes, 8 * 1024);
 }
 
 int main(void)

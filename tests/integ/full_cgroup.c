@@ -195,17 +195,18 @@ static bool has_come_through(void)
  * it goes, and then all of it fits: once more, with that gone. */
 static void fill(bool (*is_full)(void))
 {
+    bool has_filled = false;
     for (int tries = 0; tries < 5; tries++) {
         CHECK(group_limit(group, group_usage(group) + 2 * MIB));
         ask(inside, CHECK_ALL);
-        WAIT_LONG_UNTIL(is_full() || has_come_through());
-        if (!has_come_through())
-            break;
+        WAIT_LONG_UNTIL((has_filled = is_full()) || has_come_through());
+        if (has_filled)
+            return;
         CHECK(group_limit(group, UINT64_MAX));
         have(inside, RECLAIM);
         test_nap_us(200000);
     }
-    CHECK(is_full());
+    CHECK(has_filled);
 }
 
 /* Or the agent does: where it is the first to write to a page that it shares with the daemon, as to the next
@@ -228,7 +229,8 @@ static void waits(void)
     CHECK(!has_ended(inside));
     CHECK_EQ(atomic_load(&inside->wish), CHECK_ALL);
     uint64_t before = waits_seen();
-    WAIT_UNTIL(waits_seen() > before || group_waits_for_room(group)); /* it asks again, and tells */
+    /* It asks again, and tells. */
+    WAIT_UNTIL(waits_seen() > before || (!before && group_waits_for_room(group)));
     CHECK(group_limit(group, UINT64_MAX));
     wait_for(inside);
     have(inside, RECLAIM);

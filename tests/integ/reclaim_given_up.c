@@ -124,7 +124,7 @@ int main(void)
     pager = pager_open(d.socket_path);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
-    test_case("it goes on after 3 s");
+    test_case("it goes on after 2 s");
     is_waited_for(go_on_after_2s);
     test_case("it goes on for a moment, now and then");
     is_waited_for(go_on_now_and_then);

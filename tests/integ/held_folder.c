@@ -1,0 +1,151 @@
+/* held_folder - a client that keeps its own folder /proc/PID busy, for as long as it likes, keeps nobody else
+ * waiting: others join, their pages leave and come back, questions are answered; and then it is served, too.
+ *
+ * Method: one thread of it lists the folder into a page of which no fault is answered, and stands in that;
+ * another tries to make something there, and waits for the first; whoever opens a file there for the first time
+ * waits behind that one. It does so before it joins, so that the daemon has opened nothing there yet. */
+#include "command.h"
+#include "greeting.h"
+#include "process.h"
+#include "support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/userfaultfd.h>
+
+#define HOLDER NOBODY
+#define OTHER 65533u
+#define NR 1024u
+
+static struct shared {
+    char socket_path[108];
+    _Atomic bool is_there; /* the holder has joined, and holds */
+    _Atomic bool is_free;  /* nobody stands there */
+    _Atomic bool must_let_go;
+    _Atomic bool has_let_go;
+} *shared;
+
+static struct daemon d;
+static _Atomic bool has_listed, has_tried;
+
+/* ---- who holds */
+
+static void *list_into(void *page)
+{
+    int fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    (void)syscall(SYS_getdents64, fd, page, PAGE_BYTES);
+    atomic_store(&has_listed, true);
+    close(fd);
+    return NULL;
+}
+
+static void *make_something(void *unused)
+{
+    CHECK(mkdir("/proc/self/x", 0700) < 0);
+    atomic_store(&has_tried, true);
+    return unused;
+}
+
+/* The page of which no fault is answered; *ret_uffd: until that is closed. */
+static void *unanswered_page(int *ret_uffd)
+{
+    struct uffdio_api api = { .api = UFFD_API };
+    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct uffdio_register range = { .range = { .start = (uintptr_t)page, .len = PAGE_BYTES },
+                                     .mode = UFFDIO_REGISTER_MODE_MISSING };
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+    CHECK(page != MAP_FAILED && fd >= 0);
+    CHECK(ioctl(fd, UFFDIO_API, &api) == 0 && ioctl(fd, UFFDIO_REGISTER, &range) == 0);
+    *ret_uffd = fd;
+    return page;
+}
+
+static int holder(void *unused)
+{
+    (void)unused;
+    pthread_t lists, makes;
+    struct pages p;
+    int uffd;
+    void *page = unanswered_page(&uffd); /* root may; who may not gets one from the daemon */
+    if (!become_client(HOLDER))
+        return 1;
+    pages_map(&p, NR);
+    pages_write_all(&p);
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC); /* from now on found without waiting */
+    CHECK(pagemap >= 0);
+    close(pagemap);
+    CHECK_EQ(pthread_create(&lists, NULL, list_into, page), 0);
+    test_nap_us(100000);
+    CHECK_EQ(pthread_create(&makes, NULL, make_something, NULL), 0);
+    test_nap_us(100000);
+    CHECK(!atomic_load(&has_listed) && !atomic_load(&has_tried));
+    struct by_hand b = greeting_watch(shared->socket_path, p.memory, pages_to_bytes(NR));
+    atomic_store(&shared->is_there, true);
+    WAIT_FOR(90, atomic_load(&shared->must_let_go));
+    CHECK(!atomic_load(&has_listed) && !atomic_load(&has_tried));
+    close(uffd);
+    CHECK_EQ(pthread_join(lists, NULL) | pthread_join(makes, NULL), 0);
+    atomic_store(&shared->has_let_go, true);
+    for (;;)
+        test_nap_us(100000);
+    close(b.socket);
+    return 0;
+}
+
+/* ---- the others */
+
+static int is_served(void *unused)
+{
+    (void)unused;
+    if (!become_client(OTHER))
+        return 1;
+    struct pages p;
+    struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
+    pages_check_all(&p);
+    CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
+    CHECK_EQ(pp_stop(pager), 0);
+    pages_check_all(&p);
+    pp_close(pager);
+    return 0;
+}
+
+int main(void)
+{
+    shared = test_shared(sizeof *shared);
+    test_begin("a client that keeps its folder of /proc busy keeps nobody waiting", 110);
+    if (geteuid() != 0)
+        test_skip("only root can start clients of two users");
+    daemon_start(&d, (const char *[]){ "--sandbox", "strict", "--cold-age", "50ms", "--heat", "scan", NULL });
+    directory_open_to_all();
+    strcpy(shared->socket_path, d.socket_path);
+    CHECK_EQ(chmod(d.socket_path, 0666), 0);
+    pid_t client = helper_start(holder, NULL);
+    WAIT_LONG_UNTIL(atomic_load(&shared->is_there));
+
+    test_case("others are served");
+    CHECK_EQ(helper_wait(helper_start(is_served, NULL)), 0);
+    WAIT_UNTIL(process_nr_threads(d.pid, "pp-control") == 2); /* one is left in the look */
+    CHECK(strstr(daemon_status(&d), "\"away\""));
+
+    test_case("it lets go");
+    atomic_store(&shared->must_let_go, true);
+    WAIT_LONG_UNTIL(atomic_load(&shared->has_let_go));
+    WAIT_UNTIL(process_nr_threads(d.pid, "pp-control") == 1);
+    WAIT_UNTIL(!strstr(daemon_status(&d), "\"away\""));
+    WAIT_UNTIL(status_number(daemon_status(&d), NULL, "resident_bytes") >= pages_to_bytes(NR));
+    CHECK_EQ(helper_kill(client, SIGKILL), SIGKILL);
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+    return test_end();
+}
