@@ -31,6 +31,7 @@
 #include "daemon/report.h"
 #include "daemon/session.h"
 #include "heat/damon.h"
+#include "sys/rss.h"
 
 #define EVENTS_NR 64
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
@@ -54,6 +55,8 @@ struct control {
     struct damon_watcher *watcher; /* NULL: heat is scan's */
     struct damon_watcher *lost_watcher; /* has ended; kept until the end */
     int epoll_fd, signal_fd, wake_fd, timer_fd;
+    int statm_fd;
+    int fds_fd; /* /proc/self/fd: while it is open, its name is known, and found without waiting */
     struct session *sessions;
     struct session *unburied; /* have ended, but for the look that a thread is in */
     unsigned nr_sessions;
@@ -223,7 +226,7 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    const struct report about = { .config = c->config,
+    const struct report about = { .config = c->config, .statm_fd = c->statm_fd,
                                   .heat = c->watcher ? "damon" : "scan",
                                   .has_device = c->features->has_device,
                                   .viewer = s };
@@ -974,6 +977,8 @@ static int open_all(struct control *c)
     c->timer_fd = point_fails(POINT_CONTROL_TIMER)
                       ? -1
                       : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    c->statm_fd = rss_open();
+    c->fds_fd = open("/proc/self/fd", O_PATH | O_CLOEXEC);
     int r = impatience_new();
     if (r == 0)
         r = look_open();
@@ -1032,5 +1037,7 @@ int control_run(const struct config *config, const struct features *features, st
     close(c.wake_fd);
     close(c.signal_fd);
     close(c.epoll_fd);
+    (void)close(c.statm_fd);
+    (void)close(c.fds_fd);
     return r ? EX_OSERR : 0;
 }

@@ -10,6 +10,7 @@
 #include "sys/status.h"
 
 #define SAMPLE_MS 1000u
+#define STATUS_WAIT_MS 5000u /* for a first look, before it is done without */
 /* A sixteenth of the cold age, within these; governed, twice as often at most times, so that 4096 entries of
  * feedback are enough for a burst. */
 #define LOOK_LEAST_MS 1u
@@ -137,6 +138,13 @@ static void steer(struct session *s)
     g->look_ms = smaller(cold_age_ms / 16, LOOK_GOVERNED_MS);
 }
 
+/* How many threads share a budget is to be known from the first sample on. */
+static bool is_known(const struct session *s, uint64_t now_ms)
+{
+    return s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_acquire) >= 0 ||
+           now_ms >= s->born_ms + STATUS_WAIT_MS;
+}
+
 void governor_tick(struct session *s, uint64_t now_ms)
 {
     struct governor *g = &s->governor;
@@ -146,6 +154,8 @@ void governor_tick(struct session *s, uint64_t now_ms)
     g->waited_ns += g->sampled_fault_wait_ns + g->sampled_other_wait_ns - before_ns;
     budget_on_waited(&g->budget, now_ms, g->waited_ns);
     bool is_governed = g->budget.limits.kind != BUDGET_COLD_AGE;
+    if (!g->sampled_ms && !is_known(s, now_ms))
+        return;
     if (!g->sampled_ms || now_ms >= g->sampled_ms + SAMPLE_MS) {
         bool is_first = !g->sampled_ms;
         sample(s, now_ms, &ages);

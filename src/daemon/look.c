@@ -28,6 +28,7 @@
 #include "sys/status.h"
 
 #define STACK_BYTES ((size_t)256 << 10)
+#define STATUS_PAUSE_MS 1000u /* where we may not open it (hidepid) */
 
 static struct {
     int clock_fd;
@@ -53,10 +54,12 @@ int look_open(void)
 }
 
 /* Whoever opens it may wait for the client, as for the lock of its memory. */
-static void open_status(struct session *s)
+static void open_status(struct session *s, uint64_t now_ms)
 {
-    if (s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_relaxed) >= 0)
+    bool is_open = atomic_load_explicit(&s->status_fd, memory_order_relaxed) >= 0;
+    if (is_open || s->pid <= 0 || now_ms < s->next_open_ms)
         return;
+    s->next_open_ms = now_ms + STATUS_PAUSE_MS;
     int fd = process_status_open(s->pid);
     atomic_store_explicit(&s->status_fd, fd < 0 ? -1 : fd, memory_order_release);
 }
@@ -67,7 +70,7 @@ void look_at(struct session *s, uint64_t now_ms)
     atomic_store_explicit(&s->is_looked_at, true, memory_order_relaxed);
     atomic_store_explicit(&look.at, s, memory_order_release); /* with all that is control's */
     set_clock(LOOK_MS_MAX * NS_PER_MS);
-    open_status(s);
+    open_status(s, now_ms);
     (void)s->heat_ops->tick(s->heat, now_ms);
     struct session *mine = s;
     bool is_control = atomic_compare_exchange_strong_explicit(&look.at, &mine, NULL, memory_order_acquire,

@@ -1,7 +1,7 @@
-/* look.h - looks at clients' memory, and at what /proc has of them, which may take as long as a client likes. A look takes the lock of that
- * memory, and a client may keep it: in a fault on a page of a file whose server does not answer, or for
- * seconds with much to populate, while another thread of it waits to map something. Only SIGKILL ends our
- * wait.
+/* look.h - looks at clients' memory, and into their folders of /proc, which may take as long as a client likes.
+ * A look takes the lock of that memory, and a client may keep it: in a fault on a page of a file whose server does
+ * not answer, or for seconds with much to populate, while another thread of it waits to map something. Only
+ * SIGKILL ends our wait; and nothing that for such a folder, whose lock whoever lists it may keep (sys/status.h).
  *
  * So a thread that waits in a look after LOOK_MS_MAX is left in it, and another one goes on as control in its
  * place. It ends when the look does. Nobody waits for it, not even a daemon that ends; until then nobody else

@@ -214,7 +214,7 @@ static void add_sessions(cJSON *root, const struct session *sessions, const stru
         saved_bytes += a.saved_net_bytes;
         is_known &= a.is_saving_known;
     }
-    uint64_t daemon_bytes = rss_private_bytes(getpid());
+    uint64_t daemon_bytes = rss_private_bytes(about->statm_fd);
     add(root, "daemon_resident_bytes", daemon_bytes);
     add(root, "sessions_of_others", nr_others);
     add_signed(root, "saved_net_bytes", is_known && nr_others == 0,

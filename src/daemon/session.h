@@ -87,6 +87,7 @@ struct session {
     /* who looks writes, control reads */
     _Atomic bool is_looked_at;
     _Atomic int status_fd; /* of the process, sys/status.h; -1: not opened yet */
+    uint64_t next_open_ms; /* who looks: not before */
 
     /* under compress.c's lock: links of the queues from control to compress */
     struct session *next_attach, *next_detach; /* each is written once in a session's life */

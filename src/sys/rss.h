@@ -1,12 +1,13 @@
-/* rss.h - what a process holds of its own memory. Any thread; costs one small file. */
+/* rss.h - what this process holds of its own memory, from /proc/self/statm. Any thread; the file is
+ * opened once, because whoever lists our folder of /proc can hold up who opens something there. */
 #ifndef SYS_RSS_H
 #define SYS_RSS_H
 
 #include <stdint.h>
-#include <sys/types.h>
 
-/* Anonymous memory that is there now, from /proc/PID/statm, which everybody may read. 0: no such process
- * here (it has gone, or lives in another pid namespace). */
-uint64_t rss_private_bytes(pid_t pid);
+/* A descriptor, the caller's; -1: none. */
+int rss_open(void);
+/* Anonymous memory that is there now. 0: fd is -1. */
+uint64_t rss_private_bytes(int fd);
 
 #endif

@@ -30,7 +30,7 @@ int process_status_open(pid_t pid)
 
 int process_status_read(int fd, struct process_status *ret)
 {
-    char text[4096]; /* 1.5 KiB as a rule; a list of groups can make it longer, and stands behind */
+    char text[65536]; /* 1.5 KiB as a rule; before what is looked for stands a list of groups: 5,000 fit */
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
     if (n <= 0)
         return -ESRCH;

@@ -79,6 +79,12 @@ static void another_form_is_refused(void **state)
     assert_int_equal(s.nr_threads, 3);
     assert_int_equal(s.resident_bytes, 12 * 1024);
     assert_int_equal(s.private_bytes, 8 * 1024);
+    static char groups[60000];
+    memset(groups, '1', sizeof groups - 1);
+    (void)memcpy(groups, "Groups:\t", 8);
+    (void)strcpy(groups + sizeof groups - 100, "\nRssAnon:\t 8 kB\nRssFile:\t 4 kB\nThreads:\t7\n");
+    assert_int_equal(read_text(groups, &s), 0);
+    assert_int_equal(s.nr_threads, 7);
 }
 
 int main(void)

@@ -229,8 +229,7 @@ static void waits(void)
     CHECK(!has_ended(inside));
     CHECK_EQ(atomic_load(&inside->wish), CHECK_ALL);
     uint64_t before = waits_seen();
-    /* It asks again, and tells. */
-    WAIT_UNTIL(waits_seen() > before || (!before && group_waits_for_room(group)));
+    WAIT_UNTIL(waits_seen() > before || group_waits_for_room(group)); /* it asks again, and tells */
     CHECK(group_limit(group, UINT64_MAX));
     wait_for(inside);
     have(inside, RECLAIM);

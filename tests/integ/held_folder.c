@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,13 +38,34 @@ static struct shared {
 
 static struct daemon d;
 static _Atomic bool has_listed, has_tried;
+static _Atomic int stat_of_lister = -1, stat_of_maker = -1; /* opened while that could be done */
+static _Atomic bool may_list, may_make;
 
 /* ---- who holds */
+
+static void wait_for_leave(_Atomic int *own_stat, const _Atomic bool *may_go_on)
+{
+    int fd = open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    atomic_store(own_stat, fd);
+    while (!atomic_load(may_go_on))
+        sched_yield(); /* runs, and does not wait */
+}
+
+/* Does the thread wait for something? */
+static bool waits(int stat_fd)
+{
+    char text[256] = "";
+    CHECK(pread(stat_fd, text, sizeof text - 1, 0) > 0);
+    const char *state = strrchr(text, ')');
+    return state && state[2] != 'R';
+}
 
 static void *list_into(void *page)
 {
     int fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(fd >= 0);
+    wait_for_leave(&stat_of_lister, &may_list);
     (void)syscall(SYS_getdents64, fd, page, PAGE_BYTES);
     atomic_store(&has_listed, true);
     close(fd);
@@ -52,6 +74,7 @@ static void *list_into(void *page)
 
 static void *make_something(void *unused)
 {
+    wait_for_leave(&stat_of_maker, &may_make);
     CHECK(mkdir("/proc/self/x", 0700) < 0);
     atomic_store(&has_tried, true);
     return unused;
@@ -86,9 +109,12 @@ static int holder(void *unused)
     CHECK(pagemap >= 0);
     close(pagemap);
     CHECK_EQ(pthread_create(&lists, NULL, list_into, page), 0);
-    test_nap_us(100000);
     CHECK_EQ(pthread_create(&makes, NULL, make_something, NULL), 0);
-    test_nap_us(100000);
+    WAIT_UNTIL(atomic_load(&stat_of_lister) >= 0 && atomic_load(&stat_of_maker) >= 0);
+    atomic_store(&may_list, true);
+    WAIT_UNTIL(waits(atomic_load(&stat_of_lister)));
+    atomic_store(&may_make, true);
+    WAIT_UNTIL(waits(atomic_load(&stat_of_maker)));
     CHECK(!atomic_load(&has_listed) && !atomic_load(&has_tried));
     struct by_hand b = greeting_watch(shared->socket_path, p.memory, pages_to_bytes(NR));
     atomic_store(&shared->is_there, true);

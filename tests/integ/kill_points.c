@@ -390,6 +390,7 @@ static void client_dies(struct victim *v)
     struct pp_pager *pager = pager_open(d.socket_path);
     CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(NR)), 0);
     pager_start(pager);
+    daemon_await_look(&d);
     unsigned descriptors = process_descriptors_at_rest(d.pid);
     CHECK(descriptors);
     for (size_t i = 0; i < CLIENT_ROWS_NR; i++) {

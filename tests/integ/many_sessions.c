@@ -30,13 +30,20 @@ static unsigned nr_pagers(void)
     return PAGERS / test_sessions_of_one();
 }
 
+/* On an emulated machine a session is given up for its slowness now and then, and joins once more. */
+static bool has_joined(const struct pp_pager *pager, uint32_t nr_daemons)
+{
+    uint64_t nr = pager_stat(pager, "daemon_joins"), wanted = (uint64_t)nr_daemons * test_sessions_of_one();
+    return test_is_emulated() ? nr >= wanted : nr == wanted;
+}
+
 /* And until all of its sessions have joined this daemon: one that has nothing out would miss it, and wait for the
  * next. */
 static void each_waits_until_out(uint32_t nr_daemons)
 {
     for (unsigned i = 0; i < nr_pagers(); i++) {
         WAIT_LONG_UNTIL(pages_nr_present(&pages[i], 0, NR) < NR / 20);
-        WAIT_LONG_UNTIL(pager_stat(pagers[i], "daemon_joins") == nr_daemons * test_sessions_of_one());
+        WAIT_LONG_UNTIL(has_joined(pagers[i], nr_daemons));
     }
 }
 
@@ -68,7 +75,7 @@ static int client(void *argument)
         atomic_store(&shared->done[me], step);
     }
     for (unsigned i = 0; i < nr_pagers(); i++) {
-        WAIT_LONG_UNTIL(pager_stat(pagers[i], "daemon_joins") == (1 + STEPS) * test_sessions_of_one());
+        WAIT_LONG_UNTIL(has_joined(pagers[i], 1 + STEPS));
         CHECK_EQ(pp_stop(pagers[i]), 0);
         pages_check_all(&pages[i]);
         pp_close(pagers[i]);

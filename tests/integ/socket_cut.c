@@ -108,6 +108,7 @@ int main(void)
         CHECK_EQ(pp_register(pager, workers[i].pages.memory, pages_to_bytes(NR)), 0);
     }
     pager_start(pager);
+    daemon_await_look(&d);
     unsigned nr_descriptors = process_descriptors_at_rest(d.pid);
     CHECK(nr_descriptors);
     for (unsigned i = 0; i < WORKERS; i++)

@@ -631,6 +631,17 @@ const char *daemon_status(const struct daemon *d)
     return text;
 }
 
+static bool has_looked(const struct daemon *d)
+{
+    const char *status = daemon_status(d);
+    return strstr(status, "\"resident_bytes\":") && status_number(status, NULL, "resident_bytes") > 0;
+}
+
+void daemon_await_look(const struct daemon *d)
+{
+    WAIT_UNTIL(has_looked(d));
+}
+
 uint64_t status_number(const char *status, const char *from, const char *name)
 {
     char key[64];

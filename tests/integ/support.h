@@ -132,6 +132,8 @@ struct daemon {
 void daemon_start(struct daemon *d, const char *const options[]);
 /* Its status, as JSON; static storage. */
 const char *daemon_status(const struct daemon *d);
+/* Until a session has been looked at: then the daemon has all descriptors that it needs for it. */
+void daemon_await_look(const struct daemon *d);
 /* A number of such a text: the first of that name behind `from` (NULL: behind the beginning). */
 uint64_t status_number(const char *status, const char *from, const char *name);
 

@@ -86,8 +86,6 @@ static void tell_kills(struct run *r, struct result *ret, const char *whom)
 static void kill_clients(struct run *r)
 {
     uint64_t now = test_now_ms();
-    if (!r->counts[0])
-        r->counts[0] = process_entries(r->daemon, "fd");
     if (atomic_load(&r->clients[0].joins) > 1)
         stress_complain(r, "the client that lives on has lost its daemon");
     for (unsigned i = 1; i < r->kind->nr_clients; i++) {
@@ -100,6 +98,8 @@ static void kill_clients(struct run *r)
         if (share_out < MUCH)
             continue; /* less than a moment ago: looked at again at the next turn */
         note_kill(r, share_out);
+        if (!r->counts[0]) /* all have been looked at by now */
+            r->counts[0] = process_entries(r->daemon, "fd");
         run_kill_client(r, i);
         run_start_client(r, i);
     }
