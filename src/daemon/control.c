@@ -31,7 +31,7 @@
 #include "daemon/report.h"
 #include "daemon/session.h"
 #include "heat/damon.h"
-#include "sys/rss.h"
+#include "sys/status.h"
 
 #define EVENTS_NR 64
 /* While something cold waits for its turn to leave: for our allowance, or for a client that has not got
@@ -55,7 +55,7 @@ struct control {
     struct damon_watcher *watcher; /* NULL: heat is scan's */
     struct damon_watcher *lost_watcher; /* has ended; kept until the end */
     int epoll_fd, signal_fd, wake_fd, timer_fd;
-    int statm_fd;
+    int status_fd; /* of ourselves */
     int fds_fd; /* /proc/self/fd: while it is open, its name is known, and found without waiting */
     struct session *sessions;
     struct session *unburied; /* have ended, but for the look that a thread is in */
@@ -226,7 +226,7 @@ static void on_uffd_api(struct control *c, struct session *s, const struct msg_u
 
 static void on_status_get(struct control *c, struct session *s)
 {
-    const struct report about = { .config = c->config, .statm_fd = c->statm_fd,
+    const struct report about = { .config = c->config, .status_fd = c->status_fd,
                                   .heat = c->watcher ? "damon" : "scan",
                                   .has_device = c->features->has_device,
                                   .viewer = s };
@@ -736,7 +736,8 @@ static void leave_alone(struct control *c, struct session *s)
     user_pay(s->user, LOOK_MS_MAX * NS_PER_MS, c->turn);
     if (s->user->is_exempt || user_may_log(s->user, monotonic_ms()))
         log_info("event=look_stuck session=%u pid=%d uid=%u name=%s; it keeps the lock of its memory, "
-                 "or of its folder in /proc: continuing without it until that is free", s->id, (int)s->pid, s->uid, s->name);
+                 "or of its folder in /proc: continuing without it until that is free",
+                 s->id, (int)s->pid, s->uid, s->name);
 }
 
 static void tick_session(struct control *c, struct session *s, uint64_t now_ms)
@@ -977,7 +978,7 @@ static int open_all(struct control *c)
     c->timer_fd = point_fails(POINT_CONTROL_TIMER)
                       ? -1
                       : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    c->statm_fd = rss_open();
+    c->status_fd = process_status_open(getpid());
     c->fds_fd = open("/proc/self/fd", O_PATH | O_CLOEXEC);
     int r = impatience_new();
     if (r == 0)
@@ -1037,7 +1038,7 @@ int control_run(const struct config *config, const struct features *features, st
     close(c.wake_fd);
     close(c.signal_fd);
     close(c.epoll_fd);
-    (void)close(c.statm_fd);
+    (void)close(c.status_fd);
     (void)close(c.fds_fd);
     return r ? EX_OSERR : 0;
 }

@@ -78,9 +78,7 @@ static void look_at_process(struct session *s, uint64_t nr_there)
     struct governor *g = &s->governor;
     struct process_status status = { .nr_threads = g->nr_threads + OWN_THREADS,
                                      .resident_bytes = pages_to_bytes(nr_there) };
-    int fd = atomic_load_explicit(&s->status_fd, memory_order_acquire);
-    if (fd >= 0)
-        (void)process_status_read(fd, &status);
+    (void)process_status_read(atomic_load_explicit(&s->status_fd, memory_order_acquire), &status);
     g->nr_threads = status.nr_threads > OWN_THREADS ? status.nr_threads - OWN_THREADS : 1;
     g->resident_bytes = status.resident_bytes;
 }

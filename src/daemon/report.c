@@ -10,7 +10,6 @@
 
 #include "daemon/compress.h"
 #include "sys/memfd.h"
-#include "sys/rss.h"
 #include "sys/status.h"
 
 void report_sum(const struct session *s, struct stats_block *ret_sum)
@@ -83,13 +82,18 @@ struct account {
     bool is_saving_known;    /* not of pages that are in the kernel's swap */
 };
 
-static struct account account_of(const struct session *s, const struct stats_block *sum)
+/* Of the process whose status that is; 0: unknown. */
+static uint64_t private_bytes(int status_fd)
 {
     struct process_status status = { .private_bytes = 0 };
-    int fd = atomic_load_explicit(&s->status_fd, memory_order_acquire);
-    if (fd >= 0)
-        (void)process_status_read(fd, &status);
-    struct account a = { .resident_bytes = status.private_bytes,
+    (void)process_status_read(status_fd, &status);
+    return status.private_bytes;
+}
+
+static struct account account_of(const struct session *s, const struct stats_block *sum)
+{
+    int status_fd = atomic_load_explicit(&s->status_fd, memory_order_acquire);
+    struct account a = { .resident_bytes = private_bytes(status_fd),
                          .own_bytes = atomic_load(&s->bookkeeping_bytes) +
                                       session_heat(s).bookkeeping_bytes + sizeof *s };
     uint64_t table_bytes = stats_get(sum, STAT_table_bytes);
@@ -214,7 +218,7 @@ static void add_sessions(cJSON *root, const struct session *sessions, const stru
         saved_bytes += a.saved_net_bytes;
         is_known &= a.is_saving_known;
     }
-    uint64_t daemon_bytes = rss_private_bytes(about->statm_fd);
+    uint64_t daemon_bytes = private_bytes(about->status_fd);
     add(root, "daemon_resident_bytes", daemon_bytes);
     add(root, "sessions_of_others", nr_others);
     add_signed(root, "saved_net_bytes", is_known && nr_others == 0,

@@ -16,7 +16,7 @@ struct report {
     const struct config *config;
     const char *heat; /* the source's name */
     bool has_device;  /* clients are given /dev/userfaultfd */
-    int statm_fd;     /* sys/rss.h */
+    int status_fd;    /* of ourselves, sys/status.h */
     const struct session *viewer; /* who asks: sees its own user's sessions, root sees all */
 };
 /* The sessions as JSON, schema 1, which process-pager(1) explains; to be freed; NULL: no memory. */

@@ -1,4 +1,4 @@
-/* status.h - what /proc/PID/status says of a process that is not ours.
+/* status.h - what /proc/PID/status says of a process.
  *
  * Opening waits for whoever lists /proc/PID, for as long as the process likes: it may do so itself, into memory
  * of which a fault is not answered, while another thread of it tries to make a file there. Reading waits for
@@ -19,7 +19,7 @@ struct process_status {
 
 /* A descriptor, the caller's. -ESRCH: there is no such process, or we may not look. */
 int process_status_open(pid_t pid);
-/* About 20 us. -ESRCH: the process has ended; -EPROTO: the file has another form. ret is untouched then. */
+/* About 20 us. -ESRCH: the process has ended, or fd is none; -EPROTO: the file has another form. ret is untouched then. */
 int process_status_read(int fd, struct process_status *ret);
 
 #endif

@@ -31,7 +31,6 @@
 static struct shared {
     char socket_path[108];
     _Atomic bool is_there; /* the holder has joined, and holds */
-    _Atomic bool is_free;  /* nobody stands there */
     _Atomic bool must_let_go;
     _Atomic bool has_let_go;
 } *shared;
@@ -43,7 +42,7 @@ static _Atomic bool may_list, may_make;
 
 /* ---- who holds */
 
-static void wait_for_leave(_Atomic int *own_stat, const _Atomic bool *may_go_on)
+static void wait_for_turn(_Atomic int *own_stat, const _Atomic bool *may_go_on)
 {
     int fd = open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC);
     CHECK(fd >= 0);
@@ -65,7 +64,7 @@ static void *list_into(void *page)
 {
     int fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(fd >= 0);
-    wait_for_leave(&stat_of_lister, &may_list);
+    wait_for_turn(&stat_of_lister, &may_list);
     (void)syscall(SYS_getdents64, fd, page, PAGE_BYTES);
     atomic_store(&has_listed, true);
     close(fd);
@@ -74,7 +73,7 @@ static void *list_into(void *page)
 
 static void *make_something(void *unused)
 {
-    wait_for_leave(&stat_of_maker, &may_make);
+    wait_for_turn(&stat_of_maker, &may_make);
     CHECK(mkdir("/proc/self/x", 0700) < 0);
     atomic_store(&has_tried, true);
     return unused;
@@ -116,7 +115,7 @@ static int holder(void *unused)
     atomic_store(&may_make, true);
     WAIT_UNTIL(waits(atomic_load(&stat_of_maker)));
     CHECK(!atomic_load(&has_listed) && !atomic_load(&has_tried));
-    struct by_hand b = greeting_watch(shared->socket_path, p.memory, pages_to_bytes(NR));
+    (void)greeting_watch(shared->socket_path, p.memory, pages_to_bytes(NR));
     atomic_store(&shared->is_there, true);
     WAIT_FOR(90, atomic_load(&shared->must_let_go));
     CHECK(!atomic_load(&has_listed) && !atomic_load(&has_tried));
@@ -124,9 +123,7 @@ static int holder(void *unused)
     CHECK_EQ(pthread_join(lists, NULL) | pthread_join(makes, NULL), 0);
     atomic_store(&shared->has_let_go, true);
     for (;;)
-        test_nap_us(100000);
-    close(b.socket);
-    return 0;
+        (void)pause(); /* until it is killed */
 }
 
 /* ---- the others */

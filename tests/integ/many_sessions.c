@@ -30,7 +30,8 @@ static unsigned nr_pagers(void)
     return PAGERS / test_sessions_of_one();
 }
 
-/* On an emulated machine a session is given up for its slowness now and then, and joins once more. */
+/* An emulated machine may be so slow that a session is given up and joins once more: by that the one run under
+ * TCG would be explained in which the number was not met, which has not been seen again. */
 static bool has_joined(const struct pp_pager *pager, uint32_t nr_daemons)
 {
     uint64_t nr = pager_stat(pager, "daemon_joins"), wanted = (uint64_t)nr_daemons * test_sessions_of_one();
