@@ -250,6 +250,7 @@ static void settle(struct run *r)
 {
     if (!restart_is_over(r, &soak.restart))
         return;
+    test_nap_us(1000000); /* the daemon has looked at each since, and has all descriptors that it needs for that */
     soak.calm = look(r);
     enter(CALM, CALM_MS);
 }
