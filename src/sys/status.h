@@ -19,7 +19,8 @@ struct process_status {
 
 /* A descriptor, the caller's. -ESRCH: there is no such process, or we may not look. */
 int process_status_open(pid_t pid);
-/* About 20 us. -ESRCH: the process has ended, or fd is none; -EPROTO: the file has another form. ret is untouched then. */
+/* About 20 us. -ESRCH: the process has ended, or fd is none; -EPROTO: the file has another form. ret is
+ * untouched then. */
 int process_status_read(int fd, struct process_status *ret);
 
 #endif

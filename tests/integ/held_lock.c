@@ -151,15 +151,7 @@ static int is_served(void *unused)
         return 1;
     struct pages p;
     struct pp_pager *pager = pager_begin(shared->socket_path, &p, NR);
-    for (int round = 0; round < 2; round++) {
-        WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 20);
-        pages_check_all(&p);
-        pages_write_all(&p);
-    }
-    CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
-    CHECK_EQ(pp_stop(pager), 0);
-    pages_check_all(&p);
-    pp_close(pager);
+    pager_is_served(pager, &p, NR);
     return 0;
 }
 

@@ -586,6 +586,19 @@ struct pp_pager *pager_begin(const char *socket_path, struct pages *p, uint32_t 
     return pager;
 }
 
+void pager_is_served(struct pp_pager *pager, struct pages *p, uint32_t nr)
+{
+    for (int round = 0; round < 2; round++) {
+        WAIT_LONG_UNTIL(pages_nr_present(p, 0, nr) < nr / 20);
+        pages_check_all(p);
+        pages_write_all(p);
+    }
+    CHECK_EQ(pager_stat(pager, "daemon_joins"), 1);
+    CHECK_EQ(pp_stop(pager), 0);
+    pages_check_all(p);
+    pp_close(pager);
+}
+
 bool forks_are_told(void)
 {
     uint64_t offered;
