@@ -113,8 +113,8 @@ struct pp_pager *pager_open(const char *socket_path);
 void pager_start(struct pp_pager *pager); /* ends the test with pp_error() if it fails */
 /* Fresh pages, written, registered with a new pager that has started. */
 struct pp_pager *pager_begin(const char *socket_path, struct pages *p, uint32_t nr);
-/* So begun, it is served: all of it leaves by itself and comes back right, twice; then it is closed. Others may have
- * done what they liked meanwhile, it has met one daemon. */
+/* So begun, it is served: all of it leaves by itself and comes back right, twice; then it is closed. Others may
+ * have done what they liked meanwhile, it has met one daemon. */
 void pager_is_served(struct pp_pager *pager, struct pages *p, uint32_t nr);
 
 /* Does the kernel tell this process of its forks, so that pages may stay out (docs/fork.md)? A right. */
