@@ -39,33 +39,14 @@ bool bars_is_outside(const char *text)
     return !may_discard(strtol(text, NULL, 10));
 }
 
-/* Reads /proc/self/task/<tid>/<name>; bytes read, or negative. */
-static ssize_t read_task_file(pid_t tid, const char *name, char *ret_text, size_t capacity)
-{
-    char path[64] = "/proc/self/task/", digits[16];
-    size_t at = strlen(path), nr = 0;
-    for (unsigned left = (unsigned)tid; left || !nr; left /= 10)
-        digits[nr++] = (char)('0' + left % 10);
-    while (nr)
-        path[at++] = digits[--nr];
-    strcpy(path + at, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, ret_text, capacity - 1);
-    close(fd);
-    ret_text[n > 0 ? n : 0] = 0;
-    return n;
-}
-
 static bool is_seen_outside(pid_t tid)
 {
     char text[128];
-    if (read_task_file(tid, "/syscall", text, sizeof text) < 0)
+    if (task_read(tid, "syscall", text, sizeof text) < 0)
         return access("/proc/self/task", F_OK) == 0 && syscall(SYS_tgkill, getpid(), tid, 0) != 0;
     if (!bars_is_outside(text))
         return false;
-    return read_task_file(tid, "/comm", text, sizeof text) > 0 && strncmp(text, "iou-", 4) != 0;
+    return task_read(tid, "comm", text, sizeof text) > 0 && strncmp(text, "iou-", 4) != 0;
 }
 
 struct others {

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/intervals.h"
+#include "client/active.h"
 #include "client/forks.h"
 #include "client/prefetch.h"
 #include "client/urgent.h"
@@ -117,6 +118,8 @@ struct porter {
     unsigned nr_unrung_copies, nr_unrung_frees; /* since the bell of who wants them was last rung */
     struct ahead *ahead; /* set at birth: what it helps the agent to decode */
     _Atomic int closing; /* a descriptor that the agent wants closed, plus 1; 0: none */
+    struct active active; /* porter only */
+    _Atomic uint32_t nr_active; /* the porter's, for the daemon: see session_memory.h */
 };
 
 /* Everything the agent works on; in memory that is never managed and that no child gets. */

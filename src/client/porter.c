@@ -239,6 +239,27 @@ static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t sessio
         doorbell_awake(&s->memory->porter_bell, s->porter_bell);
 }
 
+/* Counts threads while there is a daemon to be told; until when, UINT64_MAX: there is none. */
+static uint64_t count_threads(struct porter *p)
+{
+    uint32_t session = atomic_load_explicit(&p->session, memory_order_acquire);
+    if (!session || is_abandoned(p, session))
+        return UINT64_MAX;
+    active_step(&p->active, now_ns(), &p->nr_active);
+    return p->active.next_ns;
+}
+
+static int ms_until(uint64_t at_ns)
+{
+    uint64_t now = now_ns();
+    return at_ns == UINT64_MAX ? -1 : at_ns > now ? (int)((at_ns - now) / NS_PER_MS) + 1 : 0;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 void *porter_main(void *argument)
 {
     struct porter *p = argument;
@@ -263,14 +284,18 @@ void *porter_main(void *argument)
             last_work_ns = now_ns();
             is_trimmed = false;
         }
+        uint64_t until_ns = count_threads(p);
         if (done || has_helped)
             continue;
         if (!is_trimmed && now_ns() - last_work_ns > IDLE_TRIM_NS) {
             trim_raw(p, session);
             is_trimmed = true;
         }
-        sleep_until_rung(p, has_waiting, session,
-                         is_checking ? (int)(bars.pause_ns / NS_PER_MS) : is_trimmed ? -1 : 300);
+        if (is_checking)
+            until_ns = earlier(until_ns, bars.next_look_ns);
+        if (!is_trimmed)
+            until_ns = earlier(until_ns, last_work_ns + IDLE_TRIM_NS);
+        sleep_until_rung(p, has_waiting, session, ms_until(until_ns));
     }
     close_one(p);
     return NULL;

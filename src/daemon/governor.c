@@ -72,6 +72,12 @@ static void look_at_waits(struct session *s, struct heat_ages *ages)
         growth(&g->nr_rewritten, ages->nr_rewritten, COUNT_MAX) * REWRITE_NS;
 }
 
+/* As the client says; 0: not yet. */
+static uint64_t nr_active_of(const struct session *s)
+{
+    return atomic_load_explicit(&s->memory->nr_active, memory_order_relaxed);
+}
+
 /* A process that cannot be looked at keeps what was last known: one thread at first. */
 static void look_at_process(struct session *s, uint64_t nr_there)
 {
@@ -79,7 +85,9 @@ static void look_at_process(struct session *s, uint64_t nr_there)
     struct process_status status = { .nr_threads = g->nr_threads + OWN_THREADS,
                                      .resident_bytes = pages_to_bytes(nr_there) };
     (void)process_status_read(atomic_load_explicit(&s->status_fd, memory_order_acquire), &status);
-    g->nr_threads = status.nr_threads > OWN_THREADS ? status.nr_threads - OWN_THREADS : 1;
+    uint64_t nr_all = status.nr_threads > OWN_THREADS ? status.nr_threads - OWN_THREADS : 1;
+    uint64_t nr_active = nr_active_of(s);
+    g->nr_threads = nr_active ? smaller(nr_active, nr_all) : nr_all;
     g->resident_bytes = status.resident_bytes;
 }
 
@@ -139,8 +147,8 @@ static void steer(struct session *s)
 /* How many threads share a budget is to be known from the first sample on. */
 static bool is_known(const struct session *s, uint64_t now_ms)
 {
-    return s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_acquire) >= 0 ||
-           now_ms >= s->born_ms + STATUS_WAIT_MS;
+    bool is_open = s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_acquire) >= 0;
+    return (is_open && nr_active_of(s)) || now_ms >= s->born_ms + STATUS_WAIT_MS;
 }
 
 void governor_tick(struct session *s, uint64_t now_ms)

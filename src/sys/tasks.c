@@ -38,20 +38,29 @@ void task_wait_gone(pid_t tid)
         usleep(50);
 }
 
-int task_nr_filters(pid_t tid)
+ssize_t task_read(pid_t tid, const char *name, char *ret_text, size_t capacity)
 {
-    static const char name[] = "\nSeccomp_filters:";
-    char path[48], text[4096]; /* some 1500 bytes; the name of a thread can't have a line of its own */
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)tid);
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/%s", (int)tid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    int r = n < 0 ? -errno : 0;
+    ssize_t n = read(fd, ret_text, capacity - 1);
+    int error = errno;
     close(fd);
-    text[n > 0 ? n : 0] = 0;
-    const char *at = r ? NULL : strstr(text, name);
+    ret_text[n > 0 ? n : 0] = 0;
+    return n < 0 ? -error : n;
+}
+
+int task_nr_filters(pid_t tid)
+{
+    static const char name[] = "\nSeccomp_filters:";
+    char text[4096]; /* some 1500 bytes; the name of a thread can't have a line of its own */
+    ssize_t n = task_read(tid, "status", text, sizeof text);
+    if (n < 0)
+        return (int)n;
+    const char *at = strstr(text, name);
     if (!at && n == (ssize_t)sizeof text - 1)
         return -E2BIG; /* hundreds of groups stand before it */
-    return at ? (int)strtol(at + sizeof name - 1, NULL, 10) : r;
+    return at ? (int)strtol(at + sizeof name - 1, NULL, 10) : 0;
 }

@@ -12,6 +12,8 @@ int tasks_each(int (*on_task)(pid_t tid, void *context), void *context);
  * single thread may make. Half a second at most. */
 void task_wait_gone(pid_t tid);
 
+/* Reads a thread's file of this name, to a text with an end. Bytes, capacity - 1 at most, or negative errno. */
+ssize_t task_read(pid_t tid, const char *name, char *ret_text, size_t capacity);
 /* How many filters of system calls (seccomp) a thread has, 0 where the kernel has none. Negative errno: /proc
  * does not say. */
 int task_nr_filters(pid_t tid);
