@@ -2,7 +2,6 @@
 #include "client/bars.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -11,6 +10,8 @@
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "sys/tasks.h"
+
+#define LIST_PAUSE_NS (10 * NS_PER_MS) /* threads come and go too fast to be listed */
 
 /* Calls that may discard: their number in the text means "perhaps still before or inside the zap". */
 static bool may_discard(long number)
@@ -49,28 +50,16 @@ static bool is_seen_outside(pid_t tid)
     return task_read(tid, "comm", text, sizeof text) > 0 && strncmp(text, "iou-", 4) != 0;
 }
 
-struct others {
-    struct bars_check *check;
-    pid_t self;
-};
-
-static int add_other(pid_t tid, void *context)
+/* 0, or negative errno: too many, no /proc, or -EAGAIN. */
+static int list_threads(struct bars_check *b)
 {
-    const struct others *o = context;
-    if (tid == o->self)
-        return 0;
-    if (o->check->nr == BARS_THREADS_MAX)
-        return -E2BIG;
-    o->check->threads[o->check->nr++] = tid;
-    return 0;
-}
-
-/* False: too many, or no /proc. */
-static bool list_threads(struct bars_check *b)
-{
-    struct others others = { b, (pid_t)syscall(SYS_gettid) };
+    pid_t self = (pid_t)syscall(SYS_gettid);
+    int nr = tasks_list(b->threads, BARS_THREADS_MAX);
     b->nr = 0;
-    return tasks_each(add_other, &others) == 0;
+    for (int i = 0; i < nr; i++)
+        if (b->threads[i] != self)
+            b->threads[b->nr++] = b->threads[i];
+    return nr < 0 ? nr : 0;
 }
 
 bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uint64_t *checked)
@@ -79,8 +68,13 @@ bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uin
     if (!b->is_running) {
         if (number <= atomic_load_explicit(checked, memory_order_relaxed) || number == b->number)
             return false;
+        int r = list_threads(b);
+        if (r == -EAGAIN) {
+            b->next_look_ns = now_ns() + LIST_PAUSE_NS;
+            return true;
+        }
         b->number = number;
-        b->is_running = list_threads(b);
+        b->is_running = r == 0;
         b->pause_ns = NS_PER_MS;
         b->next_look_ns = 0;
         if (!b->is_running)

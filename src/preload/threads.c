@@ -11,33 +11,24 @@
 
 #include "sys/tasks.h"
 
-struct listing {
-    struct threads *threads;
-    pid_t self;
-};
-
-static int add(pid_t tid, void *context)
-{
-    const struct listing *l = context;
-    struct threads *t = l->threads;
-    struct robust_list_head *head = NULL;
-    size_t bytes;
-    t->nr++;
-    if (syscall(SYS_get_robust_list, tid, &head, &bytes) || !head)
-        return 0;
-    if (t->nr_blocks == CONTROL_BLOCKS_MAX)
-        return -E2BIG;
-    t->blocks[t->nr_blocks++] = (struct control_block){ .page = page_of((uintptr_t)head),
-                                                        .is_of_main = tid == getpid(),
-                                                        .is_of_caller = tid == l->self };
-    return 0;
-}
-
 int threads_list(struct threads *ret)
 {
-    struct listing listing = { ret, (pid_t)syscall(SYS_gettid) };
+    pid_t self = (pid_t)syscall(SYS_gettid);
     ret->nr = ret->nr_blocks = 0;
-    return tasks_each(add, &listing);
+    int nr = tasks_list(ret->tids, CONTROL_BLOCKS_MAX);
+    if (nr < 0)
+        return nr;
+    ret->nr = (uint32_t)nr;
+    for (int i = 0; i < nr; i++) {
+        struct robust_list_head *head = NULL;
+        size_t bytes;
+        if (syscall(SYS_get_robust_list, ret->tids[i], &head, &bytes) || !head)
+            continue;
+        ret->blocks[ret->nr_blocks++] = (struct control_block){ .page = page_of((uintptr_t)head),
+                                                                .is_of_main = ret->tids[i] == getpid(),
+                                                                .is_of_caller = ret->tids[i] == self };
+    }
+    return 0;
 }
 
 /* "12 (name) Z ... 0": a first thread that has gone stays as a zombie for the others' sake. */

@@ -21,9 +21,10 @@ struct control_block {
 struct threads {
     uint32_t nr, nr_blocks; /* of all; of those that have a control block: the kernel's helpers do not */
     struct control_block blocks[CONTROL_BLOCKS_MAX];
+    pid_t tids[CONTROL_BLOCKS_MAX];
 };
 
-/* Negative errno: no /proc, or too many threads (-E2BIG). */
+/* Negative errno: no /proc, too many threads (-E2BIG), or they come and go too fast (-EAGAIN). */
 int threads_list(struct threads *ret);
 /* What the first thread has left with, as of wait(2); -1: it is still here. */
 int threads_first_status(void);

@@ -7,8 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define LIST_TRIES 4
 
 int tasks_each(int (*on_task)(pid_t tid, void *context), void *context)
 {
@@ -30,6 +33,47 @@ int tasks_each(int (*on_task)(pid_t tid, void *context), void *context)
         r = -errno;
     close(fd);
     return r;
+}
+
+struct list {
+    pid_t *tids;
+    uint32_t nr, nr_max;
+};
+
+static int add_to_list(pid_t tid, void *context)
+{
+    struct list *l = context;
+    if (l->nr == l->nr_max)
+        return -E2BIG;
+    l->tids[l->nr++] = tid;
+    return 0;
+}
+
+/* Those listed that live when their number has been read were all alive then; if they are as many, no other was. */
+static int list_once(struct list *l)
+{
+    struct stat st;
+    l->nr = 0;
+    int r = tasks_each(add_to_list, l);
+    if (r)
+        return r;
+    if (stat("/proc/self/task", &st))
+        return -errno;
+    if (st.st_nlink != l->nr + 2) /* itself, its parent, and a folder for each */
+        return -EAGAIN;
+    for (uint32_t i = 0; i < l->nr; i++)
+        if (syscall(SYS_tgkill, getpid(), l->tids[i], 0))
+            return -EAGAIN;
+    return 0;
+}
+
+int tasks_list(pid_t *ret_tids, uint32_t nr_max)
+{
+    struct list l = { .tids = ret_tids, .nr_max = nr_max };
+    int r = -EAGAIN;
+    for (int i = 0; r == -EAGAIN && i < LIST_TRIES; i++)
+        r = list_once(&l);
+    return r ? r : (int)l.nr;
 }
 
 void task_wait_gone(pid_t tid)
