@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sys/tasks.h"
 #include "wire/session_memory.h"
 
-#define OURS "pp-" /* pp-agent, pp-porter */
 #define PAUSE_FIRST_NS (250 * NS_PER_MS)
 
 struct look {
@@ -30,7 +30,8 @@ static struct active_thread *known(struct active *a, pid_t tid)
 static bool is_ours(pid_t tid)
 {
     char comm[32];
-    return task_read(tid, "comm", comm, sizeof comm) > 0 && strncmp(comm, OURS, strlen(OURS)) == 0;
+    return task_read(tid, "comm", comm, sizeof comm) > 0 &&
+           (strcmp(comm, AGENT_NAME "\n") == 0 || strcmp(comm, PORTER_NAME "\n") == 0);
 }
 
 /* One that was not there at the last look has begun since, so it has run. */
@@ -38,23 +39,23 @@ static int look_at(pid_t tid, void *context)
 {
     struct look *l = context;
     struct active *a = l->active;
+    struct active_thread *t = known(a, tid);
+    if (!t && a->nr == ACTIVE_THREADS_MAX) {
+        l->nr_running++;
+        return 0;
+    }
     char text[96];
     ssize_t n = task_read(tid, "schedstat", text, sizeof text);
     if (n <= 0)
         return n == -ENOENT || n == -ESRCH ? 0 : -ENODATA; /* it has ended, or the kernel does not say */
     l->nr_read++;
     uint64_t run_ns = strtoull(text, NULL, 10);
-    struct active_thread *t = known(a, tid);
     bool has_run = t ? t->run_ns != run_ns : !l->is_first;
-    if (!t && a->nr == ACTIVE_THREADS_MAX) {
-        l->nr_running++;
-        return 0;
-    }
     if (!t) {
         t = &a->threads[a->nr++];
         *t = (struct active_thread){ .tid = tid };
     }
-    t->is_seen = true;
+    t->nr_missed = 0;
     t->run_ns = run_ns;
     if (has_run && !is_ours(tid))
         t->until_ns = l->now_ns + ACTIVE_WINDOW_NS;
@@ -62,15 +63,13 @@ static int look_at(pid_t tid, void *context)
     return 0;
 }
 
+/* A listing may pass over a thread while another one ends (sys/tasks.h), but hardly twice. */
 static void forget_who_has_ended(struct active *a)
 {
     uint32_t nr = 0;
-    for (uint32_t i = 0; i < a->nr; i++) {
-        if (!a->threads[i].is_seen)
-            continue;
-        a->threads[nr] = a->threads[i];
-        a->threads[nr++].is_seen = false;
-    }
+    for (uint32_t i = 0; i < a->nr; i++)
+        if (a->threads[i].nr_missed++ < 2)
+            a->threads[nr++] = a->threads[i];
     a->nr = nr;
 }
 
@@ -80,7 +79,8 @@ void active_step(struct active *a, uint64_t now_ns, _Atomic uint32_t *told)
         return;
     struct look l = { .active = a, .now_ns = now_ns, .is_first = !a->pause_ns };
     int r = tasks_each(look_at, &l);
-    forget_who_has_ended(a);
+    if (r == 0)
+        forget_who_has_ended(a);
     a->pause_ns = l.is_first ? PAUSE_FIRST_NS : a->pause_ns * 2;
     a->pause_ns = a->pause_ns < ACTIVE_PAUSE_MAX_NS ? a->pause_ns : ACTIVE_PAUSE_MAX_NS;
     a->next_ns = now_ns + a->pause_ns;

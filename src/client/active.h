@@ -10,11 +10,13 @@
 #ifndef CLIENT_ACTIVE_H
 #define CLIENT_ACTIVE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/clock.h"
+
+#define AGENT_NAME "pp-agent" /* what our own are called */
+#define PORTER_NAME "pp-porter"
 
 #define ACTIVE_THREADS_MAX 256u /* of those beyond all count */
 #define ACTIVE_WINDOW_NS (60 * NS_PER_S)
@@ -22,7 +24,7 @@
 
 struct active_thread {
     pid_t tid;
-    bool is_seen;      /* by this look */
+    uint8_t nr_missed; /* looks in a row */
     uint64_t run_ns;   /* as last seen */
     uint64_t until_ns; /* it counts */
 };

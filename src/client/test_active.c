@@ -102,8 +102,8 @@ static void those_that_wait_do_not_count(void **state)
     atomic_store(&must_run, 1);
     begin(&threads[0], waits, NULL);
     begin(&threads[1], waits, NULL);
-    begin(&threads[2], waits, "pp-porter");
-    begin(&threads[3], runs, "pp-agent");
+    begin(&threads[2], waits, PORTER_NAME);
+    begin(&threads[3], runs, AGENT_NAME);
     begin(&threads[4], runs, NULL);
     (void)pthread_barrier_wait(&begun);
     (void)usleep(100000);
@@ -112,12 +112,13 @@ static void those_that_wait_do_not_count(void **state)
     assert_true(comes_down_to(&a, nr + 1, &now)); /* one of the five */
     atomic_store(&must_run, 0);
     (void)look(&a, ACTIVE_WINDOW_NS / 2, &now);
-    assert_int_equal(look(&a, ACTIVE_WINDOW_NS / 2 - 1, &now), nr + 1); /* it had run half a window before */
+    assert_in_range(look(&a, ACTIVE_WINDOW_NS / 2 - 1, &now), nr + 1, nr + 2); /* it has run since */
     assert_true(comes_down_to(&a, nr, &now));
     (void)pthread_barrier_wait(&end);
     for (unsigned i = 0; i < 5; i++)
         (void)pthread_join(threads[i], NULL);
-    (void)look(&a, ACTIVE_PAUSE_MAX_NS, &now);
+    for (unsigned i = 0; i < 200 && a.nr > 2; i++)
+        (void)look(&a, ACTIVE_PAUSE_MAX_NS, &now);
     assert_in_range(a.nr, 1, 2); /* those that have ended are forgotten */
 }
 
@@ -131,7 +132,7 @@ static void one_that_begins_late_has_run(void **state)
     barriers(1);
     begin(&thread, waits, NULL);
     (void)pthread_barrier_wait(&begun);
-    assert_int_equal(look(&a, ACTIVE_PAUSE_MAX_NS, &now), nr + 1);
+    assert_in_range(look(&a, ACTIVE_PAUSE_MAX_NS, &now), nr + 1, nr + 2); /* a sanitizer's has run or not */
     assert_true(comes_down_to(&a, nr, &now));
     (void)pthread_barrier_wait(&end);
     (void)pthread_join(thread, NULL);

@@ -14,7 +14,10 @@
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
- *               twice before we knew better: 4 % of interactive_burst's first ten seconds.
+ *               twice before we knew better: 4 % of interactive_burst's first ten seconds. What waits
+ *               dear for its first protection is tried again, after 4 s, then 8, 16 and 32: a process that
+ *               has filled its memory and rests is idle, and each of its trials was of the filling. Such a
+ *               trial costs 32 tokens, and is waited for longer: half a cold age.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -45,6 +48,10 @@
 #define PROBE_NS_PER_MS 4000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
+#define TRIAL_DEAR 64u       /* tokens, two trials: only what costs more is tried again, ... */
+#define TRIAL_PAUSE_S 4u     /* ... after so long, which doubles, ... */
+#define TRIALS_MAX 5u        /* ... until it has had so many: the last some two minutes after the first */
+#define TRIAL_AGAIN_MS_MAX 2000u /* what is tried again is looked at after half a cold age, within these */
 #define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
@@ -144,13 +151,27 @@ static page_number trial_first(const struct chunk *c)
     return c->first + (room ? (c->first / CHUNK_PAGES * 37) % (room + 1) : 0);
 }
 
+/* Where it ends. */
+static page_number trial_end(const struct chunk *c)
+{
+    page_number end = trial_first(c) + TRIAL_PAGES;
+    return end < chunk_end(c) ? end : chunk_end(c);
+}
+
+static void note_trial(struct chunk *c, uint64_t now_ms)
+{
+    c->next_trial_s = (uint32_t)(now_ms / 1000) + (TRIAL_PAUSE_S << c->nr_trials);
+    c->nr_trials++;
+    c->is_looked_at = false;
+    c->looked_ms = now_ms;
+}
+
+/* The first trial; nothing has been seen of it yet. */
 static void try_chunk(struct scan *s, struct chunk *c, uint64_t now_ms)
 {
-    page_number first = trial_first(c), end = first + TRIAL_PAGES;
-    end = end < chunk_end(c) ? end : chunk_end(c);
-    (void)pagemap_scan(s->heat.pagemap_fd, first, end, PAGEMAP_SCAN_PROTECT, s->regions, CHUNK_PAGES);
-    c->is_tried = true;
-    c->looked_ms = now_ms;
+    (void)pagemap_scan(s->heat.pagemap_fd, trial_first(c), trial_end(c), PAGEMAP_SCAN_PROTECT, s->regions,
+                       CHUNK_PAGES);
+    note_trial(c, now_ms);
 }
 
 static uint32_t nr_within(const struct pagemap_region *r, page_number first, page_number end)
@@ -160,18 +181,24 @@ static uint32_t nr_within(const struct pagemap_region *r, page_number first, pag
     return from < to ? (uint32_t)(to - from) : 0;
 }
 
+static uint32_t nr_written_within_trial(const struct scan *s, const struct chunk *c, int nr_regions,
+                                        uint32_t *ret_nr_there)
+{
+    uint32_t nr_written = 0;
+    for (int i = 0; i < nr_regions; i++) {
+        uint32_t nr = nr_within(&s->regions[i], trial_first(c), trial_end(c));
+        *ret_nr_there += nr;
+        nr_written += pagemap_region_is_written(&s->regions[i]) ? nr : 0;
+    }
+    return nr_written;
+}
+
 /* Of the pages that a first protection would cover, how many will be written again: as many in a
  * hundred as in the trial. */
 static uint16_t estimate(const struct scan *s, const struct chunk *c, int nr_regions)
 {
-    page_number first = trial_first(c), end = first + TRIAL_PAGES;
-    uint32_t nr_there = 0, nr_written = 0;
-    for (int i = 0; i < nr_regions; i++) {
-        uint32_t nr = nr_within(&s->regions[i], first, end);
-        nr_there += nr;
-        nr_written += pagemap_region_is_written(&s->regions[i]) ? nr : 0;
-    }
-    if (!c->is_tried || !nr_there)
+    uint32_t nr_there = 0, nr_written = nr_written_within_trial(s, c, nr_regions, &nr_there);
+    if (!c->nr_trials || !nr_there)
         return c->nr_written;
     return (uint16_t)((uint32_t)c->nr_written * nr_written / nr_there);
 }
@@ -192,12 +219,40 @@ static void look_at_reads(struct scan *s, struct chunk *c, uint64_t now_ms)
     s->has_probes |= page_set_count(&r->to_send) > 0;
 }
 
-/* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
-static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_scan_mode mode)
+enum look { LOOK, PROTECT, TRY };
+
+/* What is there, into s->regions. What is to be protected is by the call that sees it: all that is written, or
+ * in a trial its range, last of all, so that nothing fails after it. Number of regions, or negative. */
+static int see(struct scan *s, const struct chunk *c, enum look kind)
 {
-    int n = pagemap_scan(s->heat.pagemap_fd, c->first, chunk_end(c), mode, s->regions, CHUNK_PAGES);
+    page_number first = kind == TRY ? trial_first(c) : kind == LOOK ? chunk_end(c) : c->first;
+    page_number end = kind == TRY ? trial_end(c) : chunk_end(c);
+    const struct {
+        page_number from, to;
+        enum pagemap_scan_mode mode;
+    } parts[] = { { c->first, first, PAGEMAP_SCAN_LOOK },
+                  { end, chunk_end(c), PAGEMAP_SCAN_LOOK },
+                  { first, end, PAGEMAP_SCAN_PROTECT } };
+    int nr = 0;
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].from == parts[i].to)
+            continue;
+        int n = pagemap_scan(s->heat.pagemap_fd, parts[i].from, parts[i].to, parts[i].mode, s->regions + nr,
+                             CHUNK_PAGES - (size_t)nr);
+        if (n < 0)
+            return n;
+        nr += n;
+    }
+    return nr;
+}
+
+/* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
+static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kind)
+{
+    int n = see(s, c, kind);
     pages_look_begin(&s->heat, c, now_ms);
     uint32_t nr_written_before = c->nr_written + c->nr_put_back;
+    bool is_of_trial = !c->is_looked_at && c->nr_trials > 1;
     c->nr_written = c->nr_put_back = 0;
     s->nr_come = 0;
     c->is_dull = c->is_looked_at = true;
@@ -209,18 +264,22 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         note_region(s, c, &s->regions[i]);
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
-    if (mode == PAGEMAP_SCAN_PROTECT && c->nr_written == c->nr)
+    if (kind == PROTECT && c->nr_written == c->nr)
         pages_begin_age(c, now_ms);
     pages_look_end(&s->heat, c);
     nr_written_before += s->nr_come; /* as those that we have been told of */
     if (c->protected_ms && c->nr_written > nr_written_before)
         s->heat.ages.nr_rewritten += c->nr_written - nr_written_before;
+    if (is_of_trial)
+        s->heat.ages.nr_rewritten += nr_written_within_trial(s, c, n, &(uint32_t){ 0 });
     if (s->nr_come > nr_there / 2)
         c->hands_off_ms = now_ms + AHEAD_MS;
     look_at_reads(s, c, now_ms);
-    c->is_dull = c->nr_written == nr_there && mode == PAGEMAP_SCAN_LOOK;
+    c->is_dull = c->nr_written == nr_there && kind != PROTECT;
     c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
-    if (mode != PAGEMAP_SCAN_PROTECT)
+    if (kind == TRY)
+        note_trial(c, now_ms);
+    if (kind != PROTECT)
         return;
     bool is_at_once = now_ms < c->protected_ms + 2 * (s->look_pause_ms << c->hot_shift);
     bool is_hot = c->protected_ms && is_at_once && c->nr_written * 8u >= nr_there * 7u;
@@ -240,8 +299,10 @@ static bool is_time_for(const struct chunk *c, uint64_t after_ms, uint64_t now_m
 static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)
 {
     uint64_t pause_ms = s->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
-    if (c->is_tried && !c->is_looked_at && pause_ms > TRIAL_MS)
+    if (c->nr_trials == 1 && !c->is_looked_at && pause_ms > TRIAL_MS)
         pause_ms = TRIAL_MS;
+    if (c->nr_trials > 1 && !c->is_looked_at)
+        pause_ms = clamp(s->heat.cold_age_ms / 2, TRIAL_MS, TRIAL_AGAIN_MS_MAX);
     bool is_awaited = c->probe && c->probe->due_ms && now_ms >= c->probe->due_ms;
     is_awaited |= s->is_probing && is_time_for(c, s->heat.cold_age_ms / 2, now_ms); /* it may be asked */
     is_awaited |= c->is_exact && is_time_for(c, s->heat.cold_age_ms, now_ms);       /* all of it may leave */
@@ -258,14 +319,21 @@ static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (is_look_due(s, c, now_ms)) {
             if (now_ns() >= until_ns)
                 return false;
-            if (s->is_rationed && !c->is_tried)
+            if (s->is_rationed && !c->nr_trials)
                 try_chunk(s, c, now_ms);
             else
-                look(s, c, now_ms, s->is_rationed ? PAGEMAP_SCAN_LOOK : PAGEMAP_SCAN_PROTECT);
+                look(s, c, now_ms, s->is_rationed ? LOOK : PROTECT);
         }
         s->look_cursor++;
     }
     return true;
+}
+
+/* A few times only, so that trials can't take what protections need, however much waits. */
+static bool is_to_try_again(const struct chunk *c, uint64_t now_ms)
+{
+    return !c->protected_ms && c->nr_to_pay > TRIAL_DEAR && c->nr_trials < TRIALS_MAX &&
+           now_ms / 1000 >= c->next_trial_s;
 }
 
 /* Gives turns as far as the tokens go; the turn stays with the first that can't pay, and behind it only
@@ -280,17 +348,18 @@ static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (!is_waiting)
             s->protect_cursor = at;
         struct chunk *c = &s->heat.chunks[at];
-        if (!c->nr_written || now_ms < c->hands_off_ms ||
+        if (!c->nr_written || !c->is_looked_at || now_ms < c->hands_off_ms ||
             (c->protected_ms && now_ms < c->protected_ms + (s->look_pause_ms << c->hot_shift)))
             continue;
-        uint64_t price = c->nr_to_pay;
+        bool is_trial = is_to_try_again(c, now_ms);
+        uint64_t price = is_trial ? TRIAL_PAGES : c->nr_to_pay;
         is_waiting |= price * 1000 > s->tokens;
         if (is_waiting && price)
             continue;
         if (now_ns() >= until_ns)
             return false;
         s->tokens -= price * 1000;
-        look(s, c, now_ms, PAGEMAP_SCAN_PROTECT);
+        look(s, c, now_ms, is_trial ? TRY : PROTECT);
     }
     return true;
 }

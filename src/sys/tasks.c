@@ -49,7 +49,8 @@ static int add_to_list(pid_t tid, void *context)
     return 0;
 }
 
-/* Those listed that live when their number has been read were all alive then; if they are as many, no other was. */
+/* Those listed that still live after their number has been read were all alive then; if they are as many,
+ * nobody else was. */
 static int list_once(struct list *l)
 {
     struct stat st;

@@ -10,8 +10,8 @@
  * Negative errno: no /proc. While others end it may pass over one that lives: where the thread listed last has
  * ended the kernel's list goes on by position, with one fewer before it (proc_task_readdir, fs/proc/base.c). */
 int tasks_each(int (*on_task)(pid_t tid, void *context), void *context);
-/* All that there were at one instant of this call, the caller's own among them. Their number, or negative errno:
- * no /proc; -E2BIG: more than nr_max; -EAGAIN: they came and went too fast. */
+/* All that there were at one instant of this call, the caller's own among them. Their number, or negative
+ * errno: no /proc; -E2BIG: more than nr_max; -EAGAIN: they came and went too fast. */
 int tasks_list(pid_t *ret_tids, uint32_t nr_max);
 /* A thread that has been joined has let go of its memory, but may count as one still for a call that only a
  * single thread may make. Half a second at most. */

@@ -1,6 +1,6 @@
 /* session_memory.h - the layout of the memory that a client and the daemon share for one session:
- * eight rings, three doorbells, the client's statistics, and the raw pages on their way to the
- * compressor. The daemon makes it as a sealed memfd (no shrinking, no growing, no more seals), the
+ * eight rings, three doorbells, the client's statistics, how many of its threads run, and the raw pages
+ * on their way to the compressor. The daemon makes it as a sealed memfd (no shrinking, no growing, no more seals), the
  * client checks the seals and maps it. Everything in it is read as a stranger's: once, into a
  * local, then checked.
  *
