@@ -14,10 +14,11 @@
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
- *               twice before we knew better: 4 % of interactive_burst's first ten seconds. What waits
- *               dear for its first protection is tried again, after 4 s, then 8, 16 and 32: a process that
- *               has filled its memory and rests is idle, and each of its trials was of the filling. Such a
- *               trial costs 32 tokens, and is waited for longer: half a cold age.
+ *               twice before we knew better: 4 % of interactive_burst's first ten seconds. What has to
+ *               wait for its turn is tried again, for 32 tokens: a process that has filled its memory and rests is idle,
+ *               and all that is known is of the filling. 4 s after the last trial or protection, then 8, 16
+ *               and 32. It lasts for a cold age: what is not written again within that leaves,
+ *               so it will not be a fault.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -49,9 +50,9 @@
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
 #define TRIAL_DEAR 64u       /* tokens, two trials: only what costs more is tried again, ... */
-#define TRIAL_PAUSE_S 4u     /* ... after so long, which doubles, ... */
-#define TRIALS_MAX 5u        /* ... until it has had so many: the last some two minutes after the first */
-#define TRIAL_AGAIN_MS_MAX 2000u /* what is tried again is looked at after half a cold age, within these */
+#define TRIAL_PAUSE_S 4u     /* ... so long after it was tried or protected, doubled each time, ... */
+#define TRIALS_MAX 5u        /* ... until it has had so many, the first or the last protection among them */
+#define TRIED_SHARE 8u       /* of the price of what has been protected remains, whatever a trial says */
 #define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
@@ -144,11 +145,12 @@ static void note_region(struct scan *s, struct chunk *c, const struct pagemap_re
         c->nr_written = (uint16_t)(c->nr_written + to - from);
 }
 
-/* Where the trial of a chunk is: somewhere else in each, so that no habit of an allocator hides all. */
+/* Where the trial of a chunk is: somewhere else in each, so that no habit of an allocator hides all; and each
+ * time, since what an earlier one has found idle may have left. */
 static page_number trial_first(const struct chunk *c)
 {
     uint32_t room = c->nr > TRIAL_PAGES ? c->nr - TRIAL_PAGES : 0;
-    return c->first + (room ? (c->first / CHUNK_PAGES * 37) % (room + 1) : 0);
+    return c->first + (room ? (c->first / CHUNK_PAGES * 37 + c->nr_trials * 3 * TRIAL_PAGES) % (room + 1) : 0);
 }
 
 /* Where it ends. */
@@ -158,20 +160,14 @@ static page_number trial_end(const struct chunk *c)
     return end < chunk_end(c) ? end : chunk_end(c);
 }
 
-static void note_trial(struct chunk *c, uint64_t now_ms)
-{
-    c->next_trial_s = (uint32_t)(now_ms / 1000) + (TRIAL_PAUSE_S << c->nr_trials);
-    c->nr_trials++;
-    c->is_looked_at = false;
-    c->looked_ms = now_ms;
-}
-
 /* The first trial; nothing has been seen of it yet. */
 static void try_chunk(struct scan *s, struct chunk *c, uint64_t now_ms)
 {
+    c->nr_trials = 1;
     (void)pagemap_scan(s->heat.pagemap_fd, trial_first(c), trial_end(c), PAGEMAP_SCAN_PROTECT, s->regions,
                        CHUNK_PAGES);
-    note_trial(c, now_ms);
+    c->tried_s = (uint32_t)(now_ms / 1000);
+    c->looked_ms = now_ms;
 }
 
 static uint32_t nr_within(const struct pagemap_region *r, page_number first, page_number end)
@@ -193,14 +189,24 @@ static uint32_t nr_written_within_trial(const struct scan *s, const struct chunk
     return nr_written;
 }
 
-/* Of the pages that a first protection would cover, how many will be written again: as many in a
- * hundred as in the trial. */
+/* Of the pages that a protection would cover, how many will be written again: as many in a hundred as of those in
+ * the trial. Some of these may have left meanwhile, and have not been written. */
 static uint16_t estimate(const struct scan *s, const struct chunk *c, int nr_regions)
 {
     uint32_t nr_there = 0, nr_written = nr_written_within_trial(s, c, nr_regions, &nr_there);
-    if (!c->nr_trials || !nr_there)
+    uint32_t nr_tried = c->nr_tried || c->protected_ms ? c->nr_tried : nr_there;
+    if (!c->nr_trials || !nr_tried || nr_written >= nr_tried)
         return c->nr_written;
-    return (uint16_t)((uint32_t)c->nr_written * nr_written / nr_there);
+    uint32_t nr = (uint32_t)c->nr_written * nr_written / nr_tried;
+    uint32_t least = c->protected_ms ? c->nr_written / TRIED_SHARE : 0;
+    return (uint16_t)(nr > least ? nr : least);
+}
+
+/* When a trial but the first is over, rounded up; 0: none is under way. */
+static uint64_t trial_end_ms(const struct scan *s, const struct chunk *c)
+{
+    uint64_t end_ms = ((uint64_t)c->tried_s + 1) * 1000 + s->heat.cold_age_ms;
+    return c->nr_tried && c->looked_ms < end_ms ? end_ms : 0;
 }
 
 /* What the look says of reads: what is closed, and whether it is asked. */
@@ -249,10 +255,11 @@ static int see(struct scan *s, const struct chunk *c, enum look kind)
 /* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
 static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kind)
 {
+    if (kind == TRY)
+        c->nr_trials++;
     int n = see(s, c, kind);
     pages_look_begin(&s->heat, c, now_ms);
     uint32_t nr_written_before = c->nr_written + c->nr_put_back;
-    bool is_of_trial = !c->is_looked_at && c->nr_trials > 1;
     c->nr_written = c->nr_put_back = 0;
     s->nr_come = 0;
     c->is_dull = c->is_looked_at = true;
@@ -270,22 +277,25 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kin
     nr_written_before += s->nr_come; /* as those that we have been told of */
     if (c->protected_ms && c->nr_written > nr_written_before)
         s->heat.ages.nr_rewritten += c->nr_written - nr_written_before;
-    if (is_of_trial)
-        s->heat.ages.nr_rewritten += nr_written_within_trial(s, c, n, &(uint32_t){ 0 });
     if (s->nr_come > nr_there / 2)
         c->hands_off_ms = now_ms + AHEAD_MS;
     look_at_reads(s, c, now_ms);
-    c->is_dull = c->nr_written == nr_there && kind != PROTECT;
-    c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
-    if (kind == TRY)
-        note_trial(c, now_ms);
+    c->is_dull = c->nr_written == nr_there && kind == LOOK;
+    c->nr_to_pay = trial_end_ms(s, c) ? c->nr_written : estimate(s, c, n);
+    if (kind == TRY) {
+        c->nr_tried = (uint16_t)nr_written_within_trial(s, c, n, &(uint32_t){ 0 });
+        c->nr_written = (uint16_t)(c->nr_written - c->nr_tried);
+        c->tried_s = (uint32_t)(now_ms / 1000);
+    }
     if (kind != PROTECT)
         return;
     bool is_at_once = now_ms < c->protected_ms + 2 * (s->look_pause_ms << c->hot_shift);
     bool is_hot = c->protected_ms && is_at_once && c->nr_written * 8u >= nr_there * 7u;
     c->hot_shift = !is_hot ? 0 : c->hot_shift < HOT_SHIFT_MAX ? (uint8_t)(c->hot_shift + 1)
                                                                : (uint8_t)HOT_SHIFT_MAX;
-    c->nr_written = c->nr_to_pay = 0;
+    c->nr_written = c->nr_to_pay = c->nr_tried = 0;
+    c->nr_trials = 1; /* it was of all */
+    c->tried_s = (uint32_t)(now_ms / 1000);
     c->protected_ms = now_ms;
 }
 
@@ -299,11 +309,11 @@ static bool is_time_for(const struct chunk *c, uint64_t after_ms, uint64_t now_m
 static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)
 {
     uint64_t pause_ms = s->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
-    if (c->nr_trials == 1 && !c->is_looked_at && pause_ms > TRIAL_MS)
+    if (c->nr_trials && !c->is_looked_at && pause_ms > TRIAL_MS)
         pause_ms = TRIAL_MS;
-    if (c->nr_trials > 1 && !c->is_looked_at)
-        pause_ms = clamp(s->heat.cold_age_ms / 2, TRIAL_MS, TRIAL_AGAIN_MS_MAX);
+    uint64_t end_ms = trial_end_ms(s, c);
     bool is_awaited = c->probe && c->probe->due_ms && now_ms >= c->probe->due_ms;
+    is_awaited |= end_ms && now_ms >= end_ms;
     is_awaited |= s->is_probing && is_time_for(c, s->heat.cold_age_ms / 2, now_ms); /* it may be asked */
     is_awaited |= c->is_exact && is_time_for(c, s->heat.cold_age_ms, now_ms);       /* all of it may leave */
     return !c->looked_ms || now_ms >= c->looked_ms + pause_ms || is_awaited;
@@ -332,12 +342,12 @@ static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
 /* A few times only, so that trials can't take what protections need, however much waits. */
 static bool is_to_try_again(const struct chunk *c, uint64_t now_ms)
 {
-    return !c->protected_ms && c->nr_to_pay > TRIAL_DEAR && c->nr_trials < TRIALS_MAX &&
-           now_ms / 1000 >= c->next_trial_s;
+    return c->nr_to_pay > TRIAL_DEAR && c->nr_trials && c->nr_trials < TRIALS_MAX &&
+           now_ms / 1000 >= c->tried_s + (TRIAL_PAUSE_S << (c->nr_trials - 1));
 }
 
 /* Gives turns as far as the tokens go; the turn stays with the first that can't pay, and behind it only
- * who need not pay is served. False: the time was up before the round was. */
+ * who need not pay is served, and who is dear tried, so that the price is known when it comes to its turn. False: the time was up before the round was. */
 static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
 {
     size_t at = s->protect_cursor;
@@ -348,17 +358,17 @@ static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (!is_waiting)
             s->protect_cursor = at;
         struct chunk *c = &s->heat.chunks[at];
-        if (!c->nr_written || !c->is_looked_at || now_ms < c->hands_off_ms ||
+        if (!c->nr_written || now_ms < c->hands_off_ms ||
             (c->protected_ms && now_ms < c->protected_ms + (s->look_pause_ms << c->hot_shift)))
             continue;
-        bool is_trial = is_to_try_again(c, now_ms);
-        uint64_t price = is_trial ? TRIAL_PAGES : c->nr_to_pay;
+        uint64_t price = c->nr_to_pay;
+        bool is_trial = is_waiting && is_to_try_again(c, now_ms) && s->tokens >= TRIAL_PAGES * 1000;
         is_waiting |= price * 1000 > s->tokens;
-        if (is_waiting && price)
+        if (is_waiting && price && !is_trial)
             continue;
         if (now_ns() >= until_ns)
             return false;
-        s->tokens -= price * 1000;
+        s->tokens -= (is_trial ? TRIAL_PAGES : price) * 1000;
         look(s, c, now_ms, is_trial ? TRY : PROTECT);
     }
     return true;

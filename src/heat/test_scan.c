@@ -197,7 +197,7 @@ static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
         pass(&a, 100);
         for (size_t c = 0; c < NR_HOT / CHUNK; c++) {
             uint64_t nr = nr_protected(&a, c * CHUNK, (c + 1) * CHUNK);
-            turns[c] += nr > 0;
+            turns[c] += nr > 32; /* not a trial */
             paid += nr;
         }
         write_pages(&a, 0, NR_HOT); /* all of it is hot, all the time */
@@ -574,6 +574,27 @@ static void what_was_filled_and_rests_is_tried_again(void **state)
         pass(&a, 100);
     }
     pass(&a, 60000);
+    assert_int_equal(pick_all(&a, picked), a.nr);
+    area_free(&a);
+}
+
+/* What it would cost to protect again is known to be dear; an eighth of that, and a trial, is 80 s. */
+static void what_was_busy_and_rests_is_tried_too(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(NR_HOT, 4000);
+    static bool picked[NR_HOT];
+    for (int i = 0; i < 60; i++) {
+        write_pages(&a, 0, a.nr);
+        pass(&a, 100);
+    }
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
+    for (int i = 0; i < 100; i++) {
+        write_pages(&a, 0, a.nr);
+        pass(&a, 100);
+    }
+    assert_true(nr_protected(&a, 0, a.nr) < a.nr / 4);
+    pass(&a, 100000);
     assert_int_equal(pick_all(&a, picked), a.nr);
     area_free(&a);
 }
@@ -1140,6 +1161,7 @@ int main(void)
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
         cmocka_unit_test(a_small_budget_pays_a_whole_chunk_too),
         cmocka_unit_test(what_was_filled_and_rests_is_tried_again),
+        cmocka_unit_test(what_was_busy_and_rests_is_tried_too),
         cmocka_unit_test(what_stays_busy_pays_for_trials),
         cmocka_unit_test(trials_leave_something_for_protection),
         cmocka_unit_test(a_bar_that_is_over_stays_so),
