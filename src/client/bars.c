@@ -68,11 +68,17 @@ bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uin
     if (!b->is_running) {
         if (number <= atomic_load_explicit(checked, memory_order_relaxed) || number == b->number)
             return false;
+        if (now_ns() < b->next_look_ns)
+            return true; /* they could not be listed */
         int r = list_threads(b);
         if (r == -EAGAIN) {
-            b->next_look_ns = now_ns() + LIST_PAUSE_NS;
+            b->list_pause_ns = b->list_pause_ns ? 2 * b->list_pause_ns : LIST_PAUSE_NS;
+            if (b->list_pause_ns > NS_PER_S)
+                b->list_pause_ns = NS_PER_S;
+            b->next_look_ns = now_ns() + b->list_pause_ns;
             return true;
         }
+        b->list_pause_ns = 0;
         b->number = number;
         b->is_running = r == 0;
         b->pause_ns = NS_PER_MS;

@@ -15,10 +15,10 @@
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
  *               twice before we knew better: 4 % of interactive_burst's first ten seconds. What has to
- *               wait for its turn is tried again, for 32 tokens: a process that has filled its memory and rests is idle,
- *               and all that is known is of the filling. 4 s after the last trial or protection, then 8, 16
- *               and 32. It lasts for a cold age: what is not written again within that leaves,
- *               so it will not be a fault.
+ *               wait for its turn is tried again, for 32 tokens: a process that has filled its memory and
+ *               rests is idle, and all that is known is of the filling. A trial lasts for a cold age: what
+ *               is not written again within that leaves, so it will not be a fault. It begins 4 s and
+ *               a cold age after the last protection, others 8, 16 and 32 s after the end of one.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -49,10 +49,9 @@
 #define PROBE_NS_PER_MS 4000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
-#define TRIAL_DEAR 64u       /* tokens, two trials: only what costs more is tried again, ... */
-#define TRIAL_PAUSE_S 4u     /* ... so long after it was tried or protected, doubled each time, ... */
-#define TRIALS_MAX 5u        /* ... until it has had so many, the first or the last protection among them */
-#define TRIED_SHARE 8u       /* of the price of what has been protected remains, whatever a trial says */
+#define TRIAL_PAUSE_MS 4000u /* so long after a protection, or the end of a trial, another; doubled each time */
+#define TRIALS_MAX 5u        /* not more, the first or the last protection among them */
+#define TRIED_SHARE 8u       /* so much of the price of what has been protected remains, whatever trials say */
 #define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
@@ -72,6 +71,7 @@ struct scan {
     size_t look_cursor, protect_cursor;
     uint64_t tokens_per_s, tokens_max;
     uint64_t tokens; /* in thousandths, so a millisecond gives TOKENS_PER_S */
+    uint64_t trial_tokens; /* of these, for trials: half of what comes in, the rest is for who waits */
     uint64_t now_ms; /* of the last tick */
     uint32_t nr_come; /* of the chunk that is looked at: pages that are there again, and we know not why */
     struct probe_purse purse;
@@ -189,8 +189,8 @@ static uint32_t nr_written_within_trial(const struct scan *s, const struct chunk
     return nr_written;
 }
 
-/* Of the pages that a protection would cover, how many will be written again: as many in a hundred as of those in
- * the trial. Some of these may have left meanwhile, and have not been written. */
+/* Of the pages that a protection would cover, how many will be written again: as many in a hundred as of those
+ * in the trial. Some of these may have left meanwhile, and have not been written. */
 static uint16_t estimate(const struct scan *s, const struct chunk *c, int nr_regions)
 {
     uint32_t nr_there = 0, nr_written = nr_written_within_trial(s, c, nr_regions, &nr_there);
@@ -255,8 +255,10 @@ static int see(struct scan *s, const struct chunk *c, enum look kind)
 /* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
 static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kind)
 {
-    if (kind == TRY)
+    if (kind == TRY) {
         c->nr_trials++;
+        c->nr_tried = 0;
+    }
     int n = see(s, c, kind);
     pages_look_begin(&s->heat, c, now_ms);
     uint32_t nr_written_before = c->nr_written + c->nr_put_back;
@@ -284,7 +286,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kin
     c->nr_to_pay = trial_end_ms(s, c) ? c->nr_written : estimate(s, c, n);
     if (kind == TRY) {
         c->nr_tried = (uint16_t)nr_written_within_trial(s, c, n, &(uint32_t){ 0 });
-        c->nr_written = (uint16_t)(c->nr_written - c->nr_tried);
+        c->nr_to_pay = c->nr_written = (uint16_t)(c->nr_written - c->nr_tried);
         c->tried_s = (uint32_t)(now_ms / 1000);
     }
     if (kind != PROTECT)
@@ -339,15 +341,18 @@ static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
     return true;
 }
 
-/* A few times only, so that trials can't take what protections need, however much waits. */
-static bool is_to_try_again(const struct chunk *c, uint64_t now_ms)
+/* A few times only, and for less than what is to be saved. */
+static bool is_to_try_again(const struct scan *s, const struct chunk *c, uint64_t now_ms)
 {
-    return c->nr_to_pay > TRIAL_DEAR && c->nr_trials && c->nr_trials < TRIALS_MAX &&
-           now_ms / 1000 >= c->tried_s + (TRIAL_PAUSE_S << (c->nr_trials - 1));
+    if (!c->nr_trials || c->nr_trials >= TRIALS_MAX || trial_end_ms(s, c))
+        return false;
+    uint64_t pause_ms = (TRIAL_PAUSE_MS << (c->nr_trials - 1)) + s->heat.cold_age_ms;
+    return c->nr_to_pay > TRIAL_PAGES * (c->nr_trials + 1u) && now_ms >= c->tried_s * UINT64_C(1000) + pause_ms;
 }
 
 /* Gives turns as far as the tokens go; the turn stays with the first that can't pay, and behind it only
- * who need not pay is served, and who is dear tried, so that the price is known when it comes to its turn. False: the time was up before the round was. */
+ * who need not pay is served, and who is dear tried, so that the price is known when it comes to its turn.
+ * False: the time was up before the round was. */
 static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
 {
     size_t at = s->protect_cursor;
@@ -362,13 +367,15 @@ static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
             (c->protected_ms && now_ms < c->protected_ms + (s->look_pause_ms << c->hot_shift)))
             continue;
         uint64_t price = c->nr_to_pay;
-        bool is_trial = is_waiting && is_to_try_again(c, now_ms) && s->tokens >= TRIAL_PAGES * 1000;
+        bool is_trial = is_waiting && s->tokens >= TRIAL_PAGES * 1000 &&
+                        s->trial_tokens >= TRIAL_PAGES * 1000 && is_to_try_again(s, c, now_ms);
         is_waiting |= price * 1000 > s->tokens;
         if (is_waiting && price && !is_trial)
             continue;
         if (now_ns() >= until_ns)
             return false;
         s->tokens -= (is_trial ? TRIAL_PAGES : price) * 1000;
+        s->trial_tokens -= is_trial ? TRIAL_PAGES * 1000 : 0;
         look(s, c, now_ms, is_trial ? TRY : PROTECT);
     }
     return true;
@@ -379,7 +386,9 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     struct scan *s = (struct scan *)h;
     uint64_t elapsed_ms = s->now_ms ? now_ms - s->now_ms : 1;
     s->now_ms = now_ms;
-    s->tokens = clamp(s->tokens + clamp(elapsed_ms, 0, 1000) * s->tokens_per_s, 0, s->tokens_max);
+    uint64_t income = clamp(elapsed_ms, 0, 1000) * s->tokens_per_s;
+    s->tokens = clamp(s->tokens + income, 0, s->tokens_max);
+    s->trial_tokens = clamp(s->trial_tokens + income / 2, 0, s->tokens_max);
     s->purse.cold_age_ms = h->cold_age_ms;
     probe_purse_earn(&s->purse, now_ms);
     uint64_t own_ns = s->is_rationed ? OWN_NS_PER_MS : UNRATIONED_NS_PER_MS;
