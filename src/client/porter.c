@@ -24,7 +24,8 @@
  * costs more than what it is woken for. */
 #define BELL_EVERY 112
 #define HELP_BATCH 8u         /* pages decoded for the agent between two looks at orders */
-#define IDLE_TRIM_NS NS_PER_S /* raw pages go back to the system after this much idleness */
+#define IDLE_TRIM_NS NS_PER_S /* raw pages go back to the system after this much idleness, ... */
+#define AWAKE_PAUSE_NS (300 * NS_PER_MS) /* ... and until then it looks so often by itself */
 
 struct free_run {
     uint32_t first, nr;
@@ -300,7 +301,7 @@ void *porter_main(void *argument)
         if (is_checking)
             until_ns = earlier(until_ns, bars.next_look_ns);
         if (!is_trimmed)
-            until_ns = earlier(until_ns, last_work_ns + IDLE_TRIM_NS);
+            until_ns = earlier(until_ns, now_ns() + AWAKE_PAUSE_NS);
         sleep_until_rung(p, has_waiting, session, ms_until(until_ns));
     }
     close_one(p);
