@@ -560,8 +560,6 @@ static void publish_pulse(struct agent *a)
     stats_set(to, STAT_pages_stored, a->pg.nr_stored);
     stats_set(to, STAT_pages_zero, a->pg.nr_zero);
     stats_set(to, STAT_pages_paged_out, a->pg.nr_paged_out);
-    uint32_t nr_active = atomic_load_explicit(&a->porter->nr_active, memory_order_relaxed);
-    atomic_store_explicit(&a->session.memory->nr_active, nr_active, memory_order_relaxed);
 }
 
 /* Staging and ring together stay within max(4 MiB, 1/64 of what is managed); landing counts, too. */

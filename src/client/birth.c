@@ -419,7 +419,7 @@ static void join_porter(struct agent *a, struct porter *porter)
 /* The agent's first steps, in its thread. */
 static int wake_up(struct pp_pager *pp)
 {
-    (void)prctl(PR_SET_NAME, AGENT_NAME);
+    (void)prctl(PR_SET_NAME, "pp-agent");
     sched_remember();
     int r = boot(pp);
     if (r) {

@@ -17,7 +17,6 @@
 #include <stdint.h>
 
 #include "base/intervals.h"
-#include "client/active.h"
 #include "client/forks.h"
 #include "client/prefetch.h"
 #include "client/urgent.h"
@@ -118,9 +117,6 @@ struct porter {
     unsigned nr_unrung_copies, nr_unrung_frees; /* since the bell of who wants them was last rung */
     struct ahead *ahead; /* set at birth: what it helps the agent to decode */
     _Atomic int closing; /* a descriptor that the agent wants closed, plus 1; 0: none */
-    struct active active; /* porter only, as the next */
-    uint32_t counted_session;
-    _Atomic uint32_t nr_active; /* the porter's, for the daemon: see session_memory.h; 0 in each session at first */
 };
 
 /* Everything the agent works on; in memory that is never managed and that no child gets. */

@@ -1,7 +1,6 @@
 /* porter.c - the thread that carries: copies staged pages into the ring to the daemon, and frees the
  * memory of slots that are no longer needed. Orders are done strictly in order, so that no copy of a
- * slot can come after its freeing: reading a hole would leave a zero page there. And it counts the threads that
- * run (active.h), for which it wakes up every ten seconds.
+ * slot can come after its freeing: reading a hole would leave a zero page there.
  *
  * Per page: a 4 KiB copy and a checksum (about 0.6 us); frees go in runs of neighbours, 0.2 us a page.
  * It never touches managed memory and never allocates. And it closes what takes its time. */
@@ -24,8 +23,7 @@
  * costs more than what it is woken for. */
 #define BELL_EVERY 112
 #define HELP_BATCH 8u         /* pages decoded for the agent between two looks at orders */
-#define IDLE_TRIM_NS NS_PER_S /* raw pages go back to the system after this much idleness, ... */
-#define AWAKE_PAUSE_NS (300 * NS_PER_MS) /* ... and until then it looks so often by itself */
+#define IDLE_TRIM_NS NS_PER_S /* raw pages go back to the system after this much idleness */
 
 struct free_run {
     uint32_t first, nr;
@@ -229,8 +227,7 @@ static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t sessio
     bool has_work = (!has_waiting && !ring_is_empty(&p->orders)) ||
                     (has_waiting && s && !ring_is_empty(&s->raw_free)) || atomic_load(&p->must_end) ||
                     atomic_load(&p->abandoned) != atomic_load(&p->abandoned_ack) ||
-                    atomic_load(&p->session) != p->counted_session || atomic_load(&p->closing) ||
-                    ahead_has_work(p->ahead);
+                    atomic_load(&p->closing) || ahead_has_work(p->ahead);
     if (atomic_load_explicit(&p->listens_for_agent, memory_order_relaxed))
         fds[2].fd = p->agent_others_fd;
     if (!has_work)
@@ -242,31 +239,6 @@ static void sleep_until_rung(struct porter *p, bool has_waiting, uint32_t sessio
         doorbell_awake(&s->memory->porter_bell, s->porter_bell);
 }
 
-/* Counts threads while there is a daemon to be told, anew for each; until when, UINT64_MAX: there is none. */
-static uint64_t count_threads(struct porter *p)
-{
-    uint32_t session = atomic_load_explicit(&p->session, memory_order_acquire);
-    if (session != p->counted_session) {
-        p->counted_session = session;
-        p->active = (struct active){ 0 };
-    }
-    if (!session || is_abandoned(p, session))
-        return UINT64_MAX;
-    active_step(&p->active, now_ns(), &p->nr_active);
-    return p->active.next_ns;
-}
-
-static int ms_until(uint64_t at_ns)
-{
-    uint64_t now = now_ns();
-    return at_ns == UINT64_MAX ? -1 : at_ns > now ? (int)((at_ns - now) / NS_PER_MS) + 1 : 0;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 void *porter_main(void *argument)
 {
     struct porter *p = argument;
@@ -275,7 +247,7 @@ void *porter_main(void *argument)
     uint32_t session = 0;
     uint64_t last_work_ns = now_ns();
     struct bars_check bars = { 0 };
-    (void)prctl(PR_SET_NAME, PORTER_NAME);
+    (void)prctl(PR_SET_NAME, "pp-porter");
     p->tid = (pid_t)syscall(SYS_gettid);
 
     while (!atomic_load_explicit(&p->must_end, memory_order_acquire)) {
@@ -291,18 +263,14 @@ void *porter_main(void *argument)
             last_work_ns = now_ns();
             is_trimmed = false;
         }
-        uint64_t until_ns = count_threads(p);
         if (done || has_helped)
             continue;
         if (!is_trimmed && now_ns() - last_work_ns > IDLE_TRIM_NS) {
             trim_raw(p, session);
             is_trimmed = true;
         }
-        if (is_checking)
-            until_ns = earlier(until_ns, bars.next_look_ns);
-        if (!is_trimmed)
-            until_ns = earlier(until_ns, now_ns() + AWAKE_PAUSE_NS);
-        sleep_until_rung(p, has_waiting, session, ms_until(until_ns));
+        sleep_until_rung(p, has_waiting, session,
+                         is_checking ? (int)(bars.pause_ns / NS_PER_MS) : is_trimmed ? -1 : 300);
     }
     close_one(p);
     return NULL;

@@ -149,9 +149,7 @@ static void bind_rings(struct agent *a, struct porter *porter)
     ring_init(&ps->raw, &m->raw, m->raw_entries, RAW_SLOTS_MAX, sizeof(struct raw_entry));
     ring_init(&ps->raw_free, &m->raw_free, m->raw_free_entries, RAW_SLOTS_MAX,
               sizeof(struct raw_free_entry));
-    atomic_store_explicit(&porter->nr_active, 0, memory_order_relaxed);
     atomic_store_explicit(&porter->session, number, memory_order_release);
-    doorbell_ring(&porter->bell, porter->bell_fd); /* it counts threads while there is a session */
     a->pg.session = number;
 }
 

@@ -33,7 +33,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 void governor_init(struct governor *g, const struct config *config)
 {
     struct budget_limits limits = config_limits(config);
-    *g = (struct governor){ .nr_threads = 1, .nr_threads_all = 1, .given_age_ms = config->cold_age_ms };
+    *g = (struct governor){ .nr_threads = 1, .given_age_ms = config->cold_age_ms };
     budget_init(&g->budget, &limits, monotonic_ms());
     uint64_t look_ms = config_first_age_ms(config) / 16;
     g->look_ms = look_ms < LOOK_LEAST_MS ? LOOK_LEAST_MS : smaller(look_ms, LOOK_MOST_MS);
@@ -72,22 +72,14 @@ static void look_at_waits(struct session *s, struct heat_ages *ages)
         growth(&g->nr_rewritten, ages->nr_rewritten, COUNT_MAX) * REWRITE_NS;
 }
 
-/* As the client says; 0: not yet. */
-static uint64_t nr_active_of(const struct session *s)
-{
-    return atomic_load_explicit(&s->memory->nr_active, memory_order_relaxed);
-}
-
 /* A process that cannot be looked at keeps what was last known: one thread at first. */
 static void look_at_process(struct session *s, uint64_t nr_there)
 {
     struct governor *g = &s->governor;
-    struct process_status status = { .nr_threads = g->nr_threads_all + OWN_THREADS,
+    struct process_status status = { .nr_threads = g->nr_threads + OWN_THREADS,
                                      .resident_bytes = pages_to_bytes(nr_there) };
     (void)process_status_read(atomic_load_explicit(&s->status_fd, memory_order_acquire), &status);
-    g->nr_threads_all = status.nr_threads > OWN_THREADS ? status.nr_threads - OWN_THREADS : 1;
-    uint64_t nr_active = nr_active_of(s);
-    g->nr_threads = nr_active ? smaller(nr_active, g->nr_threads_all) : g->nr_threads_all;
+    g->nr_threads = status.nr_threads > OWN_THREADS ? status.nr_threads - OWN_THREADS : 1;
     g->resident_bytes = status.resident_bytes;
 }
 
@@ -147,9 +139,8 @@ static void steer(struct session *s)
 /* How many threads share a budget is to be known from the first sample on. */
 static bool is_known(const struct session *s, uint64_t now_ms)
 {
-    bool is_open = s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_acquire) >= 0;
-    bool is_told = s->governor.budget.limits.kind != BUDGET_SLOWDOWN || nr_active_of(s);
-    return (is_open && is_told) || now_ms >= s->born_ms + STATUS_WAIT_MS;
+    return s->pid <= 0 || atomic_load_explicit(&s->status_fd, memory_order_acquire) >= 0 ||
+           now_ms >= s->born_ms + STATUS_WAIT_MS;
 }
 
 void governor_tick(struct session *s, uint64_t now_ms)

@@ -23,8 +23,7 @@ struct governor {
     uint64_t sampled_ms;       /* 0: not yet */
     uint64_t given_age_ms;     /* 0: it is chosen */
     uint64_t look_ms;          /* how often memory is looked at */
-    uint64_t nr_threads, nr_threads_all; /* that have run in the last minute, and that there are */
-    uint64_t resident_bytes;
+    uint64_t nr_threads, resident_bytes;
     uint64_t waited_ns;        /* by all causes since the session began */
     /* counters as they were at the last look or sample */
     uint64_t fault_wait_ns, other_wait_ns, sampled_fault_wait_ns, sampled_other_wait_ns;

@@ -104,17 +104,13 @@ void budget_on_waited(struct budget *b, uint64_t now_ms, uint64_t waited_ns)
     run_meter(b, now_ms, lost_ns);
 }
 
-/* Before we came the process lived, and lost nothing to us. In the first minute it becomes known with how many
- * threads. */
+/* Before we came the process lived, and lost nothing to us. */
 static void begin_life(struct budget *b, uint64_t nr_threads)
 {
-    uint64_t life_ns = nr_threads * (uint64_t)NS_PER_S;
-    for (unsigned i = 0; i < BUDGET_SECONDS; i++) {
-        if (i == slot_of(b) || b->life_ns[i] >= life_ns)
-            continue;
-        b->life_sum_ns += life_ns - b->life_ns[i];
-        b->life_ns[i] = life_ns;
-    }
+    for (unsigned i = 0; i < BUDGET_SECONDS; i++)
+        b->life_ns[i] = nr_threads * (uint64_t)NS_PER_S;
+    b->life_ns[slot_of(b)] = 0;
+    b->life_sum_ns = (BUDGET_SECONDS - 1) * nr_threads * (uint64_t)NS_PER_S;
 }
 
 static void note_counts(struct budget *b, const struct budget_sample *s)
@@ -236,7 +232,7 @@ static void choose_for_resident(struct budget *b, const struct budget_sample *s)
 void budget_on_sample(struct budget *b, uint64_t now_ms, const struct budget_sample *sample)
 {
     go_on_to(b, now_ms);
-    if (b->observed_ms < BUDGET_SECONDS * 1000u)
+    if (!b->observed_ms)
         begin_life(b, sample->nr_threads);
     b->observed_ms += sample->elapsed_ms ? sample->elapsed_ms : 1;
     note_counts(b, sample);

@@ -52,7 +52,7 @@ struct budget_limits {
 /* What has happened since the last sample, about a second ago. By age: at least so old. */
 struct budget_sample {
     uint64_t elapsed_ms;
-    uint64_t nr_threads;      /* of the process's own, that have run in the last minute */
+    uint64_t nr_threads;      /* of the process's own */
     uint64_t fault_wait_ns;   /* for faults, ... */
     uint64_t nr_faults;
     uint64_t other_wait_ns;   /* ... and for what takes place also when nothing is out */

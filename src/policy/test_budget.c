@@ -380,27 +380,6 @@ static void a_gap_in_time_is_no_loss(void **state)
     assert_int_equal(budget_pace(&p.budget), CHOOSE_RISE);
 }
 
-/* Threads that work once in ten seconds are told of when they do: what the budget is a share of is then as if they
- * had been known from the beginning. */
-static void who_is_seen_in_the_first_minute_has_lived_before(void **state)
-{
-    (void)state;
-    begin(&p, never, 10000, 1);
-    run(&p, 10);
-    assert_in_range(budget_protects_per_s(&p.budget, 2000), 1200, 1300);
-    p.nr_threads = 4;
-    run(&p, 2);
-    assert_in_range(budget_protects_per_s(&p.budget, 2000), 4900, 5100);
-    p.nr_threads = 1;
-    run(&p, 30);
-    assert_in_range(budget_protects_per_s(&p.budget, 2000), 2400, 3200); /* half of it is of before */
-    begin(&p, never, 10000, 1);
-    run(&p, 90);
-    p.nr_threads = 4;
-    run(&p, 2);
-    assert_in_range(budget_protects_per_s(&p.budget, 2000), 1300, 1500); /* they are new */
-}
-
 static void write_protection_gets_a_quarter(void **state)
 {
     (void)state;
@@ -425,7 +404,6 @@ int main(void)
         cmocka_unit_test(a_promotion_rate_bounds_it_further),
         cmocka_unit_test(memory_is_kept_below_a_target),
         cmocka_unit_test(a_gap_in_time_is_no_loss),
-        cmocka_unit_test(who_is_seen_in_the_first_minute_has_lived_before),
         cmocka_unit_test(write_protection_gets_a_quarter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

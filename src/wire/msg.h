@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 1u
 #define WIRE_MAGIC 0x50504731u /* "PPG1" */
 
 enum msg_type {

@@ -1,6 +1,6 @@
 /* session_memory.h - the layout of the memory that a client and the daemon share for one session:
- * eight rings, three doorbells, the client's statistics, how many of its threads run, and the raw pages
- * on their way to the compressor. The daemon makes it as a sealed memfd (no shrinking, no growing, no more seals), the
+ * eight rings, three doorbells, the client's statistics, and the raw pages on their way to the
+ * compressor. The daemon makes it as a sealed memfd (no shrinking, no growing, no more seals), the
  * client checks the seals and maps it. Everything in it is read as a stranger's: once, into a
  * local, then checked.
  *
@@ -130,15 +130,11 @@ struct squeezed_entry {
     uint32_t result; /* enum squeezed_result */
 };
 
-#define NR_ACTIVE_UNKNOWN UINT32_MAX
-
 struct session_memory {
     struct ring_shared raw, raw_free, stored, given_up, candidates, feedback, squeeze, squeezed;
     struct doorbell daemon_bell, agent_bell, porter_bell;
     struct stats_block agent_stats;  /* the client's agent writes */
     struct stats_block porter_stats; /* the client's porter writes */
-    _Atomic uint32_t nr_active; /* the agent writes: threads that have run in the last minute, ours not counted;
-                                 * 0: not known yet, NR_ACTIVE_UNKNOWN: it can't be */
     _Alignas(RING_LINE) struct raw_entry raw_entries[RAW_SLOTS_MAX];
     struct raw_free_entry raw_free_entries[RAW_SLOTS_MAX];
     _Alignas(RING_LINE) struct stored_entry stored_entries[STAGING_SLOTS_MAX];
