@@ -11,8 +11,6 @@
 #include "base/mutant.h"
 #include "sys/tasks.h"
 
-#define LIST_PAUSE_NS (10 * NS_PER_MS) /* threads come and go too fast to be listed */
-
 /* Calls that may discard: their number in the text means "perhaps still before or inside the zap". */
 static bool may_discard(long number)
 {
@@ -62,6 +60,15 @@ static int list_threads(struct bars_check *b)
     return nr < 0 ? nr : 0;
 }
 
+/* Threads that only compute are never seen outside, and some come and go too fast: don't burn for them. */
+static bool look_later(struct bars_check *b)
+{
+    if (b->pause_ns < NS_PER_S)
+        b->pause_ns = b->pause_ns ? 2 * b->pause_ns : 2 * NS_PER_MS;
+    b->next_look_ns = now_ns() + b->pause_ns;
+    return true;
+}
+
 bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uint64_t *checked)
 {
     uint64_t number = atomic_load_explicit(wanted, memory_order_acquire);
@@ -71,14 +78,8 @@ bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uin
         if (now_ns() < b->next_look_ns)
             return true; /* they could not be listed */
         int r = list_threads(b);
-        if (r == -EAGAIN) {
-            b->list_pause_ns = b->list_pause_ns ? 2 * b->list_pause_ns : LIST_PAUSE_NS;
-            if (b->list_pause_ns > NS_PER_S)
-                b->list_pause_ns = NS_PER_S;
-            b->next_look_ns = now_ns() + b->list_pause_ns;
-            return true;
-        }
-        b->list_pause_ns = 0;
+        if (r == -EAGAIN)
+            return look_later(b);
         b->number = number;
         b->is_running = r == 0;
         b->pause_ns = NS_PER_MS;
@@ -96,10 +97,8 @@ bool bars_check_step(struct bars_check *b, _Atomic uint64_t *wanted, _Atomic uin
     if (!nr_left) {
         atomic_store_explicit(checked, b->number, memory_order_release);
         b->is_running = false;
+        b->pause_ns = 0;
         return false;
     }
-    if (b->pause_ns < NS_PER_S)
-        b->pause_ns *= 2; /* threads that only compute are never seen outside: don't burn for them */
-    b->next_look_ns = now_ns() + b->pause_ns;
-    return true;
+    return look_later(b);
 }

@@ -17,7 +17,7 @@
 
 struct bars_check {
     uint64_t number; /* of the newest bar that this check covers */
-    uint64_t next_look_ns, pause_ns, list_pause_ns;
+    uint64_t next_look_ns, pause_ns;
     bool is_running;
     uint32_t nr; /* threads not yet seen outside */
     pid_t threads[BARS_THREADS_MAX];
