@@ -212,6 +212,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     }
     point_kills(POINT_WELCOME_TAKEN);
     bind_rings(a, pp->porter);
+    sleep_lightly(a); /* the bell of this session is announced anew before each sleep, but not while that is deep */
     a->is_joined = true;
     a->leaving_round = 0;
     stats_add(&pp->agent_stats, STAT_daemon_joins, 1);
@@ -313,9 +314,9 @@ void session_announce(struct agent *a, enum msg_type type, page_number first, pa
 void session_resync(struct agent *a)
 {
     struct msg_empty empty = { 0 };
-    if (!a->is_joined || msg_send(a->session.socket, MSG_RANGES_RESET, &empty, NULL))
+    if (!a->is_joined)
         return;
-    a->session.needs_resync = false;
+    a->session.needs_resync = msg_send(a->session.socket, MSG_RANGES_RESET, &empty, NULL) != 0;
     for (uint32_t i = 0; i < a->pg.watched.nr && !a->session.needs_resync; i++) {
         struct interval *w = &a->pg.watched.items[i];
         if (watch_state_of(w) < WATCH_CHURNING)

@@ -452,7 +452,8 @@ static void at_rejoin(const struct row *row)
     point_daemon_whole(point_daemon);
     WAIT_LONG_UNTIL(pager_stat(pager, "daemon_joins") > joins && point_nr_fired(row->point));
     has_fired(row);
-    /* It was told of the range, if not at once: what is cold there leaves by its own wish. */
+    /* It was told of the range, if not at once: what is cold there leaves by its own wish, also what was out. */
+    pages_check_all(&p);
     WAIT_LONG_UNTIL(pages_nr_present(&p, 0, NR) < NR / 2);
     pages_check_all(&p);
     CHECK_EQ(pp_stop(pager), 0);
@@ -749,10 +750,11 @@ static void run(const struct row *row)
     }
 }
 
-/* A short run takes the first row of each point on each side, and of a fork all that are quick. */
+/* A short run takes the first row of each point on each side, and of joining again and of a fork all that are
+ * quick. */
 static bool is_for_short_run(const struct row *row)
 {
-    if (row->where == AT_FORK)
+    if (row->where == AT_FORK || row->where == AT_REJOIN)
         return !row->is_slow;
     for (const struct row *r = rows; r < row; r++)
         if (r->point == row->point && (r->where >= DAEMON_START) == (row->where >= DAEMON_START))
