@@ -155,6 +155,8 @@ static void chunk_cut(struct heat *h, struct chunk *c, page_number first, page_n
     c->first = first;
     c->nr = (uint16_t)(end - first);
     c->nr_ready = c->nr_written = c->nr_put_back = 0;
+    c->nr_tried = 0; /* where that was depends on the first page */
+    c->dull_s = 0;
     c->looked_ms = c->protected_ms = 0; /* else all that is written would count as written again */
     free_probe(h, c); /* cells count from the first page */
     for (uint32_t i = 0; c->pages && i < c->nr; i++)

@@ -19,16 +19,20 @@
 
 struct chunk {
     page_number first;
-    uint16_t nr;         /* pages, 1..512 */
-    uint16_t nr_written; /* scan: at the last look, and not protected since */
-    uint16_t nr_ready;   /* cold ones that can be picked */
-    uint16_t nr_to_pay;  /* scan: of nr_written, those that will be written again, as far as we know */
-    uint8_t hot_shift;           /* scan */
-    bool is_tried, is_looked_at; /* scan */
-    bool is_dull; /* scan: nothing there, or all of it written and not protected: no page can grow old */
+    uint16_t nr;           /* pages, 1..512 */
+    uint16_t nr_written;   /* scan: at the last look, and not protected since */
+    uint16_t nr_ready;     /* cold ones that can be picked */
+    uint16_t nr_to_pay;    /* scan: of nr_written, those that will be written again, as far as we know */
+    uint8_t hot_shift;     /* scan */
+    uint8_t nr_trials;     /* scan */
+    uint8_t nr_tried;      /* scan: pages that a trial has protected, but for the first; 0 when all are */
+    bool is_looked_at : 1; /* scan: since the first trial */
+    bool is_exact : 1;     /* ages count from a look that found all of it touched: not rounded */
     uint32_t closed; /* cells of which no page is ready, whatever its age; 0 but for a source that probes */
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
-    bool is_exact;         /* ages count from a look that found all of it touched: not rounded */
+    uint32_t tried_s;      /* scan: or protected */
+    uint32_t dull_s; /* scan: since then nothing there, or all of it written and not protected: no page can grow
+                      * old; 0: there is something to see */
     uint64_t looked_ms;    /* 0: look as soon as possible */
     uint64_t protected_ms; /* scan */
     uint64_t hands_off_ms; /* scan: not to be protected before */

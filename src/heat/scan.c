@@ -4,7 +4,9 @@
  * Memory is looked at in chunks of at most 512 pages. Three things are done to a chunk:
  *
  *   a look      which pages are there, which of them were written since they were last protected.
- *               Costs the client nothing and us 7-10 us. Each chunk, every quarter of the cold age.
+ *               Costs the client nothing and us 7-10 us. Each chunk, every quarter of the cold age; the longer
+ *               there has been nothing to see, the more rarely (512 looks a second at 1 GiB of which all was
+ *               out were 0.5 % of a CPU).
  *   protection  the written ones are write-protected again. Each costs its next writer 1-2.5 us, once.
  *               That is the price, so it is rationed: it costs a token for each page that will be
  *               written again, as far as we know, out of 2500 a second for a session: 0.25 to 0.6 %
@@ -14,7 +16,11 @@
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page
- *               twice before we knew better: 4 % of interactive_burst's first ten seconds.
+ *               twice before we knew better: 4 % of interactive_burst's first ten seconds. What has to
+ *               wait for its turn is tried again, for 32 tokens: a process that has filled its memory and
+ *               rests is idle, and all that is known is of the filling. A trial lasts for a cold age: what
+ *               is not written again within that leaves, so it will not be a fault. It begins 4 s and
+ *               a cold age after the last protection, others 8, 16 and 32 s after the end of one.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -34,7 +40,7 @@
 #include "sys/pagemap_scan.h"
 
 #define LOOK_PAUSE_MS_MAX 2000u
-#define DULL_FACTOR 4u   /* where nothing can be learnt, looks are so much rarer */
+#define DULL_FACTOR 4u   /* where nothing can be learnt, looks are so much rarer, and later in the same ratio */
 #define HOT_SHIFT_MAX 3u /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 2500u
 #define GOVERNED_SECONDS 4u /* of tokens are saved up: after a burst all of it grows old at once */
@@ -45,6 +51,9 @@
 #define PROBE_NS_PER_MS 4000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
+#define TRIAL_PAUSE_MS 4000u /* so long after a protection, or the end of a trial, another; doubled each time */
+#define TRIALS_MAX 5u        /* not more, the first or the last protection among them */
+#define TRIED_SHARE 8u       /* so much of the price of what has been protected remains, whatever trials say */
 #define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
@@ -64,6 +73,7 @@ struct scan {
     size_t look_cursor, protect_cursor;
     uint64_t tokens_per_s, tokens_max;
     uint64_t tokens; /* in thousandths, so a millisecond gives TOKENS_PER_S */
+    uint64_t trial_tokens; /* of these, for trials: half of what comes in, the rest is for who waits */
     uint64_t now_ms; /* of the last tick */
     uint32_t nr_come; /* of the chunk that is looked at: pages that are there again, and we know not why */
     struct probe_purse purse;
@@ -137,19 +147,28 @@ static void note_region(struct scan *s, struct chunk *c, const struct pagemap_re
         c->nr_written = (uint16_t)(c->nr_written + to - from);
 }
 
-/* Where the trial of a chunk is: somewhere else in each, so that no habit of an allocator hides all. */
+/* Where the trial of a chunk is: somewhere else in each, so that no habit of an allocator hides all; and each
+ * time, since what an earlier one has found idle may have left. */
 static page_number trial_first(const struct chunk *c)
 {
     uint32_t room = c->nr > TRIAL_PAGES ? c->nr - TRIAL_PAGES : 0;
-    return c->first + (room ? (c->first / CHUNK_PAGES * 37) % (room + 1) : 0);
+    return c->first + (room ? (c->first / CHUNK_PAGES * 37 + c->nr_trials * 3 * TRIAL_PAGES) % (room + 1) : 0);
 }
 
+/* Where it ends. */
+static page_number trial_end(const struct chunk *c)
+{
+    page_number end = trial_first(c) + TRIAL_PAGES;
+    return end < chunk_end(c) ? end : chunk_end(c);
+}
+
+/* The first trial; nothing has been seen of it yet. */
 static void try_chunk(struct scan *s, struct chunk *c, uint64_t now_ms)
 {
-    page_number first = trial_first(c), end = first + TRIAL_PAGES;
-    end = end < chunk_end(c) ? end : chunk_end(c);
-    (void)pagemap_scan(s->heat.pagemap_fd, first, end, PAGEMAP_SCAN_PROTECT, s->regions, CHUNK_PAGES);
-    c->is_tried = true;
+    c->nr_trials = 1;
+    (void)pagemap_scan(s->heat.pagemap_fd, trial_first(c), trial_end(c), PAGEMAP_SCAN_PROTECT, s->regions,
+                       CHUNK_PAGES);
+    c->tried_s = (uint32_t)(now_ms / 1000);
     c->looked_ms = now_ms;
 }
 
@@ -160,20 +179,36 @@ static uint32_t nr_within(const struct pagemap_region *r, page_number first, pag
     return from < to ? (uint32_t)(to - from) : 0;
 }
 
-/* Of the pages that a first protection would cover, how many will be written again: as many in a
- * hundred as in the trial. */
-static uint16_t estimate(const struct scan *s, const struct chunk *c, int nr_regions)
+static uint32_t nr_written_within_trial(const struct scan *s, const struct chunk *c, int nr_regions,
+                                        uint32_t *ret_nr_there)
 {
-    page_number first = trial_first(c), end = first + TRIAL_PAGES;
-    uint32_t nr_there = 0, nr_written = 0;
+    uint32_t nr_written = 0;
     for (int i = 0; i < nr_regions; i++) {
-        uint32_t nr = nr_within(&s->regions[i], first, end);
-        nr_there += nr;
+        uint32_t nr = nr_within(&s->regions[i], trial_first(c), trial_end(c));
+        *ret_nr_there += nr;
         nr_written += pagemap_region_is_written(&s->regions[i]) ? nr : 0;
     }
-    if (!c->is_tried || !nr_there)
+    return nr_written;
+}
+
+/* Of the pages that a protection would cover, how many will be written again: as many in a hundred as of those
+ * in the trial. Some of these may have left meanwhile, and have not been written. */
+static uint16_t estimate(const struct scan *s, const struct chunk *c, int nr_regions)
+{
+    uint32_t nr_there = 0, nr_written = nr_written_within_trial(s, c, nr_regions, &nr_there);
+    uint32_t nr_tried = c->nr_tried || c->protected_ms ? c->nr_tried : nr_there;
+    if (!c->nr_trials || !nr_tried || nr_written >= nr_tried)
         return c->nr_written;
-    return (uint16_t)((uint32_t)c->nr_written * nr_written / nr_there);
+    uint32_t nr = (uint32_t)c->nr_written * nr_written / nr_tried;
+    uint32_t least = c->protected_ms ? c->nr_written / TRIED_SHARE : 0;
+    return (uint16_t)(nr > least ? nr : least);
+}
+
+/* When a trial but the first is over, rounded up; 0: none is under way. */
+static uint64_t trial_end_ms(const struct scan *s, const struct chunk *c)
+{
+    uint64_t end_ms = ((uint64_t)c->tried_s + 1) * 1000 + s->heat.cold_age_ms;
+    return c->nr_tried && c->looked_ms < end_ms ? end_ms : 0;
 }
 
 /* What the look says of reads: what is closed, and whether it is asked. */
@@ -192,15 +227,52 @@ static void look_at_reads(struct scan *s, struct chunk *c, uint64_t now_ms)
     s->has_probes |= page_set_count(&r->to_send) > 0;
 }
 
-/* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
-static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_scan_mode mode)
+enum look { LOOK, PROTECT, TRY };
+
+/* What is there, into s->regions. What is to be protected is by the call that sees it: all that is written, or
+ * in a trial its range, last of all, so that nothing fails after it. Number of regions, or negative. */
+static int see(struct scan *s, const struct chunk *c, enum look kind)
 {
-    int n = pagemap_scan(s->heat.pagemap_fd, c->first, chunk_end(c), mode, s->regions, CHUNK_PAGES);
+    page_number first = kind == TRY ? trial_first(c) : kind == LOOK ? chunk_end(c) : c->first;
+    page_number end = kind == TRY ? trial_end(c) : chunk_end(c);
+    const struct {
+        page_number from, to;
+        enum pagemap_scan_mode mode;
+    } parts[] = { { c->first, first, PAGEMAP_SCAN_LOOK },
+                  { end, chunk_end(c), PAGEMAP_SCAN_LOOK },
+                  { first, end, PAGEMAP_SCAN_PROTECT } };
+    int nr = 0;
+    for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].from == parts[i].to)
+            continue;
+        int n = pagemap_scan(s->heat.pagemap_fd, parts[i].from, parts[i].to, parts[i].mode, s->regions + nr,
+                             CHUNK_PAGES - (size_t)nr);
+        if (n < 0)
+            return n;
+        nr += n;
+    }
+    return nr;
+}
+
+static void set_dull(struct chunk *c, bool is_dull, uint64_t now_ms)
+{
+    c->dull_s = !is_dull ? 0 : c->dull_s ? c->dull_s : (uint32_t)(now_ms / 1000);
+}
+
+/* Takes stock of a chunk. With PROTECT what is written is protected and idle from now on. */
+static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kind)
+{
+    if (kind == TRY) {
+        c->nr_trials++;
+        c->nr_tried = 0;
+    }
+    int n = see(s, c, kind);
     pages_look_begin(&s->heat, c, now_ms);
     uint32_t nr_written_before = c->nr_written + c->nr_put_back;
     c->nr_written = c->nr_put_back = 0;
     s->nr_come = 0;
-    c->is_dull = c->is_looked_at = true;
+    c->is_looked_at = true;
+    set_dull(c, true, now_ms);
     /* An error: not mapped or not registered any more; RANGE_DEL is on its way. */
     if (n < 0 || (n == 0 && !c->pages) || !pages_has_room(&s->heat, c))
         return; /* none there, and there never was; else what is out goes on being counted */
@@ -209,7 +281,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
         note_region(s, c, &s->regions[i]);
         nr_there += (uint32_t)(page_of(s->regions[i].end) - page_of(s->regions[i].start));
     }
-    if (mode == PAGEMAP_SCAN_PROTECT && c->nr_written == c->nr)
+    if (kind == PROTECT && c->nr_written == c->nr)
         pages_begin_age(c, now_ms);
     pages_look_end(&s->heat, c);
     nr_written_before += s->nr_come; /* as those that we have been told of */
@@ -218,15 +290,22 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum pagemap_
     if (s->nr_come > nr_there / 2)
         c->hands_off_ms = now_ms + AHEAD_MS;
     look_at_reads(s, c, now_ms);
-    c->is_dull = c->nr_written == nr_there && mode == PAGEMAP_SCAN_LOOK;
-    c->nr_to_pay = c->protected_ms ? c->nr_written : estimate(s, c, n);
-    if (mode != PAGEMAP_SCAN_PROTECT)
+    set_dull(c, c->nr_written == nr_there && kind == LOOK, now_ms);
+    c->nr_to_pay = trial_end_ms(s, c) ? c->nr_written : estimate(s, c, n);
+    if (kind == TRY) {
+        c->nr_tried = (uint8_t)nr_written_within_trial(s, c, n, &(uint32_t){ 0 });
+        c->nr_to_pay = c->nr_written = (uint16_t)(c->nr_written - c->nr_tried);
+        c->tried_s = (uint32_t)(now_ms / 1000);
+    }
+    if (kind != PROTECT)
         return;
     bool is_at_once = now_ms < c->protected_ms + 2 * (s->look_pause_ms << c->hot_shift);
     bool is_hot = c->protected_ms && is_at_once && c->nr_written * 8u >= nr_there * 7u;
     c->hot_shift = !is_hot ? 0 : c->hot_shift < HOT_SHIFT_MAX ? (uint8_t)(c->hot_shift + 1)
                                                                : (uint8_t)HOT_SHIFT_MAX;
-    c->nr_written = c->nr_to_pay = 0;
+    c->nr_written = c->nr_to_pay = c->nr_tried = 0;
+    c->nr_trials = 1; /* it was of all */
+    c->tried_s = (uint32_t)(now_ms / 1000);
     c->protected_ms = now_ms;
 }
 
@@ -237,12 +316,24 @@ static bool is_time_for(const struct chunk *c, uint64_t after_ms, uint64_t now_m
     return c->looked_ms < due_ms && now_ms >= due_ms;
 }
 
+/* Between two looks. Where nothing can be learnt, so much of the time for which that has been so: what is out
+ * there is never taken for much younger than it is. */
+static uint64_t look_pause_ms(const struct scan *s, const struct chunk *c)
+{
+    if (!c->dull_s)
+        return s->look_pause_ms;
+    return clamp((c->looked_ms - c->dull_s * UINT64_C(1000)) / DULL_FACTOR, s->look_pause_ms * DULL_FACTOR,
+                 LOOK_PAUSE_MS_MAX * DULL_FACTOR);
+}
+
 static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)
 {
-    uint64_t pause_ms = s->look_pause_ms * (c->is_dull ? DULL_FACTOR : 1);
-    if (c->is_tried && !c->is_looked_at && pause_ms > TRIAL_MS)
+    uint64_t pause_ms = look_pause_ms(s, c);
+    if (c->nr_trials && !c->is_looked_at && pause_ms > TRIAL_MS)
         pause_ms = TRIAL_MS;
+    uint64_t end_ms = trial_end_ms(s, c);
     bool is_awaited = c->probe && c->probe->due_ms && now_ms >= c->probe->due_ms;
+    is_awaited |= end_ms && now_ms >= end_ms;
     is_awaited |= s->is_probing && is_time_for(c, s->heat.cold_age_ms / 2, now_ms); /* it may be asked */
     is_awaited |= c->is_exact && is_time_for(c, s->heat.cold_age_ms, now_ms);       /* all of it may leave */
     return !c->looked_ms || now_ms >= c->looked_ms + pause_ms || is_awaited;
@@ -258,18 +349,28 @@ static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (is_look_due(s, c, now_ms)) {
             if (now_ns() >= until_ns)
                 return false;
-            if (s->is_rationed && !c->is_tried)
+            if (s->is_rationed && !c->nr_trials)
                 try_chunk(s, c, now_ms);
             else
-                look(s, c, now_ms, s->is_rationed ? PAGEMAP_SCAN_LOOK : PAGEMAP_SCAN_PROTECT);
+                look(s, c, now_ms, s->is_rationed ? LOOK : PROTECT);
         }
         s->look_cursor++;
     }
     return true;
 }
 
+/* A few times only, and for less than what is to be saved. */
+static bool is_to_try_again(const struct scan *s, const struct chunk *c, uint64_t now_ms)
+{
+    if (!c->nr_trials || c->nr_trials >= TRIALS_MAX || trial_end_ms(s, c))
+        return false;
+    uint64_t pause_ms = (TRIAL_PAUSE_MS << (c->nr_trials - 1)) + s->heat.cold_age_ms;
+    return c->nr_to_pay > TRIAL_PAGES * (c->nr_trials + 1u) && now_ms >= c->tried_s * UINT64_C(1000) + pause_ms;
+}
+
 /* Gives turns as far as the tokens go; the turn stays with the first that can't pay, and behind it only
- * who need not pay is served. False: the time was up before the round was. */
+ * who need not pay is served, and who is dear tried, so that the price is known when it comes to its turn.
+ * False: the time was up before the round was. */
 static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
 {
     size_t at = s->protect_cursor;
@@ -284,13 +385,16 @@ static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
             (c->protected_ms && now_ms < c->protected_ms + (s->look_pause_ms << c->hot_shift)))
             continue;
         uint64_t price = c->nr_to_pay;
+        bool is_trial = is_waiting && s->tokens >= TRIAL_PAGES * 1000 &&
+                        s->trial_tokens >= TRIAL_PAGES * 1000 && is_to_try_again(s, c, now_ms);
         is_waiting |= price * 1000 > s->tokens;
-        if (is_waiting && price)
+        if (is_waiting && price && !is_trial)
             continue;
         if (now_ns() >= until_ns)
             return false;
-        s->tokens -= price * 1000;
-        look(s, c, now_ms, PAGEMAP_SCAN_PROTECT);
+        s->tokens -= (is_trial ? TRIAL_PAGES : price) * 1000;
+        s->trial_tokens -= is_trial ? TRIAL_PAGES * 1000 : 0;
+        look(s, c, now_ms, is_trial ? TRY : PROTECT);
     }
     return true;
 }
@@ -300,7 +404,9 @@ static bool scan_tick(struct heat *h, uint64_t now_ms)
     struct scan *s = (struct scan *)h;
     uint64_t elapsed_ms = s->now_ms ? now_ms - s->now_ms : 1;
     s->now_ms = now_ms;
-    s->tokens = clamp(s->tokens + clamp(elapsed_ms, 0, 1000) * s->tokens_per_s, 0, s->tokens_max);
+    uint64_t income = clamp(elapsed_ms, 0, 1000) * s->tokens_per_s;
+    s->tokens = clamp(s->tokens + income, 0, s->tokens_max);
+    s->trial_tokens = clamp(s->trial_tokens + income / 2, 0, s->tokens_max);
     s->purse.cold_age_ms = h->cold_age_ms;
     probe_purse_earn(&s->purse, now_ms);
     uint64_t own_ns = s->is_rationed ? OWN_NS_PER_MS : UNRATIONED_NS_PER_MS;
@@ -328,7 +434,7 @@ static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind k
     struct chunk *c = pages_chunk(h, page);
     if (c) {
         c->nr_put_back = (uint16_t)(c->nr_put_back + is_put_back(c, page, kind));
-        c->is_dull = false; /* there is something again */
+        c->dull_s = 0; /* there is something again */
         uint64_t soon_ms = s->now_ms + s->look_pause_ms;
         c->hands_off_ms = c->hands_off_ms > soon_ms ? soon_ms : c->hands_off_ms; /* they came, or won't */
     }

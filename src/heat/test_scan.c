@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "heat/heat.h"
+#include "heat/pages.h"
 #include "sys/pagemap.h"
 #include "sys/pagemap_scan.h"
 #include "sys/uffd.h"
@@ -197,7 +198,7 @@ static void the_price_is_rationed_and_idle_ones_do_not_wait_for_it(void **state)
         pass(&a, 100);
         for (size_t c = 0; c < NR_HOT / CHUNK; c++) {
             uint64_t nr = nr_protected(&a, c * CHUNK, (c + 1) * CHUNK);
-            turns[c] += nr > 0;
+            turns[c] += nr > 32; /* not a trial */
             paid += nr;
         }
         write_pages(&a, 0, NR_HOT); /* all of it is hot, all the time */
@@ -558,6 +559,112 @@ static void a_small_budget_pays_a_whole_chunk_too(void **state)
     assert_true(nr_protected(&a, 0, a.nr) < a.nr);
     pass(&a, a.nr * 1000 / 25);
     assert_int_equal(nr_protected(&a, 0, a.nr), a.nr);
+    area_free(&a);
+}
+
+/* Whatever the trials found while it was filled: at 50 pages a second for all that is written, all of it would be
+ * dear for seven minutes. A trial of each chunk is 26 s of that. */
+static void what_was_filled_and_rests_is_tried_again(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(NR_HOT, 4000);
+    static bool picked[NR_HOT];
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
+    for (int i = 0; i < 60; i++) {
+        write_pages(&a, 0, a.nr);
+        pass(&a, 100);
+    }
+    pass(&a, 60000);
+    assert_int_equal(pick_all(&a, picked), a.nr);
+    area_free(&a);
+}
+
+/* What it would cost to protect again is known to be dear; an eighth of that, and a trial, is 80 s. */
+static void what_was_busy_and_rests_is_tried_too(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(NR_HOT, 4000);
+    static bool picked[NR_HOT];
+    for (int i = 0; i < 60; i++) {
+        write_pages(&a, 0, a.nr);
+        pass(&a, 100);
+    }
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
+    for (int i = 0; i < 100; i++) {
+        write_pages(&a, 0, a.nr);
+        pass(&a, 100);
+    }
+    assert_true(nr_protected(&a, 0, a.nr) < a.nr / 4);
+    pass(&a, 100000);
+    assert_int_equal(pick_all(&a, picked), a.nr);
+    area_free(&a);
+}
+
+/* What is written all the time has been tried again and again, and been protected as it came to its turn. */
+static void what_stays_busy_pays_for_trials(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(NR_HOT, 4000);
+    static bool picked[NR_HOT];
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
+    write_pages(&a, 0, a.nr);
+    tick_all(&a);
+    write_pages(&a, 0, a.nr);
+    uint64_t paid = 0, seconds = 120;
+    for (uint64_t ms = 0; ms < seconds * 1000; ms += 100) {
+        pass(&a, 100);
+        paid += nr_protected(&a, 0, a.nr);
+        write_pages(&a, 0, a.nr);
+        assert_int_equal(pick_all(&a, picked), 0);
+    }
+    print_message("%lu pages protected in %lu s\n", (unsigned long)paid, (unsigned long)seconds);
+    assert_in_range(paid, 50 * seconds / 2, 2500 + 50 * (seconds + 4));
+    area_free(&a);
+}
+
+/* More than trials of all could ever be paid for as often as they fall due: everything has its turn. */
+static void trials_leave_something_for_protection(void **state)
+{
+    (void)state;
+    struct area a = area_new_governed(NR_HOT, 4000);
+    static bool had_turn[NR_HOT / CHUNK];
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 10 });
+    write_pages(&a, 0, a.nr);
+    tick_all(&a);
+    size_t nr = 0;
+    for (int i = 0; i < 4000 && nr < NR_HOT / CHUNK; i++) {
+        write_pages(&a, 0, a.nr);
+        pass(&a, 1000);
+        nr = 0;
+        for (size_t c = 0; c < NR_HOT / CHUNK; c++) {
+            had_turn[c] |= nr_protected(&a, c * CHUNK, (c + 1) * CHUNK) == CHUNK;
+            nr += had_turn[c];
+        }
+    }
+    assert_int_equal(nr, NR_HOT / CHUNK);
+    area_free(&a);
+}
+
+/* Where all is out or gone there is nothing to see: every second for four, then later and later, every eight in
+ * the end. What is there again is found. */
+static void where_nothing_is_looks_become_rare(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, 1000);
+    static bool picked[CHUNK];
+    write_pages(&a, 0, a.nr);
+    pass(&a, 3000);
+    assert_int_equal(madvise(a.memory, pages_to_bytes(a.nr), MADV_DONTNEED), 0);
+    size_t nr_looks = 0;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t looked_ms = a.heat->chunks[0].looked_ms;
+        pass(&a, 100);
+        nr_looks += a.heat->chunks[0].looked_ms != looked_ms;
+    }
+    assert_in_range(nr_looks, 19, 25);
+    write_pages(&a, 0, a.nr);
+    pass(&a, 8000 + 1000 + 500); /* when it was looked at, has been protected then, and is found cold */
+    assert_int_equal(pick_all(&a, picked), a.nr);
     area_free(&a);
 }
 
@@ -1077,6 +1184,11 @@ int main(void)
         cmocka_unit_test(nothing_is_too_soon_while_there_is_something_to_spare),
         cmocka_unit_test(what_is_barred_stays_on_the_list_and_a_bar_follows_the_cold_age),
         cmocka_unit_test(a_small_budget_pays_a_whole_chunk_too),
+        cmocka_unit_test(what_was_filled_and_rests_is_tried_again),
+        cmocka_unit_test(what_was_busy_and_rests_is_tried_too),
+        cmocka_unit_test(what_stays_busy_pays_for_trials),
+        cmocka_unit_test(trials_leave_something_for_protection),
+        cmocka_unit_test(where_nothing_is_looks_become_rare),
         cmocka_unit_test(a_bar_that_is_over_stays_so),
         cmocka_unit_test(a_bar_is_up_while_there_is_something_to_spare),
         cmocka_unit_test(what_rests_in_between_is_not_hot),
