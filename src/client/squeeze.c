@@ -1,9 +1,9 @@
 /* squeeze.c - when the agent looks for what to keep in less room (pager/squeeze.c says how): only
  * when it has nothing else to do, in pieces of 10 us, between which it looks for faults.
  *
- * A lap over all that is stored begins every quarter of the squeeze age: what five of them have met
- * has been stored for at least that long. It costs 2 to 6.5 us for each 2 MiB that have pages out.
- * Another begins when the daemon has slabs that it would like to have empty. */
+ * Every quarter of the squeeze age all that is stored grows older by one, and a lap over it begins unless one
+ * is under way: what has grown older five times has been stored for at least that long. It costs 2 to 6.5 us for
+ * each 2 MiB that have pages out. Another begins when the daemon has slabs that it would like to have empty. */
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -32,28 +32,32 @@ bool squeeze_answers(struct agent *a, bool *ret_any)
     return r >= 0;
 }
 
-/* False: there is no reason for a lap now. */
-static bool begin_lap(struct agent *a)
+/* False: there is no reason to look at what is stored now. */
+static bool begin(struct agent *a)
 {
     struct session *s = &a->session;
-    uint32_t round = atomic_load_explicit(&s->memory->leaving_round, memory_order_acquire);
     uint64_t now = now_ns();
-    bool is_time = s->squeeze_age_ns && now >= a->next_lap_ns;
+    bool is_time = s->squeeze_age_ns && now >= a->next_lap_ns && !a->pg.is_ageing;
+    if (is_time) {
+        a->next_lap_ns = now + s->squeeze_age_ns / LAPS_PER_AGE;
+        pager_begin_ageing(&a->pg);
+    }
+    if (a->pg.lap.is_on)
+        return true;
+    uint32_t round = atomic_load_explicit(&s->memory->leaving_round, memory_order_acquire);
     bool is_told = round != a->leaving_round && now >= a->next_moves_ns;
     if (!is_time && !is_told)
-        return false;
-    if (is_time)
-        a->next_lap_ns = now + s->squeeze_age_ns / LAPS_PER_AGE;
+        return a->pg.is_ageing;
     a->next_moves_ns = now + MOVES_PAUSE_NS;
     a->leaving_round = round;
     a->pg.leaving = s->memory->leaving;
-    pager_begin_lap(&a->pg, is_time, s->squeeze_age_ns != 0);
+    pager_begin_lap(&a->pg, s->squeeze_age_ns != 0);
     return true;
 }
 
 bool squeeze_piece(struct agent *a)
 {
-    if (!a->is_joined || a->is_frozen || !a->pg.nr_stored || (!a->pg.lap.is_on && !begin_lap(a)))
+    if (!a->is_joined || a->is_frozen || !a->pg.nr_stored || !begin(a))
         return false;
     uint32_t position = a->session.squeeze.position;
     bool has_more = pager_lap(&a->pg);

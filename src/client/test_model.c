@@ -282,8 +282,10 @@ static void take_answers(void)
 
 static void lap_piece(void)
 {
-    if (!pager.lap.is_on)
-        pager_begin_lap(&pager, true, false);
+    if (!pager.is_ageing && !pager.lap.is_on) {
+        pager_begin_ageing(&pager);
+        pager_begin_lap(&pager, false);
+    }
     (void)pager_lap(&pager);
 }
 

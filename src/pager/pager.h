@@ -84,8 +84,8 @@ struct squeeze_asked {
 
 /* A walk over all that is stored, in pieces. */
 struct squeeze_lap {
-    bool is_on, is_ageing, may_group;
-    bool is_leaf_aged, has_smaller; /* groups below the bound of this pass */
+    bool is_on, may_group;
+    bool has_smaller; /* groups below the bound of this pass */
     uint32_t leaf;
     unsigned at;   /* page of the leaf */
     unsigned pass; /* over all leaves; each takes groups that promise less */
@@ -136,6 +136,8 @@ struct pager {
     struct squeeze_asked asked[SQUEEZES_NR]; /* of store_now only, by cookie */
     uint32_t nr_asked;
     struct squeeze_lap lap;
+    bool is_ageing;
+    uint32_t ageing_leaf; /* the next whose pages grow older */
     const _Atomic uint32_t *leaving; /* store_now's slabs that are to become empty; NULL: none */
 
     struct pending_fault *faults;
@@ -270,10 +272,13 @@ void pager_release(struct pager *pg, struct page_release release);
 
 /* ---- squeeze.c: other places for what is stored */
 
-/* A lap begins. is_ageing: it counts for the age of what it meets; may_group: what is old enough is
- * asked to be put into groups. What lies in slabs that leave is always asked to be moved. */
-void pager_begin_lap(struct pager *pg, bool is_ageing, bool may_group);
-/* A piece of it, 10 us at most. True: there is more; false: it is over, or waits for answers. */
+/* All that is stored grows older by one, before a lap goes on: one may take a minute where there is much to
+ * ask for, and what is stored meanwhile is not to wait for its end. */
+void pager_begin_ageing(struct pager *pg);
+/* A lap begins. may_group: what is old enough is asked to be put into groups. What lies in slabs that leave
+ * is always asked to be moved. */
+void pager_begin_lap(struct pager *pg, bool may_group);
+/* A piece of either, 10 us at most. True: there is more; false: it is over, or waits for answers. */
 bool pager_lap(struct pager *pg);
 /* -EPROTO: the daemon said what can't be. */
 int pager_on_squeezed(struct pager *pg, const struct squeezed_entry *entry);

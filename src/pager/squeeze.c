@@ -18,7 +18,7 @@
 
 #define LEAVES_PER_PIECE 16u
 #define ASKS_PER_PIECE 8u
-#define OLD_LAPS 5u     /* what the fifth lap meets has been stored for four times the time between two */
+#define OLD_AGE 5u      /* what has grown older five times has been stored for four times the time between two */
 
 #define HALF_AHEAD 4u   /* on each side, where the others of a group mostly are */
 
@@ -125,7 +125,7 @@ static bool is_of_half_group(const struct page_leaf *leaf, unsigned at)
 static bool may_be_denser(const struct page_leaf *leaf, unsigned at)
 {
     const struct page *p = &leaf->pages[at];
-    if (p->age < OLD_LAPS || p->age == PAGE_AGE_DENSE)
+    if (p->age < OLD_AGE || p->age == PAGE_AGE_DENSE)
         return false;
     enum locator_kind kind = locator_kind_of(p->where);
     return kind == LOCATOR_LZ4 || (kind == LOCATOR_ZSTD && is_of_half_group(leaf, at));
@@ -150,14 +150,6 @@ static struct group all_of_blob(const struct pager *pg, const struct page_leaf *
             locator_of_group(leaf->pages[i].where) == locator_of_group(place))
             g.at[g.nr++] = i;
     return g;
-}
-
-static void age_leaf(struct pager *pg, struct page_leaf *leaf)
-{
-    for (unsigned i = 0; i < LEAF_PAGES; i++)
-        if (leaf->pages[i].state == PAGE_STORED)
-            (void)page_on_lap(&leaf->pages[i]);
-    pg->lap.is_leaf_aged = true;
 }
 
 /* Is the group full, or the leaf at its end, and is it the turn of such groups? */
@@ -206,16 +198,35 @@ static bool look_at_leaf(struct pager *pg, struct page_leaf *leaf, unsigned *nr_
     return true;
 }
 
-void pager_begin_lap(struct pager *pg, bool is_ageing, bool may_group)
+void pager_begin_lap(struct pager *pg, bool may_group)
 {
-    pg->lap = (struct squeeze_lap){ .is_on = true, .is_ageing = is_ageing, .may_group = may_group };
+    pg->lap = (struct squeeze_lap){ .is_on = true, .may_group = may_group };
+}
+
+void pager_begin_ageing(struct pager *pg)
+{
+    pg->is_ageing = true;
+    pg->ageing_leaf = 0;
+}
+
+static void age_some(struct pager *pg)
+{
+    for (unsigned i = 0; i < LEAVES_PER_PIECE; i++, pg->ageing_leaf++) {
+        if (pg->ageing_leaf >= pg->table.nr_leaves) {
+            pg->is_ageing = false;
+            return;
+        }
+        struct page_leaf *leaf = &pg->table.leaves[pg->ageing_leaf];
+        for (unsigned j = 0; leaf->nr_out && j < LEAF_PAGES; j++)
+            if (leaf->pages[j].state == PAGE_STORED)
+                (void)page_on_lap(&leaf->pages[j]);
+    }
 }
 
 /* All leaves have been looked at in this pass. */
 static void end_pass(struct squeeze_lap *lap)
 {
     lap->leaf = 0;
-    lap->is_ageing = false;
     lap->is_on = lap->has_smaller && ++lap->pass < PASSES_NR;
     lap->has_smaller = false;
 }
@@ -224,21 +235,20 @@ bool pager_lap(struct pager *pg)
 {
     struct squeeze_lap *lap = &pg->lap;
     unsigned nr_asks = ASKS_PER_PIECE;
+    if (pg->is_ageing) {
+        age_some(pg);
+        return true;
+    }
     for (unsigned i = 0; lap->is_on && i < LEAVES_PER_PIECE; i++) {
         if (lap->leaf >= pg->table.nr_leaves) {
             end_pass(lap);
             continue;
         }
         struct page_leaf *leaf = &pg->table.leaves[lap->leaf];
-        if (leaf->nr_out) {
-            if (lap->is_ageing && !lap->is_leaf_aged)
-                age_leaf(pg, leaf);
-            if (!look_at_leaf(pg, leaf, &nr_asks))
-                return nr_asks == 0;
-        }
+        if (leaf->nr_out && !look_at_leaf(pg, leaf, &nr_asks))
+            return nr_asks == 0;
         lap->leaf++;
         lap->at = 0;
-        lap->is_leaf_aged = false;
     }
     return lap->is_on;
 }
@@ -325,6 +335,6 @@ void pager_forget_squeezes(struct pager *pg)
     for (unsigned i = 0; i < SQUEEZES_NR; i++)
         pg->asked[i].nr = 0;
     pg->nr_asked = 0;
-    pg->lap.is_on = false;
+    pg->lap.is_on = pg->is_ageing = false;
     pg->leaving = NULL;
 }

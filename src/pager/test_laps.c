@@ -12,7 +12,7 @@
 #include "pager/pager.h"
 
 #define FIRST ((page_number)LEAF_PAGES * 1000)
-#define LEAVES_NR 4u
+#define LEAVES_NR 6u /* five have more groups than can be asked for at a time */
 #define PIECES_MAX 100u /* of a leaf, with four passes */
 #define LEAVING_SLAB 1u
 
@@ -75,7 +75,7 @@ static void grow_old(struct page *p)
 static void run_lap(void)
 {
     unsigned nr_pieces = 0;
-    pager_begin_lap(&pager, false, true);
+    pager_begin_lap(&pager, true);
     while (pager_lap(&pager))
         assert_true(++nr_pieces < PIECES_MAX);
 }
@@ -154,12 +154,45 @@ static void test_no_room(void **state)
     assert_false(pager_lap(&pager));
 }
 
+/* What is stored while a lap waits for answers grows old meanwhile, and the same lap asks for it. */
+static void test_growing_old_while_a_lap_waits(void **state)
+{
+    (void)state;
+    unsigned nr = LEAVES_NR * LEAF_PAGES;
+    pager.stores[0].nr_bytes = 1 << 30;
+    for (unsigned i = 0; i < nr; i++) {
+        struct page_leaf *l = page_table_grow(&pager.table, FIRST + i);
+        assert_non_null(l);
+        store_in(l, i % LEAF_PAGES, 0);
+        if (i < nr - LEAF_PAGES)
+            grow_old(&l->pages[i % LEAF_PAGES]);
+    }
+    const struct page *last = &pager.table.leaves[LEAVES_NR - 1].pages[LEAF_PAGES - 1];
+    run_lap();
+    assert_int_equal(pager.nr_asked, SQUEEZES_NR);
+    assert_true(pager.lap.is_on);
+    for (unsigned age = 1; age <= 5; age++) {
+        pager_begin_ageing(&pager);
+        for (unsigned i = 0; pager_lap(&pager); i++)
+            assert_true(i < PIECES_MAX);
+        assert_int_equal(last->age, age);
+    }
+    for (unsigned i = 0; i < PIECES_MAX && pager.lap.is_on; i++) {
+        answer_all(((uint64_t)i + 1) << 20);
+        while (pager_lap(&pager))
+            ;
+    }
+    assert_false(pager.lap.is_on);
+    assert_int_equal(nr_asked_pages, nr);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_awaited_behind_a_group, begin, end),
         cmocka_unit_test_setup_teardown(test_groups_stay, begin, end),
         cmocka_unit_test_setup_teardown(test_no_room, begin, end),
+        cmocka_unit_test_setup_teardown(test_growing_old_while_a_lap_waits, begin, end),
     };
     return cmocka_run_group_tests_name("laps", tests, NULL, NULL);
 }
