@@ -215,6 +215,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     sleep_lightly(a); /* the bell of this session is announced anew before each sleep, but not while that is deep */
     a->is_joined = true;
     a->leaving_round = 0;
+    a->next_lap_ns = 0; /* it may have another squeeze age */
     stats_add(&pp->agent_stats, STAT_daemon_joins, 1);
     return 0;
 }

@@ -317,13 +317,17 @@ static bool is_time_for(const struct chunk *c, uint64_t after_ms, uint64_t now_m
 }
 
 /* Between two looks. Where nothing can be learnt, so much of the time for which that has been so: what is out
- * there is never taken for much younger than it is. */
+ * there is never taken for much younger than it is. But nobody tells of what is there again for the first time,
+ * and it is to be found within a few cold ages. */
 static uint64_t look_pause_ms(const struct scan *s, const struct chunk *c)
 {
+    uint64_t least_ms = s->look_pause_ms * DULL_FACTOR;
     if (!c->dull_s)
         return s->look_pause_ms;
-    return clamp((c->looked_ms - c->dull_s * UINT64_C(1000)) / DULL_FACTOR, s->look_pause_ms * DULL_FACTOR,
-                 LOOK_PAUSE_MS_MAX * DULL_FACTOR);
+    if (!s->is_rationed)
+        return least_ms;
+    return clamp((c->looked_ms - c->dull_s * UINT64_C(1000)) / DULL_FACTOR, least_ms,
+                 clamp(least_ms * DULL_FACTOR, 0, LOOK_PAUSE_MS_MAX * DULL_FACTOR));
 }
 
 static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)

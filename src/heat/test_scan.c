@@ -645,7 +645,7 @@ static void trials_leave_something_for_protection(void **state)
     area_free(&a);
 }
 
-/* Where all is out or gone there is nothing to see: every second for four, then later and later, every eight in
+/* Where all is out or gone there is nothing to see: every second for four, then later and later, every four in
  * the end. What is there again is found. */
 static void where_nothing_is_looks_become_rare(void **state)
 {
@@ -661,9 +661,22 @@ static void where_nothing_is_looks_become_rare(void **state)
         pass(&a, 100);
         nr_looks += a.heat->chunks[0].looked_ms != looked_ms;
     }
-    assert_in_range(nr_looks, 19, 25);
+    assert_in_range(nr_looks, 28, 34);
     write_pages(&a, 0, a.nr);
-    pass(&a, 8000 + 1000 + 500); /* when it was looked at, has been protected then, and is found cold */
+    pass(&a, 4000 + 1000 + 500); /* when it was looked at, has been protected then, and is found cold */
+    assert_int_equal(pick_all(&a, picked), a.nr);
+    area_free(&a);
+}
+
+/* But where nothing is rationed. */
+static void looks_stay_frequent_for_a_short_cold_age(void **state)
+{
+    (void)state;
+    struct area a = area_new(CHUNK, 100);
+    static bool picked[CHUNK];
+    pass(&a, 60000);
+    write_pages(&a, 0, a.nr);
+    pass(&a, 400);
     assert_int_equal(pick_all(&a, picked), a.nr);
     area_free(&a);
 }
@@ -1189,6 +1202,7 @@ int main(void)
         cmocka_unit_test(what_stays_busy_pays_for_trials),
         cmocka_unit_test(trials_leave_something_for_protection),
         cmocka_unit_test(where_nothing_is_looks_become_rare),
+        cmocka_unit_test(looks_stay_frequent_for_a_short_cold_age),
         cmocka_unit_test(a_bar_that_is_over_stays_so),
         cmocka_unit_test(a_bar_is_up_while_there_is_something_to_spare),
         cmocka_unit_test(what_rests_in_between_is_not_hot),

@@ -218,7 +218,7 @@ static void begin_quiet(struct pp_pager *pager, struct point_daemon *d)
 {
     int status;
     atomic_store(&must_rest, true);
-    WAIT_UNTIL(atomic_load(&nr_resting) == WORKERS);
+    WAIT_LONG_UNTIL(atomic_load(&nr_resting) == WORKERS);
     WAIT_LONG_UNTIL(is_most_out() || point_daemon_has_ended(d, &status));
     pin_half(pager, true);
 }
