@@ -212,7 +212,7 @@ static int take_welcome(struct agent *a, struct pp_pager *pp, const struct msg_w
     }
     point_kills(POINT_WELCOME_TAKEN);
     bind_rings(a, pp->porter);
-    sleep_lightly(a); /* the bell of this session is announced anew before each sleep, but not while that is deep */
+    sleep_lightly(a); /* this session's bell is announced before each sleep, but not while that is deep */
     a->is_joined = true;
     a->leaving_round = 0;
     a->next_lap_ns = 0; /* it may have another squeeze age */

@@ -1,9 +1,10 @@
 /* squeeze.c - when the agent looks for what to keep in less room (pager/squeeze.c says how): only
  * when it has nothing else to do, in pieces of 10 us, between which it looks for faults.
  *
- * Every quarter of the squeeze age all that is stored grows older by one, and a lap over it begins unless one is
- * under way: what has grown older five times has been stored for at least that long. A lap costs 2 to 6.5 us for
- * each 2 MiB that have pages out. Another begins when the daemon has slabs that it would like to have empty. */
+ * Every quarter of the squeeze age all that is stored grows older by one, and a lap over it begins unless
+ * one is under way: what has grown older five times has been stored for at least that long. A lap costs 2 to
+ * 6.5 us for each 2 MiB that have pages out. Another begins when the daemon has slabs that it would like to
+ * have empty. */
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -40,7 +41,7 @@ static bool begin(struct agent *a)
     bool is_time = s->squeeze_age_ns && now >= a->next_lap_ns && !a->pg.is_ageing;
     if (is_time)
         pager_begin_ageing(&a->pg);
-    if (a->pg.is_ageing) /* from its end on: however long it takes, no page is old too soon, and a lap goes on */
+    if (a->pg.is_ageing) /* from its end on: however long it takes, no page is old too soon, and laps go on */
         a->next_lap_ns = now + s->squeeze_age_ns / LAPS_PER_AGE;
     if (a->pg.lap.is_on)
         return true;
