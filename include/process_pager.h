@@ -1,7 +1,7 @@
 /* process_pager.h - keep the cold memory of this process compressed in RAM.
  *
  * A process opens a pager, names the ranges of its own anonymous memory that may leave, and
- * starts it. Pages that have not been written for the daemon's cold age are taken out of the
+ * starts it. Pages that have not been touched for as long as the daemon wants are taken out of the
  * address space, compressed by process-pagerd, and come back on the next touch. The bytes are
  * never lost: not by stop, not by unregister, not by the daemon's death.
  *
@@ -12,7 +12,8 @@
  *   - Addresses are rounded inwards to whole 4 KiB pages; sizes are in bytes.
  *   - The pager runs two threads of its own, which block all signals and never touch managed
  *     memory. They hold no descriptor of the application's and show none to it (direct ranges: one).
- *   - fork() brings everything back first; the child has plain memory and a stopped pager.
+ *   - fork() brings everything back first, but where clients are told of forks (docs/fork.md); the child has
+ *     plain memory and a stopped pager.
  */
 #ifndef PROCESS_PAGER_H
 #define PROCESS_PAGER_H

@@ -59,7 +59,7 @@ static void make_table(struct config *c, struct option_spec ret_table[OPTIONS_NR
         { "squeeze-age", 0, OPTION_TIME, &c->squeeze_age_ms, 1, 86400000, "TIME",
           "pages stored for so long are put into such blocks" },
         { "user-store-cap", 0, OPTION_SIZE, &c->user_store_cap_bytes, MIB, 1024 * GIB, "SIZE",
-          "the same for all clients of one user that is not ours" },
+          "compressed memory of all clients of one user that is not ours" },
         { "reclaim-rate", 0, OPTION_SIZE, &c->reclaim_rate, MIB, 1024 * GIB, "SIZE",
           "memory taken from one client per second, at most" },
         { "evict-by", 0, OPTION_CHOICE, &c->evict_by, 0, 0, "move|pageout",

@@ -15,13 +15,13 @@
 /* Connections that have not said hello yet. */
 #define HELLO_TIMEOUT_MS 5000u
 #define DOOR_TIMEOUT_MS 4000u /* and those whose hello waits at a door */
-/* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 32 MiB, and where there
+/* A client's ranges, in pages, whether there is memory or not: 1 TiB costs us 48 MiB, and where there
  * is memory two bytes a page more. */
 #define SESSION_PAGES_MAX ((uint64_t)256 << 20)
 /* Of one user, over all its sessions; the daemon's own user has none of these (user.h). Half of all
  * sessions: two users at their ceilings leave each other what they have. */
 #define USER_SESSIONS_MAX (SESSIONS_MAX / 2)
-/* 4 TiB of address space, 128 MiB of ours; and what lists of ranges cost, about ten full ones. */
+/* 4 TiB of address space, 192 MiB of ours; and what lists of ranges cost, about ten full ones. */
 #define USER_PAGES_MAX (4 * SESSION_PAGES_MAX)
 #define USER_RANGE_BYTES_MAX ((uint64_t)256 << 20)
 /* Of the control thread's time one user gets a quarter, in turns of 4 ms, after half a second at once: so

@@ -89,9 +89,9 @@ struct heat_ops {
 };
 
 /* A walk over everything once, for somebody who does not want to wait for the cold age: runs of pages
- * that are there and have been idle for at least idle_ms, in eighths of the cold age; 128 of those count
- * as any longer time. 0: everything, there or not. Begins zeroed but for idle_ms; the walk goes on at each
- * call, until is_over. Any source. */
+ * that are there and have been idle for at least idle_ms, in eighths of a given cold age, up to 128 of those
+ * cold ages; governed in quarters of a second, up to 255 s. 0: everything, there or not. Begins zeroed but for
+ * idle_ms; the walk goes on at each call, until is_over. Any source. */
 struct heat_sweep {
     uint64_t idle_ms;
     page_number cursor;

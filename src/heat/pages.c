@@ -34,7 +34,7 @@
 #define TALLY_ALL (CHUNK_PAGES + 2 * AGES_NR)
 #define CHUNK_WORDS (TALLY_ALL + 1)
 /* A terabyte in whole chunks, and two pieces more for each of as many ranges as a process may have
- * mappings: what an honest client can need, and 52 MiB at most. */
+ * mappings: what an honest client can need, and 60 MiB at most. */
 #define CHUNKS_MAX ((512u << 10) + 2 * 65536u)
 
 static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)

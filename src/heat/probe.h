@@ -9,7 +9,7 @@
  * written for half of the cold age:
  *
  *   sample    4 pages, each in a cell of its own; 2 where the last answer was "read". All back within a
- *             twentieth of a cold age: all of it is read, and that was the price.
+ *             twentieth of a cold age, 0.1 to 0.25 s: all of it is read, and that was the price.
  *   the rest  else a page of every cell, 16 pages at least. They are waited for: half of a cold age, so
  *             that a page has then been seen idle as long as one that is not written.
  *   again     only if some came back and some did not: another page of each quiet cell, 16 at least. What

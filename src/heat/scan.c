@@ -9,8 +9,8 @@
  *               out were 0.5 % of a CPU).
  *   protection  the written ones are write-protected again. Each costs its next writer 1-2.5 us, once.
  *               That is the price, so it is rationed: it costs a token for each page that will be
- *               written again, as far as we know, out of 2500 a second for a session: 0.25 to 0.6 %
- *               of one CPU at most. Chunks take their turns: one that can't pay is waited
+ *               written again, as far as we know, out of 2500 a second for a session, 0.25 to 0.6 %
+ *               of one CPU at most; with a slowdown out of a quarter of it. Chunks take their turns: one that can't pay is waited
  *               for, not passed over, or the first few would take everything. Where all that was
  *               protected has been written again by the next turn, the turns come more rarely.
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
@@ -51,7 +51,7 @@
 #define PROBE_NS_PER_MS 4000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
-#define TRIAL_PAUSE_MS 4000u /* so long after a protection, or the end of a trial, another; doubled each time */
+#define TRIAL_PAUSE_MS 4000u /* and a cold age after a protection, or a trial, another; doubled each time */
 #define TRIALS_MAX 5u        /* not more, the first or the last protection among them */
 #define TRIED_SHARE 8u       /* so much of the price of what has been protected remains, whatever trials say */
 #define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */

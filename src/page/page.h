@@ -61,11 +61,11 @@ struct page {
     uint64_t store : 2;            /* STORED: which store map */
     uint64_t where : LOCATOR_BITS; /* STAGED: staging slot; STORED: locator; else 0 */
     uint64_t is_squeezing : 1;     /* only while STORED: another place is asked for */
-    uint64_t age : 3;              /* only while STORED: how many laps have seen it so */
+    uint64_t age : 3;              /* only while STORED: how often it has grown older so */
     uint64_t unused : 2;
 };
 #define PAGE_AGE_MAX 6u   /* it grows no further */
-#define PAGE_AGE_DENSE 7u /* it has been asked for, and its place stays: do not ask again */
+#define PAGE_AGE_DENSE 7u /* do not ask again: a denser place was refused, or its group is small */
 
 _Static_assert(sizeof(struct page) == 8, "a page costs 8 bytes here, and 4 of checksum in the table");
 

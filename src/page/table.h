@@ -25,7 +25,7 @@
 
 struct page_leaf {
     page_number first;  /* of its 64 pages; a multiple of 64 */
-    uint64_t bar_epoch; /* when the last bar in it was set: see pager/bars.h */
+    uint64_t bar_epoch; /* when the last bar in it was set: see client/bars.h */
     uint32_t next;      /* of the same bucket: leaf index + 1; 0: none */
     uint8_t nr_barred;  /* at most this many pages are barred */
     uint8_t nr_out;     /* pages that are not RESIDENT */

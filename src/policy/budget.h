@@ -16,7 +16,7 @@
  * until a second and a half later: what left in a burst would only be wanted next. While the purse is empty,
  * or the last two seconds have taken a quarter of it and the list knows of nothing like that, the rate falls,
  * too (choose.h); it recovers by doubling once a second. And where only a part of an age may be out, so much
- * may be that all of it could come back now and be paid.
+ * may be that what is likely to come back within a minute could all come back now and be paid.
  *
  * Which age, by the way: what a page that came back had been spared must be longer than what it had been
  * waited for, so a page that is out for less than the cold age came back too soon (heat/pages.c bars it).

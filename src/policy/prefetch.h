@@ -17,8 +17,8 @@
  * the next is planned while the last half of this one lies ahead. So there is one fault a window,
  * and what is restored in vain when a pass ends is less than two windows.
  *
- * Whether it pays is learned: each hit earns credit, each stream that ended with more planned than
- * passed costs some. Without credit only every PREFETCH_PROBE-th trend is followed.
+ * Whether it pays is learned: each hit earns credit, each stream that ended with more than twice as much
+ * planned as passed costs some. Without credit only every PREFETCH_PROBE-th trend is followed.
  *
  * Contract: one thread. */
 #ifndef POLICY_PREFETCH_H
