@@ -32,7 +32,7 @@ static int begin(void **state)
 {
     (void)state;
     static struct stats_block stats;
-    static locator give_up[64];
+    static locator give_up[LEAVES_NR * LEAF_PAGES];
     size_t bytes = page_table_bytes(LEAVES_NR * LEAF_PAGES);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)

@@ -750,12 +750,14 @@ static void run(const struct row *row)
     }
 }
 
-/* A short run takes the first row of each point on each side, and of joining again and of a fork all that are
- * quick. */
+/* A short run takes the first row of each point on each side, of joining again all that is sent, and of a fork all
+ * that is quick. */
 static bool is_for_short_run(const struct row *row)
 {
-    if (row->where == AT_FORK || row->where == AT_REJOIN)
+    if (row->where == AT_FORK)
         return !row->is_slow;
+    if (row->where == AT_REJOIN && row->point == POINT_SEND)
+        return true;
     for (const struct row *r = rows; r < row; r++)
         if (r->point == row->point && (r->where >= DAEMON_START) == (row->where >= DAEMON_START))
             return false;
