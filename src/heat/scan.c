@@ -10,9 +10,10 @@
  *   protection  the written ones are write-protected again. Each costs its next writer 1-2.5 us, once.
  *               That is the price, so it is rationed: it costs a token for each page that will be
  *               written again, as far as we know, out of 2500 a second for a session, 0.25 to 0.6 %
- *               of one CPU at most; with a slowdown out of a quarter of it. Chunks take their turns: one that can't pay is waited
- *               for, not passed over, or the first few would take everything. Where all that was
- *               protected has been written again by the next turn, the turns come more rarely.
+ *               of one CPU at most; with a slowdown out of a quarter of the budget. Chunks take their
+ *               turns: one that can't pay is waited for, not passed over, or the first few would take
+ *               everything. Where all that was protected has been written again by the next turn, the
+ *               turns come more rarely.
  *   a trial     the first thing: 32 of its pages are protected and looked at half a second later.
  *               What became of them is the price of the first protection of all: nothing where all is
  *               idle. Without it a heap of which everything is written paid a fault for each page

@@ -84,6 +84,15 @@ static void pass(struct area *a, uint64_t ms)
     }
 }
 
+/* All of it is written, so many times, a tenth of a second after each other. */
+static void be_busy(struct area *a, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        write_pages(a, 0, a->nr);
+        pass(a, 100);
+    }
+}
+
 /* Everything that can be picked; each page once, all of them in the area. */
 static size_t pick_all(struct area *a, bool *ret_picked)
 {
@@ -570,10 +579,7 @@ static void what_was_filled_and_rests_is_tried_again(void **state)
     struct area a = area_new_governed(NR_HOT, 4000);
     static bool picked[NR_HOT];
     heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
-    for (int i = 0; i < 60; i++) {
-        write_pages(&a, 0, a.nr);
-        pass(&a, 100);
-    }
+    be_busy(&a, 60);
     pass(&a, 60000);
     assert_int_equal(pick_all(&a, picked), a.nr);
     area_free(&a);
@@ -585,15 +591,9 @@ static void what_was_busy_and_rests_is_tried_too(void **state)
     (void)state;
     struct area a = area_new_governed(NR_HOT, 4000);
     static bool picked[NR_HOT];
-    for (int i = 0; i < 60; i++) {
-        write_pages(&a, 0, a.nr);
-        pass(&a, 100);
-    }
+    be_busy(&a, 60);
     heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 4000, .protects_per_s = 50 });
-    for (int i = 0; i < 100; i++) {
-        write_pages(&a, 0, a.nr);
-        pass(&a, 100);
-    }
+    be_busy(&a, 100);
     assert_true(nr_protected(&a, 0, a.nr) < a.nr / 4);
     pass(&a, 100000);
     assert_int_equal(pick_all(&a, picked), a.nr);
