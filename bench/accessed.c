@@ -3,8 +3,8 @@
  * about DAMON", has the figures.
  *
  * Method: 1 in /proc/PID/clear_refs clears the bits of all pages, and flushes nothing; Referenced in smaps
- * counts those that have it again (Documentation/filesystems/proc.rst). The child is on a CPU that we are not on,
- * unless --together; whatever else is there makes it forget its TLB, so an idle machine says most. */
+ * counts those that have it again (Documentation/filesystems/proc.rst). The child is on a CPU that we
+ * are not on, unless --together; whatever else is there makes it forget its TLB: an idle machine says most. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -53,8 +53,8 @@ static void go_to(const cpu_set_t *allowed, int which)
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, allowed) && which-- == 0)
             CPU_SET(cpu, &one);
-    if (CPU_COUNT(&one) == 0 || sched_setaffinity(0, sizeof one, &one))
-        fail("a CPU for each of two processes", EINVAL);
+    if (sched_setaffinity(0, sizeof one, &one))
+        _exit(EXIT_SYSTEM);
 }
 
 static void touch_for_ever(unsigned nr_pages)
@@ -123,8 +123,8 @@ static double measure(unsigned nr_pages, const cpu_set_t *allowed)
 int main(int argc, char **argv)
 {
     const struct option_row rows[] = {
-        { "after", OPTION_TIME, &wanted.after_ns, 1e6, 1e10, NULL, "from clearing the bits to looking at them" },
-        { "sleep", OPTION_TIME, &wanted.sleep_ns, 0, 1e10, NULL, "of the child after each pass over its pages" },
+        { "after", OPTION_TIME, &wanted.after_ns, 1e6, 1e10, NULL, "from clearing the bits to a look" },
+        { "sleep", OPTION_TIME, &wanted.sleep_ns, 0, 1e10, NULL, "of the child after each pass" },
         { "together", OPTION_FLAG, &wanted.is_together, 0, 0, NULL, "both on one CPU" },
         { "repeats", OPTION_UINT, &wanted.repeats, 1, 1000, NULL, "looks for each number of pages" },
     };
@@ -136,6 +136,8 @@ int main(int argc, char **argv)
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed))
         fail("sched_getaffinity", errno);
+    if (!wanted.is_together && CPU_COUNT(&allowed) < 2)
+        fail("a CPU for each of two processes (--together needs one)", EINVAL);
     memory = mmap(NULL, pages_to_bytes(PAGES_MAX), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         fail("memory", ENOMEM);

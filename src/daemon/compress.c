@@ -17,7 +17,8 @@
 #include "codec/codec.h"
 #include "daemon/limits.h"
 #include "daemon/tier.h"
-#include "sys/pressure.h"
+#include "policy/background.h"
+#include "sys/load.h"
 
 #define EVENTS_NR 64
 /* Answers between two rings, unless there is nothing left to do: half of the fewest that a client has
@@ -31,11 +32,8 @@
 /* A session that always has something to put is trimmed when so much of what it holds is dead. */
 #define DEAD_SHARE 16u
 #define DEAD_BYTES_MIN ((uint64_t)1 << 20)
-/* Squeezing: so much at a time, then a pause of as long where nobody waits for a CPU, else of four times that. A
- * raw page waits for one group, 65 us. */
+/* Squeezing: so much at a time, then a pause (policy/background.h). A raw page waits for one group, 65 us. */
 #define SQUEEZE_TURN_NS NS_PER_MS
-#define SQUEEZE_PAUSES_ALONE 1u
-#define SQUEEZE_PAUSES 4u
 
 static struct {
     pthread_t thread;
@@ -43,8 +41,9 @@ static struct {
     struct codec_encoder *encoder;
     struct squeezer *squeezer;
     struct store_budget budget;
-    struct pressure pressure; /* compress */
-    uint64_t next_squeeze_ns; /* compress */
+    int load_fd;
+    struct background background; /* compress */
+    uint64_t next_squeeze_ns;     /* compress */
     bool has_asks;            /* compress: of what is stored, and not yet answered */
     _Atomic bool must_end;
     uint64_t user_cap_bytes; /* set at birth */
@@ -360,16 +359,17 @@ static void squeeze_round(void)
     cp.has_asks = any_asks();
     if (!cp.has_asks || now_ns() < cp.next_squeeze_ns)
         return;
-    uint64_t begin_ns = thread_cpu_ns();
-    squeeze_until(begin_ns + SQUEEZE_TURN_NS);
+    unsigned nr_running = load_nr_running(cp.load_fd);
+    uint64_t begin_ns = now_ns(), begin_cpu_ns = thread_cpu_ns();
+    squeeze_until(begin_cpu_ns + SQUEEZE_TURN_NS);
     for (struct session *s = cp.all; s; s = s->next_attached)
         if (s->nr_squeezed_unrung) {
             s->nr_squeezed_unrung = 0;
             ring_agent(s);
         }
-    uint64_t now = now_ns(), took_ns = thread_cpu_ns() - begin_ns;
-    bool is_crowded = pressure_is_high(&cp.pressure, now);
-    cp.next_squeeze_ns = now + (is_crowded ? SQUEEZE_PAUSES : SQUEEZE_PAUSES_ALONE) * took_ns;
+    uint64_t now = now_ns(), cpu_ns = thread_cpu_ns() - begin_cpu_ns;
+    background_note(&cp.background, nr_running, load_nr_cpus(), now - begin_ns, cpu_ns);
+    cp.next_squeeze_ns = now + background_pause_ns(&cp.background, cpu_ns);
     cp.has_asks = any_asks();
 }
 
@@ -487,7 +487,8 @@ int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_byte
     if (cp.epoll_fd < 0 || cp.call_fd < 0 ||
         epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, cp.call_fd, &call))
         return -errno;
-    pressure_open(&cp.pressure, PRESSURE_CPU);
+    cp.load_fd = load_open(LOAD_PATH);
+    background_begin(&cp.background);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 256 << 10);
@@ -537,7 +538,8 @@ void compress_stop(void)
     } while (pthread_timedjoin_np(cp.thread, NULL, &until) == ETIMEDOUT);
     close(cp.epoll_fd);
     close(cp.call_fd);
-    pressure_close(&cp.pressure);
+    if (cp.load_fd >= 0)
+        close(cp.load_fd);
     cp.encoder = codec_encoder_free(cp.encoder);
     cp.squeezer = squeezer_free(cp.squeezer);
 }

@@ -1,6 +1,6 @@
 /* compress.h - the thread that compresses: takes raw pages out of the sessions' rings, puts blobs
  * into their stores and answers. When no page waits it does what clients ask for of what is stored
- * (tier.h), in a fifth of its time. Touches only what session.h marks `compress`.
+ * (tier.h), in half of its time or a fifth (policy/background.h). Touches only what session.h marks `compress`.
  *
  * Contract: called by the control thread. */
 #ifndef DAEMON_COMPRESS_H

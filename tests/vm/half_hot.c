@@ -128,9 +128,10 @@ static void watch_alone(void)
 }
 
 /* When DAMON clears the bit that says "touched", x86 does not flush the TLB, so it sees no touch before the
- * entry has gone. A pass touches more pages than a processor's TLB holds, so it always has; but an emulated
- * one holds them all, and DAMON would see next to nothing of a child that is alone on its CPU: docs/heat.md.
- * So each pass ends with what else happens by itself. A right taken from many pages flushes everything. */
+ * entry has gone. A pass over stripes touches more pages than a processor's TLB holds (scattered: about as
+ * many), so it has; but an emulated one holds them all, and DAMON would see next to nothing of a child that
+ * is alone on its CPU: docs/heat.md. So each pass ends with what else happens by itself. A right taken from
+ * many pages flushes everything. */
 static void forget_tlb(void)
 {
     int r = mprotect(forgotten, pages_to_bytes(FORGOTTEN_PAGES), PROT_READ);

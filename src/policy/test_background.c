@@ -1,0 +1,119 @@
+/* How long background work pauses. Method: it is told what each turn has seen. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "policy/background.h"
+
+#define MS UINT64_C(1000000)
+#define TURN (MS + MS / 20) /* it ends with the piece of work that is under way */
+
+static struct background b;
+
+static void turns(unsigned nr, unsigned nr_running, unsigned nr_cpus)
+{
+    for (unsigned i = 0; i < nr; i++)
+        background_note(&b, nr_running, nr_cpus, TURN, TURN);
+}
+
+static void is_short(bool wanted)
+{
+    assert_int_equal(background_pause_ns(&b, TURN), wanted ? 1 * MS : BACKGROUND_PAUSES * MS);
+}
+
+static void begins_carefully(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    turns(BACKGROUND_WINDOW - 1, 1, 2);
+    is_short(false);
+    turns(1, 1, 2);
+    is_short(true);
+}
+
+static void a_free_cpu_is_what_counts(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    turns(BACKGROUND_WINDOW, 64, 64);
+    is_short(true);
+    turns(BACKGROUND_WINDOW, 65, 64);
+    is_short(false);
+    turns(BACKGROUND_WINDOW, 1, 1);
+    is_short(true);
+    turns(BACKGROUND_WINDOW, 2, 1);
+    is_short(false);
+}
+
+static void a_crowd_is_seen_at_once_and_forgotten_later(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    turns(BACKGROUND_WINDOW, 1, 2);
+    turns(BACKGROUND_CROWDED, 3, 2);
+    is_short(false);
+    turns(BACKGROUND_WINDOW - BACKGROUND_CROWDED, 1, 2); /* of the same window */
+    is_short(false);
+    turns(BACKGROUND_WINDOW, 1, 2);
+    is_short(true);
+}
+
+static void one_who_passes_is_not_a_crowd(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    turns(BACKGROUND_WINDOW, 1, 2);
+    for (unsigned i = 0; i < 10; i++) {
+        turns(BACKGROUND_CROWDED - 1, 3, 2);
+        turns(BACKGROUND_WINDOW - BACKGROUND_CROWDED + 1, 1, 2);
+        is_short(true);
+    }
+}
+
+static void who_had_to_wait_is_crowded(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    for (unsigned i = 0; i < BACKGROUND_WINDOW; i++)
+        background_note(&b, 1, 2, 2 * TURN - 1, TURN);
+    is_short(true);
+    for (unsigned i = 0; i < BACKGROUND_CROWDED; i++)
+        background_note(&b, 1, 2, 2 * TURN, TURN);
+    is_short(false);
+}
+
+static void nothing_known_is_crowded(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    turns(10 * BACKGROUND_WINDOW, 0, 2);
+    is_short(false);
+    turns(10 * BACKGROUND_WINDOW, 1, 0);
+    is_short(false);
+}
+
+/* However soon the turn was over: else pages that come one by one would leave it no pause at all. */
+static void a_pause_is_a_millisecond_at_least(void **state)
+{
+    (void)state;
+    background_begin(&b);
+    assert_int_equal(background_pause_ns(&b, 0), MS);
+    assert_int_equal(background_pause_ns(&b, MS / 10), MS);
+    assert_int_equal(background_pause_ns(&b, 3 * MS), 12 * MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(begins_carefully),
+        cmocka_unit_test(a_free_cpu_is_what_counts),
+        cmocka_unit_test(a_crowd_is_seen_at_once_and_forgotten_later),
+        cmocka_unit_test(one_who_passes_is_not_a_crowd),
+        cmocka_unit_test(who_had_to_wait_is_crowded),
+        cmocka_unit_test(nothing_known_is_crowded),
+        cmocka_unit_test(a_pause_is_a_millisecond_at_least),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
