@@ -2,6 +2,7 @@
 #include "policy/background.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+#define WAIT_NS (NS_PER_MS / 2) /* less is no wait: a turn may end at once */
 
 void background_begin(struct background *b)
 {
@@ -11,7 +12,7 @@ void background_begin(struct background *b)
 void background_note(struct background *b, unsigned nr_running, unsigned nr_cpus, uint64_t wall_ns,
                      uint64_t cpu_ns)
 {
-    b->nr_crowded += !nr_running || nr_running > nr_cpus || wall_ns >= 2 * cpu_ns;
+    b->nr_crowded += !nr_running || nr_running > nr_cpus || wall_ns >= 2 * cpu_ns + WAIT_NS;
     b->nr_turns++;
     if (b->nr_crowded >= BACKGROUND_CROWDED)
         b->is_crowded = true;

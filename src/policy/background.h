@@ -20,7 +20,7 @@ struct background {
 
 void background_begin(struct background *b); /* crowded, before anything is known */
 /* nr_running: tasks, we among them; 0: not known. nr_cpus: that we may use. A turn that took twice as long as
- * it had a CPU waited for one: what a quota holds up, for example, is seen in no other way. */
+ * it had a CPU, and half a millisecond, waited for one: what a quota holds up is seen in no other way. */
 void background_note(struct background *b, unsigned nr_running, unsigned nr_cpus, uint64_t wall_ns,
                      uint64_t cpu_ns);
 /* After a turn that took so much of a CPU: whole milliseconds, as epoll_wait() has them, one at least. */

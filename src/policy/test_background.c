@@ -77,10 +77,13 @@ static void who_had_to_wait_is_crowded(void **state)
     (void)state;
     background_begin(&b);
     for (unsigned i = 0; i < BACKGROUND_WINDOW; i++)
-        background_note(&b, 1, 2, 2 * TURN - 1, TURN);
+        background_note(&b, 1, 2, 2 * TURN, TURN);
+    is_short(true);
+    for (unsigned i = 0; i < BACKGROUND_WINDOW; i++)
+        background_note(&b, 1, 2, MS / 100, 0);
     is_short(true);
     for (unsigned i = 0; i < BACKGROUND_CROWDED; i++)
-        background_note(&b, 1, 2, 2 * TURN, TURN);
+        background_note(&b, 1, 2, 2 * TURN + MS / 2, TURN);
     is_short(false);
 }
 
