@@ -351,25 +351,35 @@ static void squeeze_until(uint64_t end_cpu_ns)
     }
 }
 
+/* As soon as it is over, before we wake others. */
+static void see_turn(struct background_turn *seen, uint64_t due_ns, uint64_t begin_cpu_ns)
+{
+    unsigned nr_running = load_nr_running(cp.load_fd);
+    uint64_t wall_ns = now_ns() - due_ns;
+    seen->cpu_ns = thread_cpu_ns() - begin_cpu_ns;
+    seen->wait_ns = wall_ns > seen->cpu_ns ? wall_ns - seen->cpu_ns : 0;
+    seen->nr_running = nr_running > seen->nr_running ? nr_running : seen->nr_running;
+}
+
 /* Sessions have announced their sleep by now: what is asked for later rings their bells. */
 static void squeeze_round(void)
 {
-    if (cp.active)
+    bool was_waiting = cp.has_asks;
+    cp.has_asks = !cp.active && any_asks();
+    uint64_t now = now_ns();
+    if (!cp.has_asks || now < cp.next_squeeze_ns)
         return;
-    cp.has_asks = any_asks();
-    if (!cp.has_asks || now_ns() < cp.next_squeeze_ns)
-        return;
-    unsigned nr_running = load_nr_running(cp.load_fd);
-    uint64_t begin_ns = now_ns(), begin_cpu_ns = thread_cpu_ns();
+    uint64_t due_ns = was_waiting ? cp.next_squeeze_ns : now, begin_cpu_ns = thread_cpu_ns();
+    struct background_turn seen = { .nr_running = load_nr_running(cp.load_fd), .nr_cpus = load_nr_cpus() };
     squeeze_until(begin_cpu_ns + SQUEEZE_TURN_NS);
+    see_turn(&seen, due_ns, begin_cpu_ns);
     for (struct session *s = cp.all; s; s = s->next_attached)
         if (s->nr_squeezed_unrung) {
             s->nr_squeezed_unrung = 0;
             ring_agent(s);
         }
-    uint64_t now = now_ns(), cpu_ns = thread_cpu_ns() - begin_cpu_ns;
-    background_note(&cp.background, nr_running, load_nr_cpus(), now - begin_ns, cpu_ns);
-    cp.next_squeeze_ns = now + background_pause_ns(&cp.background, cpu_ns);
+    background_note(&cp.background, &seen);
+    cp.next_squeeze_ns = now_ns() + background_pause_ns(&cp.background, seen.cpu_ns);
     cp.has_asks = any_asks();
 }
 
@@ -487,7 +497,7 @@ int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_byte
     if (cp.epoll_fd < 0 || cp.call_fd < 0 ||
         epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, cp.call_fd, &call))
         return -errno;
-    cp.load_fd = load_open(LOAD_PATH);
+    cp.load_fd = load_open();
     background_begin(&cp.background);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

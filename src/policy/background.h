@@ -1,8 +1,9 @@
 /* background.h - how long background work pauses: shortly while there is a CPU for it, for longer where it
  * takes one from somebody. Pure: told what is seen at each turn, it decides.
  *
- * Whether a moment was crowded is known of moments only, so some are counted together: it is crowded from
- * the moment when an eighth of BACKGROUND_WINDOW turns were, until a whole window was not. */
+ * What is seen is of moments only, so some are counted together: it is crowded from the moment when an
+ * eighth of BACKGROUND_WINDOW turns were, until a whole window was not. Who had to wait for long has used up a
+ * quota, which lets it run again at once: then it is crowded for many windows. */
 #ifndef POLICY_BACKGROUND_H
 #define POLICY_BACKGROUND_H
 
@@ -12,17 +13,22 @@
 #define BACKGROUND_WINDOW 32u
 #define BACKGROUND_CROWDED 4u
 #define BACKGROUND_PAUSES 4u /* of what was taken; where there is a CPU, 1 */
+#define BACKGROUND_LONG_NS UINT64_C(8000000) /* a quota's period is 100 ms, so it takes longer */
+#define BACKGROUND_LONG_WINDOWS 16u          /* 2.5 s at turns of a millisecond */
 
 struct background {
-    unsigned nr_turns, nr_crowded; /* of the window */
+    unsigned nr_to_go, nr_crowded; /* of the window */
     bool is_crowded;
 };
 
+struct background_turn {
+    unsigned nr_running, nr_cpus; /* tasks, we among them (0: not known), and CPUs that we may use */
+    uint64_t cpu_ns;              /* used */
+    uint64_t wait_ns;             /* from when it was due to its end, but for what was used */
+};
+
 void background_begin(struct background *b); /* crowded, before anything is known */
-/* nr_running: tasks, we among them; 0: not known. nr_cpus: that we may use. A turn that took twice as long as
- * it had a CPU, and half a millisecond, waited for one: what a quota holds up is seen in no other way. */
-void background_note(struct background *b, unsigned nr_running, unsigned nr_cpus, uint64_t wall_ns,
-                     uint64_t cpu_ns);
+void background_note(struct background *b, const struct background_turn *turn);
 /* After a turn that took so much of a CPU: whole milliseconds, as epoll_wait() has them, one at least. */
 uint64_t background_pause_ns(const struct background *b, uint64_t cpu_ns);
 

@@ -3,15 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-int load_open(const char *path)
+int load_open(void)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    struct statfs s;
+    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fstatfs(fd, &s) == 0 && s.f_type == PROC_SUPER_MAGIC)
+        return fd;
+    close(fd);
+    return -EXDEV;
 }
 
 /* "0.20 0.18 0.12 1/80 11206": the fourth. */

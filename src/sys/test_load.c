@@ -1,4 +1,5 @@
 /* How many tasks run. Method: the file is made here. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +17,6 @@ static unsigned running_where(const char *text)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, __builtin_strlen(text)), __builtin_strlen(text));
-    close(fd);
-    fd = load_open(path);
     unsigned nr = load_nr_running(fd);
     close(fd);
     unlink(path);
@@ -37,19 +36,19 @@ static void anything_else_is_not_known(void **state)
     assert_int_equal(running_where(""), 0);
     assert_int_equal(running_where("0.20 0.18 0.12\n"), 0);
     assert_int_equal(running_where("/"), 0);
-    int none = load_open("/nowhere/at/all");
-    assert_true(none < 0);
-    assert_int_equal(load_nr_running(none), 0);
+    assert_int_equal(load_nr_running(-ENOENT), 0);
 }
 
 static void the_kernels_own_counts_us(void **state)
 {
     (void)state;
-    int fd = load_open(LOAD_PATH);
-    assert_true(fd >= 0);
-    for (unsigned i = 0; i < 1000; i++)
+    int fd = load_open();
+    for (unsigned i = 0; i < 1000 && fd >= 0; i++)
         assert_true(load_nr_running(fd) >= 1);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
+    else
+        assert_int_equal(fd, -EXDEV); /* lxcfs */
     assert_true(load_nr_cpus() >= 1);
 }
 
