@@ -18,6 +18,7 @@
 #include "daemon/limits.h"
 #include "daemon/tier.h"
 #include "policy/background.h"
+#include "sys/class.h"
 #include "sys/load.h"
 
 #define EVENTS_NR 64
@@ -42,6 +43,8 @@ static struct {
     struct squeezer *squeezer;
     struct store_budget budget;
     int load_fd;
+    int waits_fd;                 /* compress; negative: not counted here */
+    struct class_waits waits;     /* compress */
     struct background background; /* compress */
     uint64_t next_squeeze_ns;     /* compress */
     bool has_asks;            /* compress: of what is stored, and not yet answered */
@@ -351,35 +354,39 @@ static void squeeze_until(uint64_t end_cpu_ns)
     }
 }
 
-/* As soon as it is over, before we wake others. */
-static void see_turn(struct background_turn *seen, uint64_t due_ns, uint64_t begin_cpu_ns)
+static void read_waits(void)
 {
-    unsigned nr_running = load_nr_running(cp.load_fd);
-    uint64_t wall_ns = now_ns() - due_ns;
-    seen->cpu_ns = thread_cpu_ns() - begin_cpu_ns;
-    seen->wait_ns = wall_ns > seen->cpu_ns ? wall_ns - seen->cpu_ns : 0;
-    seen->nr_running = nr_running > seen->nr_running ? nr_running : seen->nr_running;
+    if (cp.waits_fd >= 0)
+        class_read_waits(cp.waits_fd, &cp.waits);
+}
+
+/* At the end of a turn, before we wake others. Who had the CPU at its beginning has kept us waiting. */
+static void see_turn(void)
+{
+    struct class_waits before = cp.waits;
+    read_waits();
+    background_note(&cp.background, load_nr_running(cp.load_fd), load_nr_cpus(), cp.waits.ns - before.ns);
 }
 
 /* Sessions have announced their sleep by now: what is asked for later rings their bells. */
 static void squeeze_round(void)
 {
-    bool was_waiting = cp.has_asks;
+    bool had_asks = cp.has_asks;
     cp.has_asks = !cp.active && any_asks();
-    uint64_t now = now_ns();
-    if (!cp.has_asks || now < cp.next_squeeze_ns)
+    if (cp.has_asks && !had_asks)
+        read_waits(); /* from here on */
+    if (!cp.has_asks || now_ns() < cp.next_squeeze_ns)
         return;
-    uint64_t due_ns = was_waiting ? cp.next_squeeze_ns : now, begin_cpu_ns = thread_cpu_ns();
-    struct background_turn seen = { .nr_running = load_nr_running(cp.load_fd), .nr_cpus = load_nr_cpus() };
-    squeeze_until(begin_cpu_ns + SQUEEZE_TURN_NS);
-    see_turn(&seen, due_ns, begin_cpu_ns);
+    uint64_t begin_ns = thread_cpu_ns();
+    squeeze_until(begin_ns + SQUEEZE_TURN_NS);
+    uint64_t used_ns = thread_cpu_ns() - begin_ns;
+    see_turn();
     for (struct session *s = cp.all; s; s = s->next_attached)
         if (s->nr_squeezed_unrung) {
             s->nr_squeezed_unrung = 0;
             ring_agent(s);
         }
-    background_note(&cp.background, &seen);
-    cp.next_squeeze_ns = now_ns() + background_pause_ns(&cp.background, seen.cpu_ns);
+    cp.next_squeeze_ns = now_ns() + background_pause_ns(&cp.background, used_ns);
     cp.has_asks = any_asks();
 }
 
@@ -458,6 +465,7 @@ static void *compress_main(void *unused)
 {
     (void)unused;
     (void)prctl(PR_SET_NAME, "pp-compress");
+    cp.waits_fd = class_open_waits(); /* of this thread */
     struct epoll_event events[EVENTS_NR];
     while (!atomic_load(&cp.must_end)) {
         int n = epoll_wait(cp.epoll_fd, events, EVENTS_NR, wait_ms());
@@ -478,6 +486,8 @@ static void *compress_main(void *unused)
         idle_round();
     }
     take_calls(); /* what was asked for together with the end */
+    if (cp.waits_fd >= 0)
+        close(cp.waits_fd);
     return NULL;
 }
 

@@ -2,23 +2,17 @@
 #include "policy/background.h"
 
 #define NS_PER_MS UINT64_C(1000000)
-#define WAIT_NS (NS_PER_MS + NS_PER_MS / 2) /* less is what timers and other work of ours take */
 
 void background_begin(struct background *b)
 {
     *b = (struct background){ .nr_to_go = BACKGROUND_WINDOW, .is_crowded = true };
 }
 
-static bool is_crowded(const struct background_turn *turn)
+void background_note(struct background *b, unsigned nr_running, unsigned nr_cpus, uint64_t wait_ns)
 {
-    return !turn->nr_running || turn->nr_running > turn->nr_cpus || turn->wait_ns >= WAIT_NS;
-}
-
-void background_note(struct background *b, const struct background_turn *turn)
-{
-    b->nr_crowded += is_crowded(turn);
+    b->nr_crowded += !nr_running || nr_running > nr_cpus || wait_ns >= BACKGROUND_WAIT_NS;
     b->nr_to_go--;
-    if (turn->wait_ns >= BACKGROUND_LONG_NS) {
+    if (wait_ns >= BACKGROUND_LONG_NS) {
         b->nr_crowded = BACKGROUND_CROWDED;
         b->nr_to_go = BACKGROUND_LONG_WINDOWS * BACKGROUND_WINDOW;
     }

@@ -13,22 +13,19 @@
 #define BACKGROUND_WINDOW 32u
 #define BACKGROUND_CROWDED 4u
 #define BACKGROUND_PAUSES 4u /* of what was taken; where there is a CPU, 1 */
+#define BACKGROUND_WAIT_NS UINT64_C(500000)  /* an idle CPU of a guest takes 25 us to wake */
 #define BACKGROUND_LONG_NS UINT64_C(8000000) /* a quota's period is 100 ms, so it takes longer */
-#define BACKGROUND_LONG_WINDOWS 16u          /* 2.5 s at turns of a millisecond */
+#define BACKGROUND_LONG_WINDOWS 16u          /* 2.5 s of work, at turns of a millisecond */
 
 struct background {
     unsigned nr_to_go, nr_crowded; /* of the window */
     bool is_crowded;
 };
 
-struct background_turn {
-    unsigned nr_running, nr_cpus; /* tasks, we among them (0: not known), and CPUs that we may use */
-    uint64_t cpu_ns;              /* used */
-    uint64_t wait_ns;             /* from when it was due to its end, but for what was used */
-};
-
 void background_begin(struct background *b); /* crowded, before anything is known */
-void background_note(struct background *b, const struct background_turn *turn);
+/* A turn is over. nr_running: tasks, we among them; 0: not known. nr_cpus: that we may use. wait_ns: for how
+ * long we have waited for a CPU since the last turn, or since there was something to do. */
+void background_note(struct background *b, unsigned nr_running, unsigned nr_cpus, uint64_t wait_ns);
 /* After a turn that took so much of a CPU: whole milliseconds, as epoll_wait() has them, one at least. */
 uint64_t background_pause_ns(const struct background *b, uint64_t cpu_ns);
 

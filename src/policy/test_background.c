@@ -12,24 +12,16 @@
 
 static struct background b;
 
-static void turn(unsigned nr_running, unsigned nr_cpus, uint64_t wait_ns)
-{
-    const struct background_turn t = {
-        .nr_running = nr_running, .nr_cpus = nr_cpus, .cpu_ns = TURN, .wait_ns = wait_ns
-    };
-    background_note(&b, &t);
-}
-
 static void turns(unsigned nr, unsigned nr_running, unsigned nr_cpus)
 {
     for (unsigned i = 0; i < nr; i++)
-        turn(nr_running, nr_cpus, MS / 10);
+        background_note(&b, nr_running, nr_cpus, MS / 40);
 }
 
 static void waits(unsigned nr, uint64_t wait_ns)
 {
     for (unsigned i = 0; i < nr; i++)
-        turn(1, 2, wait_ns);
+        background_note(&b, 1, 2, wait_ns);
 }
 
 static void is_short(bool wanted)
@@ -95,11 +87,11 @@ static void who_had_to_wait_is_crowded(void **state)
 {
     (void)state;
     begin_free();
-    waits(BACKGROUND_WINDOW, MS);
+    waits(BACKGROUND_WINDOW, BACKGROUND_WAIT_NS - 1);
     is_short(true);
-    waits(BACKGROUND_CROWDED, 2 * MS);
+    waits(BACKGROUND_CROWDED, BACKGROUND_WAIT_NS);
     is_short(false);
-    waits(2 * BACKGROUND_WINDOW, MS);
+    waits(2 * BACKGROUND_WINDOW, 0);
     is_short(true);
 }
 
@@ -108,8 +100,12 @@ static void a_quota_is_not_tried_again_soon(void **state)
 {
     (void)state;
     begin_free();
-    waits(1, 40 * MS);
+    waits(1, BACKGROUND_LONG_NS - 1);
+    is_short(true);
+    waits(1, BACKGROUND_LONG_NS);
     is_short(false);
+    turns(BACKGROUND_LONG_WINDOWS * BACKGROUND_WINDOW - 1, 1, 2);
+    waits(1, BACKGROUND_LONG_NS); /* it is no better */
     turns(BACKGROUND_LONG_WINDOWS * BACKGROUND_WINDOW, 1, 2);
     is_short(false);
     turns(BACKGROUND_WINDOW, 1, 2);
