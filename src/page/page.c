@@ -206,7 +206,9 @@ bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place
 {
     if (!is_asked_for(p, store, old))
         return false;
-    set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK });
+    bool is_only_moved = locator_kind_of(place) == locator_kind_of(old);
+    set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK,
+                          .age = is_only_moved ? p->age : 0 });
     return true;
 }
 

@@ -118,7 +118,8 @@ bool page_may_squeeze(const struct page *p);
 /* It has been. Only a page that may be. */
 void page_on_squeeze(struct page *p);
 /* The answer for a page that was at `old` in that store: it is at `place` as well. False, and
- * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. */
+ * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. At a place of
+ * the same kind it is as old as before, else age 0. */
 bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place);
 /* The answer is that it stays where it is; is_dense: for good. */
 void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_dense);

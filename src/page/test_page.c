@@ -567,7 +567,11 @@ static void the_age_is_of_a_stored_page_only(void **state)
     assert_int_equal(page_on_lap(&q), PAGE_AGE_DENSE); /* for good */
     assert_true(page_may_squeeze(&q));                 /* but it may be moved */
     page_on_squeeze(&q);
-    assert_true(page_on_squeezed(&q, old_numbers.store, old_numbers.place, new_numbers.place));
+    locator moved = old_numbers.place + ((locator)1 << 20); /* the same kind */
+    assert_true(page_on_squeezed(&q, old_numbers.store, old_numbers.place, moved));
+    assert_int_equal(q.age, PAGE_AGE_DENSE);
+    page_on_squeeze(&q);
+    assert_true(page_on_squeezed(&q, old_numbers.store, moved, new_numbers.place));
     assert_int_equal(q.age, 0);
     struct page to = page_in(RESIDENT, &old_numbers), from = p;
     (void)page_on_rekey(&to, &from);

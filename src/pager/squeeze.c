@@ -171,7 +171,8 @@ static bool look_at_leaf(struct pager *pg, struct page_leaf *leaf, unsigned *nr_
         const struct page *p = &leaf->pages[i];
         if (!is_ours(pg, p))
             continue;
-        if (is_leaving(pg, p->where)) {
+        bool is_to_group = lap->may_group && may_be_denser(leaf, i); /* out of its slab, too, and further */
+        if (!is_to_group && is_leaving(pg, p->where)) {
             struct group blob = all_of_blob(pg, leaf, i);
             if (!ask(pg, leaf, &blob, SQUEEZE_MOVE, nr_asks)) {
                 lap->at = g.nr ? g.at[0] : i;
@@ -179,7 +180,7 @@ static bool look_at_leaf(struct pager *pg, struct page_leaf *leaf, unsigned *nr_
             }
             continue;
         }
-        if (!lap->may_group || !may_be_denser(leaf, i))
+        if (!is_to_group)
             continue;
         g.at[g.nr++] = i;
         g.bytes += bytes_of(p);

@@ -114,6 +114,51 @@ static void answer_all(uint64_t offset)
     }
 }
 
+static void store_four_of_age(unsigned age)
+{
+    pager.stores[0].nr_bytes = 1 << 30;
+    for (unsigned i = 0; i < 4; i++) {
+        store(i, LEAVING_SLAB);
+        for (unsigned k = 0; k < age; k++)
+            (void)page_on_lap(&leaf->pages[i]);
+    }
+}
+
+static void asked_for_a_group(unsigned cookie)
+{
+    assert_int_equal(pager.asked[cookie].kind, SQUEEZE_GROUP);
+    assert_int_equal(pager.asked[cookie].nr, 4);
+}
+
+/* What is moved out of a slab is no younger for it: it joins its neighbours when it would have. */
+static void test_what_is_moved_ages_on(void **state)
+{
+    (void)state;
+    store_four_of_age(4);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 4);
+    for (uint32_t cookie = 0; cookie < 4; cookie++) {
+        struct squeezed_entry e = { .cookie = cookie, .result = SQUEEZED_AT };
+        assert_int_equal(pager.asked[cookie].kind, SQUEEZE_MOVE);
+        e.places[0] = locator_make(LOCATOR_LZ4, 5 * STORE_SLAB_BYTES + cookie * 112, 2048);
+        assert_int_equal(pager_on_squeezed(&pager, &e), 0);
+        (void)page_on_lap(&leaf->pages[cookie]);
+    }
+    run_lap();
+    assert_int_equal(nr_asked_pages, 8);
+    asked_for_a_group(0);
+}
+
+/* What is old enough for a group is not moved first: that takes it out of its slab as well. */
+static void test_a_group_goes_before_a_move(void **state)
+{
+    (void)state;
+    store_four_of_age(5);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 4);
+    asked_for_a_group(0);
+}
+
 /* A group is asked for once, wherever in the leaf its pages are: until half of it is gone. */
 static void test_groups_stay(void **state)
 {
@@ -190,6 +235,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_awaited_behind_a_group, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_is_moved_ages_on, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_group_goes_before_a_move, begin, end),
         cmocka_unit_test_setup_teardown(test_groups_stay, begin, end),
         cmocka_unit_test_setup_teardown(test_no_room, begin, end),
         cmocka_unit_test_setup_teardown(test_growing_old_while_a_lap_waits, begin, end),
