@@ -206,18 +206,19 @@ bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place
 {
     if (!is_asked_for(p, store, old))
         return false;
-    bool is_only_moved = locator_kind_of(place) == locator_kind_of(old);
+    bool is_moved_alone = locator_kind_of(place) == LOCATOR_LZ4 && locator_kind_of(old) == LOCATOR_LZ4;
     set(p, (struct page){ .state = PAGE_STORED, .store = store & 3, .where = place & LOCATOR_MASK,
-                          .age = is_only_moved ? p->age : 0 });
+                          .age = is_moved_alone ? p->age : 0 });
     return true;
 }
 
-void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_dense)
+void page_on_not_squeezed(struct page *p, unsigned store, locator old, enum page_stays why)
 {
     if (!is_asked_for(p, store, old))
         return;
     set_squeezing(p, false);
-    set_age(p, is_dense ? PAGE_AGE_DENSE : 0);
+    if (why != PAGE_STAYS_UNMOVED)
+        set_age(p, why == PAGE_STAYS_DENSE ? PAGE_AGE_DENSE : 0);
 }
 
 struct page_release page_on_discard(struct page *p, bool is_present)

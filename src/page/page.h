@@ -118,11 +118,16 @@ bool page_may_squeeze(const struct page *p);
 /* It has been. Only a page that may be. */
 void page_on_squeeze(struct page *p);
 /* The answer for a page that was at `old` in that store: it is at `place` as well. False, and
- * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. At a place of
- * the same kind it is as old as before, else age 0. */
+ * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. A blob that
+ * is its own and stays as it is stays as old; else age 0, and what is left of a group may join others then. */
 bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place);
-/* The answer is that it stays where it is; is_dense: for good. */
-void page_on_not_squeezed(struct page *p, unsigned store, locator old, bool is_dense);
+/* The answer is that it stays where it is. */
+enum page_stays {
+    PAGE_STAYS_DENSE,  /* it can't be denser: for good */
+    PAGE_STAYS_LOOSE,  /* not now: it may be asked for again as if it were stored anew */
+    PAGE_STAYS_UNMOVED /* nothing was to become denser: it is as old as before */
+};
+void page_on_not_squeezed(struct page *p, unsigned store, locator old, enum page_stays why);
 
 /* The application discards the page (REMOVE, UNMAP). is_present: it is in the target now and will be
  * zapped some time after this: bar it. */

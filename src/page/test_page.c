@@ -273,8 +273,8 @@ static struct cell squeezed_another_store(struct page p)
 static struct cell not_squeezed(struct page p, locator old)
 {
     struct page before = p, dense = p;
-    page_on_not_squeezed(&p, (unsigned)p.store, old, false);
-    page_on_not_squeezed(&dense, (unsigned)dense.store, old, true);
+    page_on_not_squeezed(&p, (unsigned)p.store, old, PAGE_STAYS_LOOSE);
+    page_on_not_squeezed(&dense, (unsigned)dense.store, old, PAGE_STAYS_DENSE);
     if (!is_same(dense, p) || p.age != 0 || (dense.age && dense.age != PAGE_AGE_DENSE))
         return cell_of("broken");
     return cell_of(is_same(before, p) ? "same" : column_of(p, &old_numbers));
@@ -481,7 +481,7 @@ static void reach_all_from(struct reached *r, struct page p)
         (void)page_on_squeezed(&after, (unsigned)p.store, p.where, ns[i]->place);
         reach(r, after);
         after = p;
-        page_on_not_squeezed(&after, (unsigned)p.store, p.where, i);
+        page_on_not_squeezed(&after, (unsigned)p.store, p.where, (enum page_stays)i);
         reach(r, after);
     }
     after = p;
@@ -562,16 +562,15 @@ static void the_age_is_of_a_stored_page_only(void **state)
     struct page q = p;
     page_on_squeeze(&q);
     assert_int_equal(q.age, PAGE_AGE_MAX);
-    page_on_not_squeezed(&q, old_numbers.store, old_numbers.place, true);
+    page_on_not_squeezed(&q, old_numbers.store, old_numbers.place, PAGE_STAYS_UNMOVED);
+    assert_int_equal(q.age, PAGE_AGE_MAX);
+    page_on_squeeze(&q);
+    page_on_not_squeezed(&q, old_numbers.store, old_numbers.place, PAGE_STAYS_DENSE);
     assert_int_equal(q.age, PAGE_AGE_DENSE);
     assert_int_equal(page_on_lap(&q), PAGE_AGE_DENSE); /* for good */
     assert_true(page_may_squeeze(&q));                 /* but it may be moved */
     page_on_squeeze(&q);
-    locator moved = old_numbers.place + ((locator)1 << 20); /* the same kind */
-    assert_true(page_on_squeezed(&q, old_numbers.store, old_numbers.place, moved));
-    assert_int_equal(q.age, PAGE_AGE_DENSE);
-    page_on_squeeze(&q);
-    assert_true(page_on_squeezed(&q, old_numbers.store, moved, new_numbers.place));
+    assert_true(page_on_squeezed(&q, old_numbers.store, old_numbers.place, new_numbers.place));
     assert_int_equal(q.age, 0);
     struct page to = page_in(RESIDENT, &old_numbers), from = p;
     (void)page_on_rekey(&to, &from);
@@ -586,6 +585,26 @@ static void the_age_is_of_a_stored_page_only(void **state)
         else
             (void)page_on_lost(&q);
         assert_int_equal(q.age, 0);
+    }
+}
+
+/* A blob of its own that has only been moved is as old as before. What is left of a group is not: it may join
+ * others, whatever was said of it. */
+static void a_blob_that_is_moved_stays_as_old(void **state)
+{
+    (void)state;
+    const locator lz4[] = { locator_make(LOCATOR_LZ4, 4096, 2000), locator_make(LOCATOR_LZ4, 8192, 2000) };
+    const locator zstd[] = { locator_make_group(4096, 4000, 1), locator_make_group(8192, 4000, 1) };
+    const struct { locator old, now; bool is_kept; } cases[] = {
+        { lz4[0], lz4[1], true }, { lz4[0], zstd[1], false }, { zstd[0], lz4[1], false }, { zstd[0], zstd[1], false }
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct page p = page_in(STORED, &old_numbers);
+        p.where = cases[i].old & (((locator)1 << LOCATOR_BITS) - 1);
+        p.age = PAGE_AGE_DENSE;
+        page_on_squeeze(&p);
+        assert_true(page_on_squeezed(&p, old_numbers.store, cases[i].old, cases[i].now));
+        assert_int_equal(p.age, cases[i].is_kept ? PAGE_AGE_DENSE : 0);
     }
 }
 
@@ -783,6 +802,7 @@ int main(void)
         cmocka_unit_test(a_bar_keeps_nothing_from_coming_back),
         cmocka_unit_test(the_names_of_states_are_the_columns),
         cmocka_unit_test(the_age_is_of_a_stored_page_only),
+        cmocka_unit_test(a_blob_that_is_moved_stays_as_old),
         cmocka_unit_test(the_document_has_the_same_matrix),
         cmocka_unit_test(every_event_of_the_header_has_a_row),
         cmocka_unit_test(the_mutants_of_the_document_are_run),

@@ -275,8 +275,8 @@ void pager_release(struct pager *pg, struct page_release release);
 /* All that is stored grows older by one, before a lap goes on: one may take a minute where there is much to
  * ask for, and what is stored meanwhile is not to wait for its end. */
 void pager_begin_ageing(struct pager *pg);
-/* A lap begins. may_group: what is old enough is asked to be put into groups. What lies in slabs that leave
- * is always asked to be moved. */
+/* A lap begins. may_group: what is old enough is asked to be put into groups. What else lies in
+ * slabs that leave is asked to be moved. */
 void pager_begin_lap(struct pager *pg, bool may_group);
 /* A piece of either, 10 us at most. True: there is more; false: it is over, or waits for answers. */
 bool pager_lap(struct pager *pg);

@@ -297,14 +297,14 @@ static void take(struct pager *pg, page_number page, locator old, locator place,
     stats_add(pg->stats, asked->kind == SQUEEZE_MOVE ? STAT_squeeze_moved : STAT_squeeze_success, 1);
 }
 
-static void keep(struct pager *pg, page_number page, locator old, bool is_dense)
+static void keep(struct pager *pg, page_number page, locator old, enum page_stays why)
 {
     struct page_leaf *leaf;
     struct page *p = pager_page(pg, page, &leaf);
     if (!p)
         return;
-    page_on_not_squeezed(p, (unsigned)pg->store_now, old, is_dense);
-    if (is_dense)
+    page_on_not_squeezed(p, (unsigned)pg->store_now, old, why);
+    if (why == PAGE_STAYS_DENSE)
         stats_add(pg->stats, STAT_squeeze_dense, 1);
 }
 
@@ -319,12 +319,14 @@ int pager_on_squeezed(struct pager *pg, const struct squeezed_entry *e)
     for (unsigned i = 0; i < asked.nr; i++)
         if (is_at && e->places[i] && !place_can_be(pg, e->places[i], asked.places[i]))
             return -EPROTO;
+    enum page_stays why = asked.kind == SQUEEZE_MOVE      ? PAGE_STAYS_UNMOVED
+                          : e->result == SQUEEZED_DENSE ? PAGE_STAYS_DENSE
+                                                        : PAGE_STAYS_LOOSE;
     for (unsigned i = 0; i < asked.nr; i++) {
         if (is_at && e->places[i])
             take(pg, asked.pages[i], asked.places[i], e->places[i], &asked);
         else
-            keep(pg, asked.pages[i], asked.places[i],
-                 e->result == SQUEEZED_DENSE && asked.kind == SQUEEZE_GROUP);
+            keep(pg, asked.pages[i], asked.places[i], why);
     }
     pg->asked[e->cookie].nr = 0;
     pg->nr_asked--;

@@ -159,6 +159,33 @@ static void test_a_group_goes_before_a_move(void **state)
     asked_for_a_group(0);
 }
 
+/* And where no group can be made, or nothing is to be put into groups, it is moved after all: else its slab
+ * would never be empty. */
+static void test_what_cant_be_grouped_is_moved(void **state)
+{
+    (void)state;
+    for (unsigned how = 0; how < 3; how++) {
+        const struct squeezed_entry no = { .result = how == 0 ? SQUEEZED_DENSE : SQUEEZED_NOT_NOW };
+        store_four_of_age(5);
+        nr_asked_pages = 0;
+        if (how < 2) {
+            run_lap();
+            asked_for_a_group(0);
+            assert_int_equal(pager_on_squeezed(&pager, &no), 0);
+        }
+        pager_begin_lap(&pager, how < 2);
+        while (pager_lap(&pager))
+            ;
+        for (uint32_t cookie = 0; cookie < 4; cookie++) {
+            struct squeezed_entry e = { .cookie = cookie, .result = SQUEEZED_NOT_NOW };
+            assert_int_equal(pager.asked[cookie].kind, SQUEEZE_MOVE);
+            unsigned age = leaf->pages[cookie].age;
+            assert_int_equal(pager_on_squeezed(&pager, &e), 0);
+            assert_int_equal(leaf->pages[cookie].age, age);
+        }
+    }
+}
+
 /* A group is asked for once, wherever in the leaf its pages are: until half of it is gone. */
 static void test_groups_stay(void **state)
 {
@@ -192,7 +219,8 @@ static void test_no_room(void **state)
         struct page_leaf *l = page_table_grow(&pager.table, FIRST + i); /* with something out it stays */
         assert_non_null(l);
         store_in(l, i % LEAF_PAGES, i % 3 ? 0 : LEAVING_SLAB);
-        grow_old(&l->pages[i % LEAF_PAGES]);
+        if (i % 3)
+            grow_old(&l->pages[i % LEAF_PAGES]); /* the others are moved */
     }
     run_lap();
     assert_int_equal(pager.nr_asked, SQUEEZES_NR);
@@ -237,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_awaited_behind_a_group, begin, end),
         cmocka_unit_test_setup_teardown(test_what_is_moved_ages_on, begin, end),
         cmocka_unit_test_setup_teardown(test_a_group_goes_before_a_move, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_cant_be_grouped_is_moved, begin, end),
         cmocka_unit_test_setup_teardown(test_groups_stay, begin, end),
         cmocka_unit_test_setup_teardown(test_no_room, begin, end),
         cmocka_unit_test_setup_teardown(test_growing_old_while_a_lap_waits, begin, end),

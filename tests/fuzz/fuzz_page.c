@@ -456,7 +456,7 @@ static void answer_ask(struct world *w, unsigned i, bool has_moved, bool is_dens
     w->is_asked[i] = false;
     struct page *p = page_at(w, i);
     if (!has_moved) {
-        page_on_not_squeezed(p, a->store, a->old, is_dense);
+        page_on_not_squeezed(p, a->store, a->old, is_dense ? PAGE_STAYS_DENSE : PAGE_STAYS_LOOSE);
         return;
     }
     for (k = 0; k < NR_PLACES && w->places[a->store][k].is_live; k++)
