@@ -54,7 +54,7 @@ static void go_to(const cpu_set_t *allowed, int which)
         if (CPU_ISSET(cpu, allowed) && which-- == 0)
             CPU_SET(cpu, &one);
     if (sched_setaffinity(0, sizeof one, &one))
-        _exit(EXIT_SYSTEM);
+        fail("a CPU", errno);
 }
 
 static void touch_for_ever(unsigned nr_pages)
@@ -114,6 +114,8 @@ static double measure(unsigned nr_pages, const cpu_set_t *allowed)
         clear_accessed(pid);
         sleep_ns(wanted.after_ns);
         sum += nr_accessed(pid);
+        if (waitpid(pid, NULL, WNOHANG))
+            fail("the child that touches", ECHILD); /* it has said why it ended */
     }
     kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);

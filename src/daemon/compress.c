@@ -42,12 +42,12 @@ static struct {
     struct codec_encoder *encoder;
     struct squeezer *squeezer;
     struct store_budget budget;
-    int load_fd;
+    int load_fd;                  /* set at birth */
     int waits_fd;                 /* compress; negative: not counted here */
     struct class_waits waits;     /* compress */
     struct background background; /* compress */
     uint64_t next_squeeze_ns;     /* compress */
-    bool has_asks;            /* compress: of what is stored, and not yet answered */
+    bool has_asks;                /* compress: of what is stored, and not yet answered */
     _Atomic bool must_end;
     uint64_t user_cap_bytes; /* set at birth */
     struct session *active; /* compress: those with work */
@@ -356,8 +356,11 @@ static void squeeze_until(uint64_t end_cpu_ns)
 
 static void read_waits(void)
 {
+    struct class_waits now = { .ns = 0 };
     if (cp.waits_fd >= 0)
-        class_read_waits(cp.waits_fd, &cp.waits);
+        class_read_waits(cp.waits_fd, &now);
+    if (now.ns > cp.waits.ns) /* else it could not be read */
+        cp.waits = now;
 }
 
 /* At the end of a turn, before we wake others. Who had the CPU at its beginning has kept us waiting. */
@@ -507,7 +510,7 @@ int compress_start(int wake_fd, uint64_t total_cap_bytes, uint64_t user_cap_byte
     if (cp.epoll_fd < 0 || cp.call_fd < 0 ||
         epoll_ctl(cp.epoll_fd, EPOLL_CTL_ADD, cp.call_fd, &call))
         return -errno;
-    cp.load_fd = load_open();
+    cp.load_fd = load_open(LOAD_PATH);
     background_begin(&cp.background);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

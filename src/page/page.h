@@ -121,12 +121,12 @@ void page_on_squeeze(struct page *p);
  * nothing changes: it is not that page any more, `place` must be given up. True: `old` must be. A blob that
  * is its own and stays as it is stays as old; else age 0, and what is left of a group may join others then. */
 bool page_on_squeezed(struct page *p, unsigned store, locator old, locator place);
-/* The answer is that it stays where it is. */
 enum page_stays {
     PAGE_STAYS_DENSE,  /* it can't be denser: for good */
     PAGE_STAYS_LOOSE,  /* not now: it may be asked for again as if it were stored anew */
     PAGE_STAYS_UNMOVED /* nothing was to become denser: it is as old as before */
 };
+/* The answer is that it stays where it is. */
 void page_on_not_squeezed(struct page *p, unsigned store, locator old, enum page_stays why);
 
 /* The application discards the page (REMOVE, UNMAP). is_present: it is in the target now and will be

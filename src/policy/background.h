@@ -2,8 +2,10 @@
  * takes one from somebody. Pure: told what is seen at each turn, it decides.
  *
  * What is seen is of moments only, so some are counted together: it is crowded from the moment when an
- * eighth of BACKGROUND_WINDOW turns were, until a whole window was not. Who had to wait for long has used up a
- * quota, which lets it run again at once: then it is crowded for many windows. */
+ * eighth of a window of BACKGROUND_WINDOW turns were, until the end of one of which less was. Who had to wait
+ * for long has used up a quota, which lets it run again at once: then it is crowded for many windows. The
+ * numbers were chosen, not measured, but for the waits: an idle CPU of a guest takes 25 us to wake
+ * (docs/stall.md). Contract: one thread. */
 #ifndef POLICY_BACKGROUND_H
 #define POLICY_BACKGROUND_H
 
@@ -13,9 +15,9 @@
 #define BACKGROUND_WINDOW 32u
 #define BACKGROUND_CROWDED 4u
 #define BACKGROUND_PAUSES 4u /* of what was taken; where there is a CPU, 1 */
-#define BACKGROUND_WAIT_NS UINT64_C(500000)  /* an idle CPU of a guest takes 25 us to wake */
+#define BACKGROUND_WAIT_NS UINT64_C(500000)
 #define BACKGROUND_LONG_NS UINT64_C(8000000) /* a quota's period is 100 ms, so it takes longer */
-#define BACKGROUND_LONG_WINDOWS 16u          /* 2.5 s of work, at turns of a millisecond */
+#define BACKGROUND_LONG_WINDOWS 16u          /* 2.6 s, at turns of a millisecond */
 
 struct background {
     unsigned nr_to_go, nr_crowded; /* of the window */

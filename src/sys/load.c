@@ -10,10 +10,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-int load_open(void)
+int load_open(const char *path)
 {
     struct statfs s;
-    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     if (fstatfs(fd, &s) == 0 && s.f_type == PROC_SUPER_MAGIC)

@@ -4,9 +4,11 @@
 #ifndef SYS_LOAD_H
 #define SYS_LOAD_H
 
-/* A descriptor, or negative errno; -EXDEV: that file is not the kernel's own here. A file system of somebody's
- * says something else, and may keep us waiting. */
-int load_open(void);
+#define LOAD_PATH "/proc/loadavg"
+
+/* LOAD_PATH, or a test's. A descriptor, or negative errno; -EXDEV: that file is not procfs's. A file system of
+ * somebody's says something else, and may keep us waiting. */
+int load_open(const char *path);
 /* The caller is one of them. About 2 us; 0: not known, so also by what could not be opened. */
 unsigned load_nr_running(int fd);
 unsigned load_nr_cpus(void); /* that the calling thread may use; 0: not known */

@@ -1,6 +1,7 @@
 /* How many tasks run. Method: the file is made here. */
 #include <errno.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 
 #include "sys/load.h"
 
+/* It is not the kernel's, and may not be opened by name. */
 static unsigned running_where(const char *text)
 {
     char path[] = "/tmp/pp-load.XXXXXX";
@@ -21,6 +23,7 @@ static unsigned running_where(const char *text)
     assert_int_equal(write(fd, text, __builtin_strlen(text)), __builtin_strlen(text));
     unsigned nr = load_nr_running(fd);
     close(fd);
+    assert_int_equal(load_open(path), -EXDEV);
     unlink(path);
     return nr;
 }
@@ -45,14 +48,26 @@ static void the_kernels_own_counts_us(void **state)
 {
     (void)state;
     struct statfs s;
-    assert_int_equal(statfs("/proc/loadavg", &s), 0);
-    int fd = load_open();
+    assert_int_equal(statfs(LOAD_PATH, &s), 0);
+    int fd = load_open(LOAD_PATH);
     assert_int_equal(fd < 0 ? fd : 0, s.f_type == PROC_SUPER_MAGIC ? 0 : -EXDEV); /* lxcfs */
     for (unsigned i = 0; i < 1000 && fd >= 0; i++)
         assert_true(load_nr_running(fd) >= 1);
     if (fd >= 0)
         close(fd);
-    assert_true(load_nr_cpus() >= 1);
+}
+
+static void cpus_are_those_that_we_may_use(void **state)
+{
+    (void)state;
+    cpu_set_t all, one;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    assert_int_equal(load_nr_cpus(), CPU_COUNT(&all));
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    assert_int_equal(load_nr_cpus(), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 int main(void)
@@ -61,6 +76,7 @@ int main(void)
         cmocka_unit_test(what_the_file_says),
         cmocka_unit_test(anything_else_is_not_known),
         cmocka_unit_test(the_kernels_own_counts_us),
+        cmocka_unit_test(cpus_are_those_that_we_may_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -447,7 +447,7 @@ static void ask_for_another_place(struct world *w, unsigned i)
 }
 
 /* The answer may be of a page that has been back meanwhile, and is stored again, even at the same place. */
-static void answer_ask(struct world *w, unsigned i, bool has_moved, bool is_dense)
+static void answer_ask(struct world *w, unsigned i, bool has_moved, unsigned why)
 {
     uint32_t k;
     if (!w->is_asked[i])
@@ -456,7 +456,7 @@ static void answer_ask(struct world *w, unsigned i, bool has_moved, bool is_dens
     w->is_asked[i] = false;
     struct page *p = page_at(w, i);
     if (!has_moved) {
-        page_on_not_squeezed(p, a->store, a->old, is_dense ? PAGE_STAYS_DENSE : PAGE_STAYS_LOOSE);
+        page_on_not_squeezed(p, a->store, a->old, (enum page_stays)(why % (PAGE_STAYS_UNMOVED + 1u)));
         return;
     }
     for (k = 0; k < NR_PLACES && w->places[a->store][k].is_live; k++)
@@ -564,7 +564,7 @@ static void happen(struct world *w, uint8_t event, uint8_t argument)
     case 17: if (argument & 8) lose(w, i); else page_out(w, i); break;
     case 18:
         if (argument & 8)
-            answer_ask(w, i, argument & 16, argument & 32);
+            answer_ask(w, i, argument & 16, argument >> 5);
         else
             see_back(w, i);
         break;

@@ -16,6 +16,8 @@
  * TIMES=N: all these seconds, the cold age with them, N times as long. On an emulated machine a fault takes
  * ten times what it takes elsewhere, and what is asked by faults is asked as much more slowly.
  *
+ * With DAMON the child ends each pass by forgetting its TLB: see forget_tlb().
+ *
  * Method: damon and scan: the source itself, as the daemon drives it, without a daemon; nothing is taken
  * out. scan+probe has to take pages out to know: process-pagerd and the library, pages leave and come back.
  * There the child times each touch: what a page that is read waited for costs is what those touches of
