@@ -56,7 +56,6 @@
 #define TRIALS_MAX 5u        /* not more, the first or the last protection among them */
 #define TRIED_SHARE 8u       /* so much of the price of what has been protected remains, whatever trials say */
 #define AHEAD_MS 3000u /* nothing comes back two seconds ahead (client/rhythms.c), and it may be late */
-#define BURST_PART 4u  /* of a pause between looks a burst has once it has begun: then it is over, or pays */
 /* A user who asks for a cold age of less asks for speed, not for thrift: no rationing, no probes. */
 #define RATIONED_FROM_MS 1000u
 /* Our own time: 2 % of one CPU, so that a client with a hundred gigabytes costs no more than that; half
@@ -441,7 +440,7 @@ static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind k
     if (c) {
         c->nr_put_back = (uint16_t)(c->nr_put_back + is_put_back(c, page, kind));
         c->dull_s = 0; /* there is something again */
-        uint64_t soon_ms = s->now_ms + s->look_pause_ms / BURST_PART;
+        uint64_t soon_ms = s->now_ms + s->look_pause_ms;
         c->hands_off_ms = c->hands_off_ms > soon_ms ? soon_ms : c->hands_off_ms; /* they came, or won't */
     }
     if (!c || !c->probe || !c->pages)
