@@ -17,11 +17,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/pagesize.h"
 #include "common/options.h"
+#include "common/pace.h"
 
 #define PAGES_MAX 16384u
 #define SETTLE_NS 300000000u
@@ -41,8 +41,7 @@ static void fail(const char *what, int error)
 
 static void sleep_ns(uint64_t ns)
 {
-    struct timespec time = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
-    (void)nanosleep(&time, NULL);
+    pace_sleep_until_ns(pace_now_ns() + ns);
 }
 
 /* The first or the second CPU of those that we may use. */

@@ -1,7 +1,7 @@
 /* background.c - see background.h. */
 #include "policy/background.h"
 
-#define NS_PER_MS UINT64_C(1000000)
+#include "base/clock.h"
 
 void background_begin(struct background *b)
 {
