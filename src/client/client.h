@@ -144,7 +144,7 @@ struct agent {
     bool is_command_begun, is_command_waiting /* for an answer: nothing to do for it until one comes */;
     struct candidate_entry candidate; /* being worked on; nr_pages 0: none */
     uint64_t next_lap_ns;             /* over all that is stored, for its age and what to squeeze */
-    uint32_t leaving_round;           /* of session memory, when the last lap began ... */
+    uint32_t leaving_round;           /* of session memory, when the last lap began that was told of it ... */
     uint64_t next_moves_ns;           /* ... and when another may begin because of it */
     uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
         last_limits_ns;

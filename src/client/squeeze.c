@@ -1,7 +1,7 @@
 /* squeeze.c - when the agent looks for what to keep in less room (pager/squeeze.c says how): only
  * when it has nothing else to do, in pieces of 10 us, between which it looks for faults.
  *
- * Every quarter of the squeeze age all that is stored grows older by one, and a lap over it begins unless
+ * Every quarter of the squeeze age what is stored and not settled grows older by one, and a lap over it begins unless
  * one is under way: what has grown older five times has been stored for at least that long. A lap costs 2 to
  * 6.5 us for each 2 MiB that have pages out. Another begins when the daemon has slabs that it would like to
  * have empty. */
@@ -43,16 +43,21 @@ static bool begin(struct agent *a)
         pager_begin_ageing(&a->pg);
     if (a->pg.is_ageing) /* from its end on: however long it takes, no page is old too soon, and laps go on */
         a->next_lap_ns = now + s->squeeze_age_ns / LAPS_PER_AGE;
-    if (a->pg.lap.is_on)
-        return true;
     uint32_t round = atomic_load_explicit(&s->memory->leaving_round, memory_order_acquire);
-    bool is_told = round != a->leaving_round && now >= a->next_moves_ns;
+    bool is_new = round != a->leaving_round;
+    if (a->pg.lap.is_on) {
+        a->pg.lap.is_told |= is_new; /* the rest of it; and another lap will be */
+        return true;
+    }
+    bool is_told = is_new && now >= a->next_moves_ns;
     if (!is_time && !is_told)
         return a->pg.is_ageing;
-    a->next_moves_ns = now + MOVES_PAUSE_NS;
-    a->leaving_round = round;
+    if (is_told) {
+        a->next_moves_ns = now + MOVES_PAUSE_NS;
+        a->leaving_round = round;
+    }
     a->pg.leaving = s->memory->leaving;
-    pager_begin_lap(&a->pg, s->squeeze_age_ns != 0);
+    pager_begin_lap(&a->pg, s->squeeze_age_ns != 0, is_told);
     return true;
 }
 

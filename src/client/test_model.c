@@ -284,7 +284,7 @@ static void lap_piece(void)
 {
     if (!pager.is_ageing && !pager.lap.is_on) {
         pager_begin_ageing(&pager);
-        pager_begin_lap(&pager, false);
+        pager_begin_lap(&pager, false, true);
     }
     (void)pager_lap(&pager);
 }

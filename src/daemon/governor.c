@@ -16,6 +16,7 @@
 #define LOOK_LEAST_MS 1u
 #define LOOK_MOST_MS 250u
 #define LOOK_GOVERNED_MS 100u
+#define LOOK_RESTING_MS 125u /* whatever the cold age: a look more or less is then what costs */
 #define OWN_THREADS 2u /* of the client's: agent and porter */
 /* A write to a protected page: 1 to 2.5 us (docs/heat.md). */
 #define REWRITE_NS 2000u
@@ -133,7 +134,6 @@ static void steer(struct session *s)
                             : PROTECTS_UNBOUND;
     struct heat_pace pace = { cold_age_ms, protects, budget_has_spare(&g->budget) };
     s->heat_ops->pace(s->heat, &pace);
-    g->look_ms = smaller(cold_age_ms / 16, LOOK_GOVERNED_MS);
 }
 
 /* How many threads share a budget is to be known from the first sample on. */
@@ -162,8 +162,11 @@ void governor_tick(struct session *s, uint64_t now_ms)
         if (is_governed && is_first)
             choose_begin_at(&s->choose, budget_first_rate(&g->budget));
     }
-    if (is_governed)
-        choose_advise(&s->choose, budget_pace(&g->budget));
+    if (!is_governed)
+        return;
+    g->look_ms = ages.is_resting ? LOOK_RESTING_MS
+                                 : smaller(budget_cold_age_ms(&g->budget) / 16, LOOK_GOVERNED_MS);
+    choose_advise(&s->choose, budget_pace(&g->budget));
 }
 
 uint64_t governor_cold_age_ms(const struct session *s)

@@ -45,6 +45,7 @@ struct heat_ages {
     uint64_t nr_pages_there;     /* whatever their age */
     uint64_t nr_reused[AGES_NR]; /* ever touched again at that age, there or out */
     uint64_t nr_rewritten;       /* scan: ever written again after a protection: a fault each */
+    bool is_resting;             /* scan: nearly all of it has been out for long */
 };
 
 /* What is_governed changes. */

@@ -525,13 +525,12 @@ void pages_see(const struct heat *h, const struct chunk *c, struct probe_sight *
     *ret_sight = (struct probe_sight){ .idle = { { 0 } } };
     for (uint32_t i = 0; c->pages && i < c->nr; i++) {
         uint16_t page = c->pages[i];
-        uint64_t units = units_needed(h, c, page);
         if (page & PAGE_OFFERED)
             page_set_add(page & PAGE_THERE ? &ret_sight->stays : &ret_sight->out, i);
-        else
-            units /= 2;
-        bool is_idle = page & PAGE_THERE && (page & PAGE_OFFERED_LATE) != PAGE_INCOMPRESSIBLE;
-        if (is_idle && !c->is_barred && (page & PAGE_AGE) >= units)
+        if (!(page & PAGE_THERE) || (page & PAGE_OFFERED_LATE) == PAGE_INCOMPRESSIBLE || c->is_barred)
+            continue;
+        uint64_t units = units_needed(h, c, page);
+        if ((page & PAGE_AGE) >= (page & PAGE_OFFERED ? units : units / 2))
             page_set_add(&ret_sight->idle, i);
     }
 }

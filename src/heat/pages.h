@@ -23,11 +23,15 @@ struct chunk {
     uint16_t nr_written;   /* scan: at the last look, and not protected since */
     uint16_t nr_ready;     /* cold ones that can be picked */
     uint16_t nr_to_pay;    /* scan: of nr_written, those that will be written again, as far as we know */
-    uint8_t hot_shift;     /* scan */
-    uint8_t nr_trials;     /* scan */
+    uint8_t hot_shift : 4; /* scan */
+    uint8_t nr_trials : 4; /* scan */
     uint8_t nr_tried;      /* scan: pages that a trial has protected, but for the first; 0 when all are */
+    uint8_t bar_level;     /* of the last bar, counted from 1; 0: none yet */
     bool is_looked_at : 1; /* scan: since the first trial */
     bool is_exact : 1;     /* ages count from a look that found all of it touched: not rounded */
+    bool is_barred : 1;    /* at the last look, or since */
+    bool is_bar_over : 1;  /* the last one; a longer cold age does not bring it back */
+    bool is_tally_barred : 1;
     uint32_t closed; /* cells of which no page is ready, whatever its age; 0 but for a source that probes */
     uint64_t age_ms;       /* up to when ages have been counted; 0: never looked at */
     uint32_t tried_s;      /* scan: or protected */
@@ -38,15 +42,12 @@ struct chunk {
     uint64_t hands_off_ms; /* scan: not to be protected before */
     uint16_t *pages;       /* NULL: nothing was ever there; behind them the tally, see pages.c */
     struct probe_region *probe; /* scan; NULL: never asked */
+    uint32_t written_cells;  /* scan: with pages of nr_written */
     uint32_t barred_s;       /* is_governed: since when nothing leaves, for so many cold ages */
     uint16_t cold_units;     /* the cold age at the last look */
     uint16_t nr_offered;     /* since it was last barred, ... */
     uint16_t nr_soon;        /* ... and of them back too soon */
     uint16_t nr_put_back;    /* scan: told of since the last look; not protected when they came, so no fault */
-    uint8_t bar_level;   /* of the last bar, counted from 1; 0: none yet */
-    bool is_barred;      /* at the last look, or since */
-    bool is_bar_over;    /* the last one; a longer cold age does not bring it back */
-    bool is_tally_barred;
 };
 
 /* Begins each source's own struct, which has it as its first member. */

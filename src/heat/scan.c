@@ -23,6 +23,9 @@
  *               is not written again within that leaves, so it will not be a fault. It begins 4 s and
  *               a cold age after the last protection, others 8, 16 and 32 s after the end of one.
  *
+ * What is read stays, written or not (probe.h). Where all that was written lies among such pages, it is protected
+ * as rarely as they are asked while that makes no difference, and every 16 s at least.
+ *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
  * touch has been heard.
@@ -42,6 +45,8 @@
 
 #define LOOK_PAUSE_MS_MAX 2000u
 #define DULL_FACTOR 4u   /* where nothing can be learnt, looks are so much rarer, and later in the same ratio */
+#define REST_S 16u       /* nothing there for so long in all chunks but so small a part: the process rests */
+#define REST_PART 64u
 #define HOT_SHIFT_MAX 3u /* where everything is written, turns are up to eight times rarer */
 #define TOKENS_PER_S 2500u
 #define GOVERNED_SECONDS 4u /* of tokens are saved up: after a burst all of it grows old at once */
@@ -50,6 +55,7 @@
 #define PROBE_NS_PER_PROTECT 1000u
 #define PROBE_NS_PER_PROTECT_MAX 4000u
 #define PROBE_NS_PER_MS 4000u
+#define READ_MS_MAX 16000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
 #define TRIAL_PAUSE_MS 4000u /* and a cold age after a protection, or a trial, another; doubled each time */
@@ -71,6 +77,7 @@ struct scan {
     uint64_t look_pause_ms;
     bool is_rationed, is_probing;
     bool has_probes; /* to send: some chunk may have */
+    bool has_heard;  /* of a page, since the last round */
     size_t look_cursor, protect_cursor;
     uint64_t tokens_per_s, tokens_max;
     uint64_t tokens; /* in thousandths, so a millisecond gives TOKENS_PER_S */
@@ -144,8 +151,11 @@ static void note_region(struct scan *s, struct chunk *c, const struct pagemap_re
     if (is_written)
         s->nr_come += pages_nr_offered(c, from, to);
     pages_note(&s->heat, c, from, to, is_written);
-    if (is_written)
-        c->nr_written = (uint16_t)(c->nr_written + to - from);
+    if (!is_written)
+        return;
+    c->nr_written = (uint16_t)(c->nr_written + to - from);
+    for (uint32_t cell = from / PROBE_CELL_PAGES; cell <= (to - 1) / PROBE_CELL_PAGES; cell++)
+        c->written_cells |= 1u << cell;
 }
 
 /* Where the trial of a chunk is: somewhere else in each, so that no habit of an allocator hides all; and each
@@ -271,6 +281,7 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kin
     pages_look_begin(&s->heat, c, now_ms);
     uint32_t nr_written_before = c->nr_written + c->nr_put_back;
     c->nr_written = c->nr_put_back = 0;
+    c->written_cells = 0;
     s->nr_come = 0;
     c->is_looked_at = true;
     set_dull(c, true, now_ms);
@@ -302,8 +313,10 @@ static void look(struct scan *s, struct chunk *c, uint64_t now_ms, enum look kin
         return;
     bool is_at_once = now_ms < c->protected_ms + 2 * (s->look_pause_ms << c->hot_shift);
     bool is_hot = c->protected_ms && is_at_once && c->nr_written * 8u >= nr_there * 7u;
-    c->hot_shift = !is_hot ? 0 : c->hot_shift < HOT_SHIFT_MAX ? (uint8_t)(c->hot_shift + 1)
-                                                               : (uint8_t)HOT_SHIFT_MAX;
+    if (!is_hot)
+        c->hot_shift = 0;
+    else if (c->hot_shift < HOT_SHIFT_MAX)
+        c->hot_shift++;
     c->nr_written = c->nr_to_pay = c->nr_tried = 0;
     c->nr_trials = 1; /* it was of all */
     c->tried_s = (uint32_t)(now_ms / 1000);
@@ -319,7 +332,7 @@ static bool is_time_for(const struct chunk *c, uint64_t after_ms, uint64_t now_m
 
 /* Between two looks. Where nothing can be learnt, so much of the time for which that has been so: what is out
  * there is never taken for much younger than it is. But nobody tells of what is there again for the first time,
- * and it is to be found within a few cold ages. */
+ * and it is to be found within seconds. */
 static uint64_t look_pause_ms(const struct scan *s, const struct chunk *c)
 {
     uint64_t least_ms = s->look_pause_ms * DULL_FACTOR;
@@ -328,7 +341,7 @@ static uint64_t look_pause_ms(const struct scan *s, const struct chunk *c)
     if (!s->is_rationed)
         return least_ms;
     return clamp((c->looked_ms - c->dull_s * UINT64_C(1000)) / DULL_FACTOR, least_ms,
-                 clamp(least_ms * DULL_FACTOR, 0, LOOK_PAUSE_MS_MAX * DULL_FACTOR));
+                 LOOK_PAUSE_MS_MAX * DULL_FACTOR);
 }
 
 static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t now_ms)
@@ -347,6 +360,8 @@ static bool is_look_due(const struct scan *s, const struct chunk *c, uint64_t no
 /* Looks at what is due. False: the time was up before the round was. */
 static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
 {
+    size_t nr_lively = 0;
+    s->heat.ages.is_resting = false;
     for (size_t seen = 0; seen < s->heat.nr; seen++) {
         if (s->look_cursor >= s->heat.nr)
             s->look_cursor = 0;
@@ -359,8 +374,11 @@ static bool look_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
             else
                 look(s, c, now_ms, s->is_rationed ? LOOK : PROTECT);
         }
+        nr_lively += !c->dull_s || c->nr_written || now_ms / 1000 < c->dull_s + REST_S;
         s->look_cursor++;
     }
+    s->heat.ages.is_resting = nr_lively * REST_PART < s->heat.nr && !s->has_heard;
+    s->has_heard = false;
     return true;
 }
 
@@ -371,6 +389,17 @@ static bool is_to_try_again(const struct scan *s, const struct chunk *c, uint64_
         return false;
     uint64_t pause_ms = (TRIAL_PAUSE_MS << (c->nr_trials - 1)) + s->heat.cold_age_ms;
     return c->nr_to_pay > TRIAL_PAGES * (c->nr_trials + 1u) && now_ms >= c->tried_s * UINT64_C(1000) + pause_ms;
+}
+
+/* All that was written is read, as far as is known, and it is not time to see whether it still is: after the time
+ * for which probe.c asks no more what it has just found so, but counted from the chunk's own last protection, since
+ * other pages of it may be asked all the time. */
+static bool is_read(const struct scan *s, const struct chunk *c, uint64_t now_ms)
+{
+    if (!c->probe || !c->protected_ms || c->written_cells & ~c->probe->read)
+        return false;
+    uint64_t pause_ms = clamp((s->heat.cold_age_ms << c->probe->shift) / 4, 0, READ_MS_MAX);
+    return now_ms < c->protected_ms + pause_ms;
 }
 
 /* Gives turns as far as the tokens go; the turn stays with the first that can't pay, and behind it only
@@ -386,7 +415,7 @@ static bool protect_round(struct scan *s, uint64_t now_ms, uint64_t until_ns)
         if (!is_waiting)
             s->protect_cursor = at;
         struct chunk *c = &s->heat.chunks[at];
-        if (!c->nr_written || now_ms < c->hands_off_ms ||
+        if (!c->nr_written || now_ms < c->hands_off_ms || is_read(s, c, now_ms) ||
             (c->protected_ms && now_ms < c->protected_ms + (s->look_pause_ms << c->hot_shift)))
             continue;
         uint64_t price = c->nr_to_pay;
@@ -440,6 +469,7 @@ static bool scan_feedback(struct heat *h, page_number page, enum feedback_kind k
     if (c) {
         c->nr_put_back = (uint16_t)(c->nr_put_back + is_put_back(c, page, kind));
         c->dull_s = 0; /* there is something again */
+        s->has_heard = true;
         uint64_t soon_ms = s->now_ms + s->look_pause_ms;
         c->hands_off_ms = c->hands_off_ms > soon_ms ? soon_ms : c->hands_off_ms; /* they came, or won't */
     }

@@ -645,7 +645,7 @@ static void trials_leave_something_for_protection(void **state)
     area_free(&a);
 }
 
-/* Where all is out or gone there is nothing to see: every second for four, then later and later, every four in
+/* Where all is out or gone there is nothing to see: every second for four, then later and later, every eight in
  * the end. What is there again is found. */
 static void where_nothing_is_looks_become_rare(void **state)
 {
@@ -660,10 +660,14 @@ static void where_nothing_is_looks_become_rare(void **state)
         uint64_t looked_ms = a.heat->chunks[0].looked_ms;
         pass(&a, 100);
         nr_looks += a.heat->chunks[0].looked_ms != looked_ms;
+        if (i < 140 || i > 180) /* 16 s after the first such look, in seconds */
+            assert_int_equal(ages_of(&a).is_resting, i > 180);
     }
-    assert_in_range(nr_looks, 28, 34);
+    assert_in_range(nr_looks, 19, 25);
     write_pages(&a, 0, a.nr);
-    pass(&a, 4000 + 1000 + 500); /* when it was looked at, has been protected then, and is found cold */
+    pass(&a, 8000);
+    assert_false(ages_of(&a).is_resting);
+    pass(&a, 1000 + 500); /* when it was looked at, has been protected then, and is found cold */
     assert_int_equal(pick_all(&a, picked), a.nr);
     area_free(&a);
 }
@@ -905,6 +909,73 @@ static void what_is_read_stays(void **state)
     }
     is_probing = false;
     (void)state;
+}
+
+/* Each page is written every four seconds, and all are read in between: protecting at each turn (1.25 s)
+ * costs a fault for each page that is written, and none could leave. Once nobody comes, all of it does. */
+static void what_is_read_is_protected_to_be_asked(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new(CHUNK, COLD_MS);
+    static bool picked[CHUNK];
+    uint64_t nr_before = 0;
+    size_t nr_probes = 0, nr_cold = 0;
+    write_pages(&a, 0, CHUNK);
+    for (size_t i = 0; i < 2400; i++, pass(&a, 100)) {
+        for (size_t p = i % 40; p < CHUNK; p += 40)
+            write_pages(&a, p, p + 1);
+        nr_probes += serve_probes(&a, CHUNK, true);
+        assert_int_equal(pick_all(&a, picked), 0);
+        nr_before = i == 1200 ? ages_of(&a).nr_rewritten : nr_before;
+    }
+    uint64_t nr_rewritten = ages_of(&a).nr_rewritten - nr_before;
+    print_message("%zu probes, %u pages written again in 120 s\n", nr_probes, (unsigned)nr_rewritten);
+    assert_in_range(nr_rewritten, 1, 8 * CHUNK); /* every 16 s, and a look later */
+    for (int i = 0; i < 1000; i++, pass(&a, 100)) {
+        (void)serve_probes(&a, 0, true);
+        nr_cold += pick_all(&a, picked);
+        for (size_t p = 0; p < CHUNK; p++)
+            if (picked[p])
+                (void)madvise(a.memory + p * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+    }
+    assert_in_range(nr_cold, CHUNK - 64, CHUNK); /* the others left as probes */
+    area_free(&a);
+    is_probing = false;
+}
+
+/* The first half is read and never written, and asked all the time. The second was read and written, and dies with
+ * all of it written: it does not wait for the first. */
+static void what_was_read_is_found_beside_what_is(void **state)
+{
+    (void)state;
+    is_probing = true;
+    struct area a = area_new(CHUNK, COLD_MS);
+    static bool picked[CHUNK];
+    uint64_t dead_ms = 0;
+    write_pages(&a, 0, CHUNK);
+    for (size_t i = 0; i < 1200; i++, pass(&a, 100)) {
+        for (size_t p = CHUNK / 2 + i % 40; p < CHUNK; p += 40)
+            write_pages(&a, p, p + 1);
+        (void)serve_probes(&a, CHUNK, true);
+        (void)pick_all(&a, picked);
+    }
+    write_pages(&a, CHUNK / 2, CHUNK);
+    size_t nr_cold = 0;
+    for (dead_ms = a.now_ms; a.now_ms < dead_ms + 60000 && nr_cold < CHUNK / 2 - 64; pass(&a, 100)) {
+        (void)serve_probes(&a, CHUNK / 2, true);
+        (void)pick_all(&a, picked);
+        for (size_t p = CHUNK / 2; p < CHUNK; p++)
+            if (picked[p]) {
+                (void)madvise(a.memory + p * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+                nr_cold++;
+            }
+    }
+    print_message("%zu found %u ms later\n", nr_cold, (unsigned)(a.now_ms - dead_ms));
+    assert_true(nr_cold >= CHUNK / 2 - 64);
+    assert_true(a.now_ms < dead_ms + 40000);
+    area_free(&a);
+    is_probing = false;
 }
 
 /* All of it is read. 50 pages a second are a budget of 0.4 ms; half of it is for probes, 30 us each. */
@@ -1213,6 +1284,8 @@ int main(void)
         cmocka_unit_test(what_came_back_in_vain_is_young_again),
         cmocka_unit_test(holes_get_no_markers),
         cmocka_unit_test(what_is_read_stays),
+        cmocka_unit_test(what_is_read_is_protected_to_be_asked),
+        cmocka_unit_test(what_was_read_is_found_beside_what_is),
         cmocka_unit_test(probes_stay_within_a_small_budget),
         cmocka_unit_test(what_is_barred_is_not_asked),
         cmocka_unit_test(what_waits_for_an_answer_is_on_the_list),

@@ -30,7 +30,7 @@ struct page_leaf {
     uint8_t nr_barred;  /* at most this many pages are barred */
     uint8_t nr_out;     /* pages that are not RESIDENT */
     uint8_t nr_paged_out; /* RESIDENT pages in the kernel's swap at our wish */
-    uint8_t unused;
+    bool is_settled;      /* nothing can be denser here before a page of it changes: see pager/squeeze.c */
     struct page pages[LEAF_PAGES];
     uint32_t checksums[LEAF_PAGES]; /* of the raw page; valid while STORED */
 };

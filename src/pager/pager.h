@@ -86,6 +86,7 @@ struct squeeze_asked {
 struct squeeze_lap {
     bool is_on, may_group;
     bool has_smaller; /* groups below the bound of this pass */
+    bool is_told; /* of slabs that are to become empty, and that no lap has been through for yet */
     uint32_t leaf;
     unsigned at;   /* page of the leaf */
     unsigned pass; /* over all leaves; each takes groups that promise less */
@@ -272,12 +273,12 @@ void pager_release(struct pager *pg, struct page_release release);
 
 /* ---- squeeze.c: other places for what is stored */
 
-/* All that is stored grows older by one, before a lap goes on: one may take a minute where there is much to
+/* What is stored and not settled grows older by one, before a lap goes on: one may take a minute where there is much to
  * ask for, and what is stored meanwhile is not to wait for its end. */
 void pager_begin_ageing(struct pager *pg);
 /* A lap begins. may_group: what is old enough is asked to be put into groups. What else lies in
- * slabs that leave is asked to be moved. */
-void pager_begin_lap(struct pager *pg, bool may_group);
+ * slabs that leave is asked to be moved; is_told: of some that no lap has been through for. */
+void pager_begin_lap(struct pager *pg, bool may_group, bool is_told);
 /* A piece of either, 10 us at most. True: there is more; false: it is over, or waits for answers. */
 bool pager_lap(struct pager *pg);
 /* -EPROTO: the daemon said what can't be. */

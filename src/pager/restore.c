@@ -152,6 +152,7 @@ static void count_out(struct pager *pg, const struct page *p, int change)
 
 void pager_count(struct pager *pg, struct page_leaf *leaf, const struct page *p, int change)
 {
+    leaf->is_settled = false;
     if (p->state != PAGE_RESIDENT)
         leaf->nr_out = (uint8_t)(leaf->nr_out + change);
     if (p->is_paged_out) {

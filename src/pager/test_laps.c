@@ -72,10 +72,12 @@ static void grow_old(struct page *p)
         (void)page_on_lap(p);
 }
 
+static bool is_told;
+
 static void run_lap(void)
 {
     unsigned nr_pieces = 0;
-    pager_begin_lap(&pager, true);
+    pager_begin_lap(&pager, true, is_told);
     while (pager_lap(&pager))
         assert_true(++nr_pieces < PIECES_MAX);
 }
@@ -173,7 +175,7 @@ static void test_what_cant_be_grouped_is_moved(void **state)
             asked_for_a_group(0);
             assert_int_equal(pager_on_squeezed(&pager, &no), 0);
         }
-        pager_begin_lap(&pager, how < 2);
+        pager_begin_lap(&pager, how < 2, true);
         while (pager_lap(&pager))
             ;
         for (uint32_t cookie = 0; cookie < 4; cookie++) {
@@ -209,6 +211,71 @@ static void test_groups_stay(void **state)
     }
     run_lap();
     assert_int_equal(nr_asked_pages, 8 + 2);
+}
+
+/* Where nothing can be gained laps do not look, until a page changes, or slabs are to become empty. */
+static void test_settled(void **state)
+{
+    (void)state;
+    pager.stores[0].nr_bytes = 1 << 30;
+    for (unsigned i = 0; i < 8; i++)
+        store(i, 0);
+    run_lap();
+    assert_false(leaf->is_settled); /* they grow old */
+    for (unsigned i = 0; i < 8; i++)
+        grow_old(&leaf->pages[i]);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 8);
+    assert_false(leaf->is_settled); /* answers are to come */
+    answer_all(2 * STORE_SLAB_BYTES);
+    run_lap();
+    assert_true(leaf->is_settled);
+    run_lap();
+    pager_begin_lap(&pager, false, false);
+    assert_false(pager_lap(&pager));
+    assert_true(leaf->is_settled);
+    assert_int_equal(nr_asked_pages, 8);
+
+    leaving[2] = 2 + 1; /* where the answers have put them */
+    is_told = true;
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(locator_slab(leaf->pages[i].where), 2);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 16);
+    is_told = false;
+    run_lap(); /* nobody has to tell twice of what was refused */
+    assert_int_equal(nr_asked_pages, 16);
+    struct squeezed_entry refused = { .result = SQUEEZED_NOT_NOW };
+    for (; refused.cookie < 2; refused.cookie++)
+        assert_int_equal(pager_on_squeezed(&pager, &refused), 0);
+    run_lap();
+    assert_int_equal(nr_asked_pages, 24);
+    for (refused.cookie = 0; refused.cookie < 2; refused.cookie++)
+        assert_int_equal(pager_on_squeezed(&pager, &refused), 0);
+    leaving[2] = 0;
+    run_lap();
+    assert_true(leaf->is_settled);
+
+    for (unsigned i = 0; i < 3; i++) { /* of the first group one is left */
+        pager_count(&pager, leaf, &leaf->pages[i], -1);
+        (void)page_on_installed(&leaf->pages[i]);
+    }
+    for (unsigned age = 1; age <= 5; age++) {
+        pager_begin_ageing(&pager);
+        while (pager_lap(&pager))
+            ;
+        assert_int_equal(leaf->pages[3].age, age);
+    }
+    run_lap();
+    assert_int_equal(nr_asked_pages, 25);
+    run_lap();
+    assert_true(leaf->is_settled); /* as long as there is no answer */
+    assert_int_equal(pager_on_squeezed(&pager, &(struct squeezed_entry){ .result = SQUEEZED_NOT_NOW }), 0);
+    assert_int_equal(leaf->pages[3].age, 0);
+    pager_begin_ageing(&pager);
+    while (pager_lap(&pager))
+        ;
+    assert_int_equal(leaf->pages[3].age, 1); /* and waits as long as others do */
 }
 
 /* More than can be asked for at a time. */
@@ -267,6 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_group_goes_before_a_move, begin, end),
         cmocka_unit_test_setup_teardown(test_what_cant_be_grouped_is_moved, begin, end),
         cmocka_unit_test_setup_teardown(test_groups_stay, begin, end),
+        cmocka_unit_test_setup_teardown(test_settled, begin, end),
         cmocka_unit_test_setup_teardown(test_no_room, begin, end),
         cmocka_unit_test_setup_teardown(test_growing_old_while_a_lap_waits, begin, end),
     };
