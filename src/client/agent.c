@@ -791,6 +791,7 @@ void agent_loop(struct agent *a, struct pp_pager *pp)
         if (is_busy) {
             urgent_leave(a); /* one piece is as short as the answer to a fault: more of them are not */
             sleep_lightly(a);
+            urgent_give_way(a);
         } else {
             urgent_rest(a);
             sleep_until_needed(a, pp);

@@ -1,6 +1,7 @@
 /* urgent.c - see urgent.h. */
 #include "client/urgent.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -131,6 +132,19 @@ void urgent_leave(struct agent *a)
         u->is_on = class_leave(&u->own) != 0;
     }
     weigh(a, false);
+}
+
+/* The kernel ends a slice when somebody wakes who may preempt, and else at its tick, 4 ms. A thread that has been
+ * answered and has used up its share may not, and waits for the tick (docs/stall.md, "Evicting"). While faults come
+ * one after the other it would be the others whom we let go first. */
+void urgent_give_way(struct agent *a)
+{
+    struct urgency *u = &a->urgency;
+    uint64_t now = now_ns();
+    if (now < u->next_way_ns || !u->own.slice_ns || now - a->last_fault_ns < SOON_NS)
+        return;
+    (void)sched_yield();
+    u->next_way_ns = now_ns() + SLICE_NS;
 }
 
 static void enter(struct agent *a, uint64_t now)
