@@ -67,7 +67,7 @@ static struct unmodified measured = {
 };
 static struct {
     unsigned program;
-    uint64_t repeats, first_repeat;
+    uint64_t repeats, first_repeat, paid_bytes;
     bool is_appended;
     const char *arms, *results_dir, *daemon_args, *run_args;
 } settings = { .repeats = 3, .arms = "plain,pager,zram" };
@@ -81,6 +81,7 @@ static const struct option_row rows[] = {
     { "results-dir", OPTION_STRING, &settings.results_dir, 0, 0, NULL, "where the files go" },
     { "daemon-args", OPTION_STRING, &settings.daemon_args, 0, 0, NULL, "more options for process-pagerd" },
     { "run-args", OPTION_STRING, &settings.run_args, 0, 0, NULL, "more options for process-pager run" },
+    { "paid", OPTION_SIZE, &settings.paid_bytes, 0, 1e12, NULL, "zram: what to aim at where pager is no arm" },
     { "bytes", OPTION_SIZE, &measured.bytes, 1 << 20, 1e12, NULL, "of data: redis, python" },
     { "seed", OPTION_UINT, &measured.seed, 0, 1e15, NULL, "of the data and the requests" },
     { "warm-up", OPTION_TIME, &measured.warm_up_ns, 0, 1e13, NULL, "redis: requests that don't count" },
@@ -152,6 +153,7 @@ static int run_arm(const struct under_places *places, enum under_arm arm)
 static int run_all(const struct under_places *places)
 {
     int worst = 0;
+    measured.paid_kib = settings.paid_bytes / 1024;
     for (unsigned i = 0; i < settings.repeats; i++) {
         measured.repeat = (unsigned)settings.first_repeat + i;
         for (unsigned j = 0; j < UNDER_NR && !children_stop_signal(); j++)
