@@ -1,10 +1,10 @@
 /* squeeze.c - when the agent looks for what to keep in less room (pager/squeeze.c says how): only
  * when it has nothing else to do, in pieces of 10 us, between which it looks for faults.
  *
- * Every quarter of the squeeze age what is stored and not settled grows older by one, and a lap over it begins unless
- * one is under way: what has grown older five times has been stored for at least that long. A lap costs 2 to
- * 6.5 us for each 2 MiB that have pages out. Another begins when the daemon has slabs that it would like to
- * have empty. */
+ * Every quarter of the squeeze age what is stored and not settled grows older by one, and a lap over it
+ * begins unless one is under way: what has grown older five times has been stored for at least that long.
+ * A lap costs 2 to 6.5 us for each 2 MiB that have pages out and are not settled. Another, over all, begins
+ * when the daemon has slabs that it would like to have empty. */
 #include <stdatomic.h>
 
 #include "base/clock.h"

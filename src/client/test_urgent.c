@@ -256,9 +256,38 @@ static void does_not_enter_where_a_limit_of_its_time_was_set(void **state)
     assert_int_equal(setrlimit(RLIMIT_RTTIME, &before), 0);
 }
 
+/* It yields when a slice has passed, and not right after an answer. */
+static void gives_way_after_a_slice(void **state)
+{
+    (void)state;
+    begins();
+    if (!a.urgency.own.is_slice_kept)
+        skip();
+    a.last_fault_ns = 0;
+    a.urgency.next_way_ns = 0;
+    urgent_give_way(&a);
+    uint64_t next_ns = a.urgency.next_way_ns;
+    assert_in_range(next_ns, now_ns() - NS_PER_S, now_ns() + a.urgency.own.slice_ns);
+    a.urgency.next_way_ns = next_ns = now_ns() + NS_PER_S;
+    urgent_give_way(&a);
+    assert_int_equal(a.urgency.next_way_ns, next_ns);
+    for (unsigned i = 0; i < 100 && a.urgency.next_way_ns; i++) { /* we may have no CPU in between */
+        a.urgency.next_way_ns = 0;
+        a.last_fault_ns = now_ns();
+        urgent_give_way(&a);
+    }
+    assert_int_equal(a.urgency.next_way_ns, 0);
+    a.last_fault_ns = 0;
+    urgent_set_wanted(&a, false);
+    urgent_give_way(&a);
+    assert_int_equal(a.urgency.next_way_ns, 0);
+    urgent_end(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_way_after_a_slice),
         cmocka_unit_test(stays_in_the_class_whatever_it_weighs),
         cmocka_unit_test(leaves_the_class_when_it_is_used_up),
         cmocka_unit_test(weighs_more_only_while_faults_come_soon),

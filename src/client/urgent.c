@@ -134,14 +134,14 @@ void urgent_leave(struct agent *a)
     weigh(a, false);
 }
 
-/* The kernel ends a slice when somebody wakes who may preempt, and else at its tick, 4 ms. A thread that has been
- * answered and has used up its share may not, and waits for the tick (docs/stall.md, "Evicting"). While faults come
- * one after the other it would be the others whom we let go first. */
+/* The kernel ends a slice when somebody wakes who may preempt, and else at its tick, 4 ms. A thread that has
+ * been answered and has used up its share may not, and waits for the tick (docs/stall.md, "Evicting"). While
+ * faults come one after the other it would be the others whom we let go first. */
 void urgent_give_way(struct agent *a)
 {
     struct urgency *u = &a->urgency;
-    uint64_t now = now_ns();
-    if (now < u->next_way_ns || !u->own.slice_ns || now - a->last_fault_ns < SOON_NS)
+    uint64_t now = u->own.is_slice_kept ? now_ns() : 0;
+    if (now < u->next_way_ns || !now || now - a->last_fault_ns < SOON_NS)
         return;
     (void)sched_yield();
     u->next_way_ns = now_ns() + SLICE_NS;

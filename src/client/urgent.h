@@ -28,7 +28,8 @@ struct urgency {
     unsigned nr_soon; /* faults in a row that came right after an answer, without other work */
     struct allowance allowance;
     uint64_t cpu_ns; /* what it had used when that was last looked at */
-    uint64_t next_look_ns, next_way_ns;
+    uint64_t next_look_ns;
+    uint64_t next_way_ns; /* when other work has taken a slice */
     bool has_worked; /* since then: anything but answers */
     int waits_fd;
     struct class_waits waits;
@@ -46,7 +47,8 @@ void urgent_see(struct agent *a, uint64_t after_ns);
 void urgent_rest(struct agent *a);
 /* Before, or in the middle of, work that is not the answer to a fault. Nothing to do: 1 ns. */
 void urgent_leave(struct agent *a);
-/* After a piece of such work, with more to do: it keeps to its slice. 25 ns; 1 us each tenth of a millisecond. */
+/* After a piece of such work, with more to do: it keeps to its slice, where the kernel knows of one. 25 ns;
+ * 1 us each tenth of a millisecond. */
 void urgent_give_way(struct agent *a);
 
 #endif

@@ -12,7 +12,7 @@
 #define SAMPLE_MS 1000u
 #define STATUS_WAIT_MS 5000u /* for a first look, before it is done without */
 /* A sixteenth of the cold age, within these; governed, twice as often at most times, so that 4096 entries of
- * feedback are enough for a burst. */
+ * feedback are enough for a burst; who has rested may lose some of its first look. */
 #define LOOK_LEAST_MS 1u
 #define LOOK_MOST_MS 250u
 #define LOOK_GOVERNED_MS 100u

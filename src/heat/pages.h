@@ -42,7 +42,7 @@ struct chunk {
     uint64_t hands_off_ms; /* scan: not to be protected before */
     uint16_t *pages;       /* NULL: nothing was ever there; behind them the tally, see pages.c */
     struct probe_region *probe; /* scan; NULL: never asked */
-    uint32_t written_cells;  /* scan: with pages of nr_written */
+    uint32_t written_cells;  /* scan: with pages that were written, at the last look */
     uint32_t barred_s;       /* is_governed: since when nothing leaves, for so many cold ages */
     uint16_t cold_units;     /* the cold age at the last look */
     uint16_t nr_offered;     /* since it was last barred, ... */

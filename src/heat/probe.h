@@ -17,7 +17,7 @@
  *
  * Then a cell of which a page came back is hot: none of it is offered. The others are open: all of it
  * is, for one cold age. What is hot is asked again, after half a cold age, then one, two, up to 16; if
- * there is money for it, always after a half.
+ * there is money for it, always after a half; but what is written as well only once scan.c protects it.
  *
  * What can be said when none of k probes came back: if a share h of the pages is read, picked at random,
  * that happens with (1 - h)^k; so with 95 % certainty h < 1 - 0.05^(1/k), about 3/k: 17 % for 16 pages,

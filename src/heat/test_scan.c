@@ -672,6 +672,26 @@ static void where_nothing_is_looks_become_rare(void **state)
     area_free(&a);
 }
 
+/* A 64th of it may be busy; but not while pages come back, nor where what is there only waits for its turn. */
+static void who_rests_is_told_apart(void **state)
+{
+    (void)state;
+    enum { NR = 70 * CHUNK };
+    struct area a = area_new_governed(NR, 1000);
+    pass(&a, 20000);
+    assert_true(ages_of(&a).is_resting);
+    (void)heat_scan_ops.feedback(a.heat, a.first, FEEDBACK_REFAULT);
+    pass(&a, 100);
+    assert_false(ages_of(&a).is_resting);
+    pass(&a, 100);
+    assert_true(ages_of(&a).is_resting);
+    heat_scan_ops.pace(a.heat, &(struct heat_pace){ .cold_age_ms = 1000, .protects_per_s = 1 });
+    write_pages(&a, 0, 6 * CHUNK); /* one can be paid for */
+    pass(&a, 9000);
+    assert_false(ages_of(&a).is_resting);
+    area_free(&a);
+}
+
 /* But where nothing is rationed. */
 static void looks_stay_frequent_for_a_short_cold_age(void **state)
 {
@@ -944,15 +964,14 @@ static void what_is_read_is_protected_to_be_asked(void **state)
     is_probing = false;
 }
 
-/* The first half is read and never written, and asked all the time. The second was read and written, and dies with
- * all of it written: it does not wait for the first. */
+/* The first half is read and never written, and asked all the time. The second was read and written, and
+ * dies with all of it written: it does not wait for the first. */
 static void what_was_read_is_found_beside_what_is(void **state)
 {
     (void)state;
     is_probing = true;
     struct area a = area_new(CHUNK, COLD_MS);
     static bool picked[CHUNK];
-    uint64_t dead_ms = 0;
     write_pages(&a, 0, CHUNK);
     for (size_t i = 0; i < 1200; i++, pass(&a, 100)) {
         for (size_t p = CHUNK / 2 + i % 40; p < CHUNK; p += 40)
@@ -961,8 +980,9 @@ static void what_was_read_is_found_beside_what_is(void **state)
         (void)pick_all(&a, picked);
     }
     write_pages(&a, CHUNK / 2, CHUNK);
+    uint64_t dead_ms = a.now_ms;
     size_t nr_cold = 0;
-    for (dead_ms = a.now_ms; a.now_ms < dead_ms + 60000 && nr_cold < CHUNK / 2 - 64; pass(&a, 100)) {
+    for (; a.now_ms < dead_ms + 60000 && nr_cold < CHUNK / 2 - 64; pass(&a, 100)) {
         (void)serve_probes(&a, CHUNK / 2, true);
         (void)pick_all(&a, picked);
         for (size_t p = CHUNK / 2; p < CHUNK; p++)
@@ -1273,6 +1293,7 @@ int main(void)
         cmocka_unit_test(what_stays_busy_pays_for_trials),
         cmocka_unit_test(trials_leave_something_for_protection),
         cmocka_unit_test(where_nothing_is_looks_become_rare),
+        cmocka_unit_test(who_rests_is_told_apart),
         cmocka_unit_test(looks_stay_frequent_for_a_short_cold_age),
         cmocka_unit_test(a_bar_that_is_over_stays_so),
         cmocka_unit_test(a_bar_is_up_while_there_is_something_to_spare),

@@ -20,6 +20,7 @@ static struct pager pager;
 static struct page_leaf *leaf; /* the first */
 static unsigned nr_asked_pages;
 static _Atomic uint32_t leaving[STORE_LEAVING_NR];
+static bool is_told; /* of slabs: the next laps are */
 
 static bool on_squeeze(void *context, const struct squeeze_entry *entry)
 {
@@ -42,6 +43,7 @@ static int begin(void **state)
     leaf = page_table_grow(&pager.table, FIRST);
     leaving[LEAVING_SLAB] = LEAVING_SLAB + 1;
     nr_asked_pages = 0;
+    is_told = false;
     return leaf ? 0 : -1;
 }
 
@@ -71,8 +73,6 @@ static void grow_old(struct page *p)
     for (unsigned i = 0; i < PAGE_AGE_MAX; i++)
         (void)page_on_lap(p);
 }
-
-static bool is_told;
 
 static void run_lap(void)
 {

@@ -80,12 +80,21 @@ void class_find(struct own_class *ret_class)
         c->kind = c->urgent_nice < c->nice ? CLASS_NICE : CLASS_ORDINARY;
 }
 
+/* Since it is kept, Linux 6.12, it can be asked for. */
+static bool has_slice(uint64_t ns)
+{
+    struct sched_attr_v0 a = { .size = sizeof a };
+    return syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) == 0 && a.sched_runtime == ns;
+}
+
 int class_set_slice(struct own_class *c, uint64_t ns)
 {
     int r = is_other_than(c->nice) ? -EPERM : set_attributes(c->nice, ns);
-    if (r == 0)
-        c->slice_ns = ns;
-    return r;
+    if (r)
+        return r;
+    c->slice_ns = ns;
+    c->is_slice_kept = ns && has_slice(ns);
+    return 0;
 }
 
 static int lower(const struct own_class *c, uint64_t slice_ns)

@@ -18,6 +18,7 @@ struct own_class {
     enum class_kind kind; /* which class_enter() goes to */
     int nice, urgent_nice; /* at first, and instead: the same where nothing lower is permitted */
     uint64_t slice_ns;
+    bool is_slice_kept; /* older kernels take the number, and pass over it */
 };
 
 /* What the calling thread may; it stays where it is, with the kernel's own slice. Of a thread that is in the

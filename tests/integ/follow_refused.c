@@ -46,7 +46,8 @@ int main(void)
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
         test_skip("one CPU");
     struct daemon d;
-    daemon_start(&d, (const char *const[]){ "--cold-age", "1h", NULL });
+    const char *const options[] = { "--cold-age", "1h", "--prefetch", "off", NULL }; /* each touch is a fault */
+    daemon_start(&d, options);
     pages_map(&p, NR);
     pages_write_all(&p);
     pager = pager_open(d.socket_path);
