@@ -25,6 +25,17 @@ unsigned draw_colour_number(const char *colour);
  */
 struct script_row *draw_add_row(struct script *s, const struct results *results,
                                 const char *workload);
+/* Panels, two beside each other, and at least one; p counts from 1. */
+void draw_begin_panels(struct script *s, size_t n);
+void draw_title_panel(struct script *s, size_t p, const char *title, bool is_invalid);
+/* Of touches, the share that took longer: with text_cdf_gp, a curve a series, all of one panel after
+ * the other; axes and a note when they are there. */
+struct draw_curves {
+    double least_ns, most_ns, least_share;
+};
+void draw_begin_curves(struct script *s, struct draw_curves *c);
+void draw_put_curve(struct script *s, struct draw_curves *c, const struct results_touches *touches);
+void draw_end_curves(struct script *s, const struct draw_curves *c);
 /* Without a row there is no place for an axis: then one that says that there is nothing. */
 void draw_need_row(struct script *s);
 /* Notes: which runs are not in the picture, or are in it and don't count. Of one workload, or all.

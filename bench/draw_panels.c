@@ -9,20 +9,34 @@
 #define PANEL_HEIGHT 230.0
 #define TAIL_TOUCHES 10 /* a share that fewer touches make up is not drawn */
 
-/* One a workload, two beside each other, and at least one. */
-static void put_panels(struct script *s, const struct results *results, bool has_churn,
-                       const char *const *details)
+void draw_begin_panels(struct script *s, size_t n)
 {
     FILE *out = script_data(s);
-    size_t n = 0;
-    for (size_t w = 0; w < results->nr_workloads; w++)
-        n += has_churn || !draw_is_churn(results->workloads[w]);
     size_t columns = n > 1 ? 2 : 1, lines = n > 0 ? (n + columns - 1) / columns : 1;
     fprintf(out, "nr_panels = %zu\ncolumns = %zu\nlines = %zu\n", n > 0 ? n : 1, columns, lines);
     fprintf(out, "array panel_titles[%zu]\narray panel_colours[%zu]\n", n > 0 ? n : 1,
             n > 0 ? n : 1);
     if (n == 0)
         fputs("panel_titles[1] = 'nothing to show'; panel_colours[1] = '" COLOUR_INK "'\n", out);
+    s->body_height = PANEL_HEIGHT * (double)lines;
+}
+
+void draw_title_panel(struct script *s, size_t p, const char *title, bool is_invalid)
+{
+    FILE *out = script_data(s);
+    fprintf(out, "panel_titles[%zu] = ", p);
+    script_quote(out, title);
+    fprintf(out, "; panel_colours[%zu] = '%s'\n", p, is_invalid ? COLOUR_INVALID : COLOUR_INK);
+}
+
+/* One a workload. */
+static void put_panels(struct script *s, const struct results *results, bool has_churn,
+                       const char *const *details)
+{
+    size_t n = 0;
+    for (size_t w = 0; w < results->nr_workloads; w++)
+        n += has_churn || !draw_is_churn(results->workloads[w]);
+    draw_begin_panels(s, n);
     for (size_t w = 0, p = 1; w < results->nr_workloads; w++) {
         const char *workload = results->workloads[w];
         if (!has_churn && draw_is_churn(workload))
@@ -31,12 +45,8 @@ static void put_panels(struct script *s, const struct results *results, bool has
         char title[192];
         snprintf(title, sizeof(title), "%s%s%s%s", workload, details[w][0] ? ", " : "", details[w],
                  tally.invalid > 0 ? " - INVALID" : "");
-        fprintf(out, "panel_titles[%zu] = ", p);
-        script_quote(out, title);
-        fprintf(out, "; panel_colours[%zu] = '%s'\n", p++,
-                tally.invalid > 0 ? COLOUR_INVALID : COLOUR_INK);
+        draw_title_panel(s, p++, title, tally.invalid > 0);
     }
-    s->body_height = PANEL_HEIGHT * (double)lines;
 }
 
 /* Seconds and MiB of one file, in three sums: the target's own, with the store, with the rest. */
@@ -178,10 +188,18 @@ void draw_memory(struct script *s, const struct results *results)
     draw_note_verdicts(s, results, NULL);
 }
 
-/* Of all touches, the share above each bucket; only as far as enough touches make it up. */
-static void put_touches(FILE *out, const struct results_touches *touches, double *least_ns,
-                        double *most_ns, double *least_share)
+void draw_begin_curves(struct script *s, struct draw_curves *c)
 {
+    *c = (struct draw_curves){INFINITY, -INFINITY, 1};
+    s->x_label = "a touch took longer than (logarithmic)";
+    s->y_label = "share of touches";
+    fputs("# ns, share above\n$touches << END\n", script_data(s));
+}
+
+/* The share above each bucket; only as far as enough touches make it up. */
+void draw_put_curve(struct script *s, struct draw_curves *c, const struct results_touches *touches)
+{
+    FILE *out = script_data(s);
     double above = touches->n;
     for (size_t i = 0; i < touches->nr_buckets; i++) {
         const struct results_bucket *bucket = &touches->buckets[i];
@@ -191,19 +209,42 @@ static void put_touches(FILE *out, const struct results_touches *touches, double
         if (above < TAIL_TOUCHES)
             break;
         fprintf(out, "%.10g %.10g\n", bucket->upper_ns, above / touches->n);
-        draw_widen(bucket->upper_ns, least_ns, most_ns);
-        *least_share = above / touches->n < *least_share ? above / touches->n : *least_share;
+        draw_widen(bucket->upper_ns, &c->least_ns, &c->most_ns);
+        c->least_share = above / touches->n < c->least_share ? above / touches->n : c->least_share;
     }
     fputs("NaN NaN\n\n\n", out);
+}
+
+void draw_end_curves(struct script *s, const struct draw_curves *c)
+{
+    fputs("END\n", script_data(s));
+    s->is_log_x = true;
+    s->x_unit = "ns";
+    s->x_min = 100;
+    s->x_max = 1e6;
+    if (c->most_ns > 0)
+        script_log_range(c->least_ns, c->most_ns, &s->x_min, &s->x_max);
+    double low, high;
+    script_log_range(c->least_share < 0.1 ? c->least_share : 0.1, 1, &low, &high);
+    fprintf(script_marks(s), "set logscale y\nset yrange [%g:1]\nset ytics ('all' 1", low / 1.06);
+    for (int exponent = (int)rint(log10(low)); exponent < 0; exponent++) {
+        char text[32];
+        script_format_tic(pow(10, -exponent), "", text, sizeof(text));
+        fprintf(script_marks(s), ", '1 in %s' 1e%d", text, exponent);
+    }
+    fputs(")\n", script_marks(s));
+    script_note(s,
+                "A curve ends where fewer than %d touches are left: beyond, there is nothing to be "
+                "said.",
+                TAIL_TOUCHES);
 }
 
 void draw_touches(struct script *s, const struct results *results)
 {
     char details[RESULTS_WORKLOADS_MAX][48] = {""};
     const char *texts[RESULTS_WORKLOADS_MAX];
-    double least_ns = INFINITY, most_ns = -INFINITY, least_share = 1;
+    struct draw_curves curves;
     bool is_shown[RESULTS_ARM_NR] = {false}, has_any = false;
-    FILE *out = script_data(s);
     for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++)
         has_any = (is_shown[arm] = results->has_arm[arm]) || has_any;
     is_shown[RESULTS_BASELINE] = is_shown[RESULTS_BASELINE] || !has_any; /* something to plot */
@@ -211,9 +252,7 @@ void draw_touches(struct script *s, const struct results *results)
     s->subtitle =
         "Of all touches in the measured part of all runs, the share that took longer than the time "
         "below. Lower is better.";
-    s->x_label = "a touch took longer than (logarithmic)";
-    s->y_label = "share of touches";
-    fputs("# ns, share above\n$touches << END\n", out);
+    draw_begin_curves(s, &curves);
     for (enum results_arm arm = 0; arm < RESULTS_ARM_NR; arm++) {
         if (is_shown[arm])
             s->series[s->nr_series++] = (struct script_series){.title = results_arm_names[arm],
@@ -226,7 +265,7 @@ void draw_touches(struct script *s, const struct results *results)
             if (!is_shown[arm])
                 continue;
             struct results_touches touches = results_touches(results, results->workloads[w], arm);
-            put_touches(out, &touches, &least_ns, &most_ns, &least_share);
+            draw_put_curve(s, &curves, &touches);
             n = touches.n < n ? touches.n : n;
             results_touches_free(&touches);
         }
@@ -236,28 +275,10 @@ void draw_touches(struct script *s, const struct results *results)
         texts[w] = details[w];
     }
     if (results->nr_workloads == 0)
-        fputs("NaN NaN\n", out);
-    fputs("END\n", out);
+        fputs("NaN NaN\n", script_data(s));
+    script_note(s,
+                "All runs that count taken together. n is of the arm with the fewest touches.");
+    draw_end_curves(s, &curves);
     put_panels(s, results, true, texts);
-    s->is_log_x = true;
-    s->x_unit = "ns";
-    s->x_min = 100;
-    s->x_max = 1e6;
-    if (most_ns > 0)
-        script_log_range(least_ns, most_ns, &s->x_min, &s->x_max);
-    double low, high;
-    script_log_range(least_share < 0.1 ? least_share : 0.1, 1, &low, &high);
-    fprintf(script_marks(s), "set logscale y\nset yrange [%g:1]\nset ytics ('all' 1", low / 1.06);
-    for (int exponent = (int)rint(log10(low)); exponent < 0; exponent++) {
-        char text[32];
-        script_format_tic(pow(10, -exponent), "", text, sizeof(text));
-        fprintf(script_marks(s), ", '1 in %s' 1e%d", text, exponent);
-    }
-    fputs(")\n", script_marks(s));
-    script_note(
-        s,
-        "All runs that count taken together. n is of the arm with the fewest touches. A curve ends "
-        "where fewer than %d touches are left: beyond, there is nothing to be said.",
-        TAIL_TOUCHES);
     draw_note_verdicts(s, results, NULL);
 }

@@ -56,7 +56,7 @@ static const struct {
 _Static_assert(sizeof(ways) / sizeof(ways[0]) == sizeof(plots_pictures) / sizeof(plots_pictures[0]),
                "each picture has a way to be drawn");
 
-static bool has_gnuplot(void)
+bool plots_can_draw(void)
 {
     const char *path = getenv("PATH");
     char *copy = strdup(path ? path : "");
@@ -70,8 +70,7 @@ static bool has_gnuplot(void)
     return found;
 }
 
-/* Draws what a script says, in its folder; its complaints go to ours. */
-static int run_gnuplot(const char *folder, const char *name)
+int plots_draw(const char *folder, const char *name)
 {
     char script[128];
     snprintf(script, sizeof(script), "%s.gp", name);
@@ -98,7 +97,7 @@ int plots_write(const char *results_dir)
     r = snprintf(folder, sizeof(folder), "%s/plots", results_dir) < (int)sizeof(folder)
             ? folder_make(folder)
             : -ENAMETOOLONG;
-    bool is_drawn = has_gnuplot();
+    bool is_drawn = plots_can_draw();
     if (!is_drawn)
         fputs("ab-repeats: no gnuplot (package \"gnuplot-nox\"): no pictures, only their scripts; "
               "continuing\n",
@@ -108,7 +107,7 @@ int plots_write(const char *results_dir)
         script_begin(&s, plots_pictures[i].name, ways[i].template_text);
         ways[i].draw(&s, &results);
         r = script_end(&s, folder);
-        int drawn = r == 0 && is_drawn ? run_gnuplot(folder, plots_pictures[i].name) : 0;
+        int drawn = r == 0 && is_drawn ? plots_draw(folder, plots_pictures[i].name) : 0;
         if (drawn < 0) {
             fprintf(stderr, "ab-repeats: plots/%s.gp: %s; continuing\n", plots_pictures[i].name,
                     strerror(-drawn));

@@ -3,6 +3,7 @@
 #ifndef BENCH_PLOTS_H
 #define BENCH_PLOTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct plots_picture {
@@ -15,5 +16,9 @@ extern const size_t plots_nr_pictures;
  * there are only the scripts, and one line on stderr. 0, or the first -errno (-EIO: gnuplot failed;
  * it has said why). */
 int plots_write(const char *results_dir);
+
+bool plots_can_draw(void); /* there is a gnuplot */
+/* Draws what FOLDER/NAME.gp says, in its folder; gnuplot's complaints go to stderr. 0, or -errno. */
+int plots_draw(const char *folder, const char *name);
 
 #endif

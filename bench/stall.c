@@ -2,7 +2,9 @@
  * answering against the kernel's zram, arms alternating in one run. Load, number of faulting threads, order
  * and pace vary; every byte is checked in every run, and ratios are pair by pair.
  *
- * Files: stall.csv (a row a run), stall.txt (the table that is printed). */
+ * Files: stall.csv (a row a run), stall.txt (the table that is printed), touches/ (a histogram of each phase of
+ * each run), plots/ (of them, a picture for each number of threads). */
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include "csv.h"
 #include "duel.h"
 #include "spread.h"
+#include "stall_plot.h"
 #include "stall_subject.h"
 
 #define REPEATS_MAX 50u
@@ -35,7 +38,7 @@ static const unsigned thread_numbers[] = { 1, 2, 8 };
 
 static struct {
     uint64_t bytes, repeats, seed, nr_paced, pause_ns, nr_threads;
-    const char *results_dir, *daemon_path, *arms, *loads, *threads;
+    const char *results_dir, *daemon_path, *arms, *loads, *threads, *touches_prefix;
     bool is_subject, is_hog, is_evicting, is_flooded;
     struct subject_spec subject;
 } settings = {
@@ -47,6 +50,7 @@ static struct {
     .arms = "pager,zram,direct",
     .loads = "idle,hog,hogs,evict,flood",
     .threads = "1,2,8",
+    .touches_prefix = "",
 };
 
 static const struct option_row rows[] = {
@@ -67,6 +71,7 @@ static const struct option_row subject_rows[] = {
     { "hog", OPTION_FLAG, &settings.is_hog, 0, 0, NULL, "compute (internal)" },
     { "evicting", OPTION_FLAG, &settings.is_evicting, 0, 0, NULL, "(internal)" },
     { "flooded", OPTION_FLAG, &settings.is_flooded, 0, 0, NULL, "(internal)" },
+    { "touches", OPTION_STRING, &settings.touches_prefix, 0, 0, NULL, "(internal)" },
     { "nr-threads", OPTION_UINT, &settings.nr_threads, 1, STALL_THREADS_MAX, NULL, "(internal)" },
     SUBJECT_ROWS(settings.subject, subject_arm_names),
 };
@@ -93,7 +98,8 @@ static int run_subject(void)
     struct stall_spec spec = { .subject = settings.subject,
                                .nr_threads = settings.nr_threads,
                                .is_evicting = settings.is_evicting,
-                               .is_flooded = settings.is_flooded };
+                               .is_flooded = settings.is_flooded,
+                               .touches_prefix = *settings.touches_prefix ? settings.touches_prefix : NULL };
     spec.subject.bytes = settings.bytes;
     spec.subject.seed = settings.seed;
     spec.subject.nr_paced = settings.nr_paced;
@@ -120,14 +126,17 @@ static int start_hogs(struct child hogs[HOGS_MAX], unsigned nr)
 static int do_run(struct csv_table *t, unsigned arm, const struct load *load, unsigned nr_threads,
                   unsigned repeat)
 {
-    char bytes[32], seed[32], paced[32], pause[32], threads[32];
+    char bytes[32], seed[32], paced[32], pause[32], threads[32], touches[PATH_MAX];
     snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)settings.bytes);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)(settings.seed + repeat));
     snprintf(paced, sizeof paced, "%llu", (unsigned long long)settings.nr_paced);
     snprintf(pause, sizeof pause, "%lluns", (unsigned long long)settings.pause_ns);
     snprintf(threads, sizeof threads, "%u", nr_threads);
+    struct stall_run run = { load->name, nr_threads, arm, repeat };
+    if (!settings.results_dir || stall_run_prefix(settings.results_dir, &run, touches))
+        *touches = '\0';
     char *arguments[] = { "--mib-bytes", bytes, "--seed", seed, "--paced", paced, "--pause", pause,
-                          "--nr-threads", threads,
+                          "--nr-threads", threads, "--touches", touches,
                           load->is_evicting ? "--evicting" : load->is_flooded ? "--flooded" : NULL, NULL };
     struct duel_spec spec = { .program = "stall",
                               .arm = arm,
@@ -283,6 +292,25 @@ static int run_all(struct csv_table *t)
     return worst;
 }
 
+/* A picture for each number of threads. */
+static int draw_all(void)
+{
+    struct stall_plot plot = { .nr_repeats = (unsigned)settings.repeats };
+    for (unsigned arm = 0; arm < SUBJECT_ARMS_NR; arm++)
+        plot.has_arm[arm] = is_listed(settings.arms, subject_arm_names[arm]);
+    for (unsigned load = 0; load < LOADS_NR; load++)
+        if (is_listed(settings.loads, loads[load].name))
+            plot.loads[plot.nr_loads++] = loads[load].name;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < THREADS_NR && !children_stop_signal(); i++) {
+        plot.nr_threads = thread_numbers[i];
+        r = is_thread_number_listed(i) ? stall_plot_draw(settings.results_dir, &plot) : 0;
+    }
+    if (r)
+        fprintf(stderr, "stall: %s/plots: %s\n", settings.results_dir, strerror(-r));
+    return r ? EXIT_SYSTEM : 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct option_table table = {
@@ -318,5 +346,7 @@ int main(int argc, char **argv)
     int code = run_all(t);
     int r = duel_write("stall", settings.results_dir, t, print_table);
     csv_table_free(t);
+    if (settings.results_dir && !children_stop_signal() && r == 0)
+        r = draw_all();
     return children_stop_signal() ? 128 + children_stop_signal() : code ? code : r;
 }

@@ -4,6 +4,7 @@
 #include "stall_subject.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "common/options.h"
 #include "common/pace.h"
 #include "common/rng.h"
+#include "files.h"
 #include "process_pager.h"
 #include "stages.h"
 #include "stall_flood.h"
@@ -125,8 +127,20 @@ static void say_named(const char *phase, const char *what, double value)
     subject_say(name, value);
 }
 
-static void say_phase(struct stall *st, const char *phase, uint64_t elapsed_ns, uint64_t own_ns,
-                      uint64_t daemon_ns)
+static int write_touches(const char *prefix, const char *phase, const struct latency *l)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s-%s.csv", prefix, phase) >= (int)sizeof path)
+        return -ENAMETOOLONG;
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return -errno;
+    latency_write_csv(l, f);
+    return file_close(f);
+}
+
+static int say_phase(struct stall *st, const char *phase, uint64_t elapsed_ns, uint64_t own_ns,
+                     uint64_t daemon_ns)
 {
     static struct latency all;
     memset(&all, 0, sizeof all);
@@ -151,6 +165,7 @@ static void say_phase(struct stall *st, const char *phase, uint64_t elapsed_ns, 
     say_named(phase, "pages_per_s", nr / ((double)elapsed_ns / 1e9));
     say_named(phase, "target_cpu_us_per_page", (double)own_ns / 1e3 / nr);
     say_named(phase, "daemon_cpu_us_per_page", (double)daemon_ns / 1e3 / nr);
+    return st->spec->touches_prefix ? write_touches(st->spec->touches_prefix, phase, &all) : 0;
 }
 
 static int run_phase(struct stall *st, const char *phase)
@@ -194,10 +209,10 @@ static int run_phase(struct stall *st, const char *phase)
     if (st->spec->is_evicting)
         pthread_join(st->evictor, NULL);
     pthread_barrier_destroy(&st->begin);
-    say_phase(st, phase, elapsed_ns, own_ns, daemon_ns);
+    r = say_phase(st, phase, elapsed_ns, own_ns, daemon_ns);
     say_named(phase, "evicted_beside", (double)(atomic_load(&st->nr_evicted) - nr_evicted));
     say_named(phase, "flood_per_s", (double)nr_flooded / ((double)elapsed_ns / 1e9));
-    return 0;
+    return r;
 }
 
 int stall_run(const struct stall_spec *spec)

@@ -18,6 +18,7 @@ struct stall_spec {
     struct subject_spec subject; /* nr_paced: touches of a paced phase, over all threads */
     uint64_t nr_threads;
     bool is_evicting, is_flooded;
+    const char *touches_prefix; /* each phase's histogram goes to PREFIX-PHASE.csv; NULL: nowhere */
 };
 
 /* Prints "name value" lines on stdout. Exit code: 0; 1: wrong bytes; else it could not be run. */
