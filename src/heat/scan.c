@@ -23,8 +23,8 @@
  *               is not written again within that leaves, so it will not be a fault. It begins 4 s and
  *               a cold age after the last protection, others 8, 16 and 32 s after the end of one.
  *
- * What is read stays, written or not (probe.h). Where all that was written lies among such pages, it is protected
- * as rarely as they are asked while that makes no difference, and every 16 s at least.
+ * What is read stays, written or not (probe.h). Where all that was written lies among such pages, it is
+ * protected as rarely as they are asked, once that was answered twice, and every 16 s at least.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -55,6 +55,7 @@
 #define PROBE_NS_PER_PROTECT 1000u
 #define PROBE_NS_PER_PROTECT_MAX 4000u
 #define PROBE_NS_PER_MS 4000u
+#define READ_FROM 2u /* times in a row that it was found read: one says little of what has just begun to rest */
 #define READ_MS_MAX 16000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
@@ -391,12 +392,12 @@ static bool is_to_try_again(const struct scan *s, const struct chunk *c, uint64_
     return c->nr_to_pay > TRIAL_PAGES * (c->nr_trials + 1u) && now_ms >= c->tried_s * UINT64_C(1000) + pause_ms;
 }
 
-/* All that was written is read, as far as is known, and it is not time to see whether it still is: after the time
- * for which probe.c asks no more what it has just found so, but counted from the chunk's own last protection, since
- * other pages of it may be asked all the time. */
+/* All that was written is read, as far as is known, and it is not time to see whether it still is: after the
+ * time for which probe.c asks no more what it has just found so, but counted from the chunk's own last
+ * protection, since other pages of it may be asked all the time. */
 static bool is_read(const struct scan *s, const struct chunk *c, uint64_t now_ms)
 {
-    if (!c->probe || !c->protected_ms || c->written_cells & ~c->probe->read)
+    if (!c->probe || c->probe->shift < READ_FROM || !c->protected_ms || c->written_cells & ~c->probe->read)
         return false;
     uint64_t pause_ms = clamp((s->heat.cold_age_ms << c->probe->shift) / 4, 0, READ_MS_MAX);
     return now_ms < c->protected_ms + pause_ms;
