@@ -942,12 +942,12 @@ static void what_is_read_is_protected_to_be_asked(void **state)
     uint64_t nr_before = 0;
     size_t nr_probes = 0, nr_cold = 0;
     write_pages(&a, 0, CHUNK);
-    for (size_t i = 0; i < 2400; i++, pass(&a, 100)) {
+    for (size_t i = 0; i < 1600; i++, pass(&a, 100)) {
         for (size_t p = i % 40; p < CHUNK; p += 40)
             write_pages(&a, p, p + 1);
         nr_probes += serve_probes(&a, CHUNK, true);
         assert_int_equal(pick_all(&a, picked), 0);
-        nr_before = i == 1200 ? ages_of(&a).nr_rewritten : nr_before;
+        nr_before = i == 400 ? ages_of(&a).nr_rewritten : nr_before;
     }
     uint64_t nr_rewritten = ages_of(&a).nr_rewritten - nr_before;
     print_message("%zu probes, %u pages written again in 120 s\n", nr_probes, (unsigned)nr_rewritten);
@@ -973,7 +973,7 @@ static void what_was_read_is_found_beside_what_is(void **state)
     struct area a = area_new(CHUNK, COLD_MS);
     static bool picked[CHUNK];
     write_pages(&a, 0, CHUNK);
-    for (size_t i = 0; i < 1200; i++, pass(&a, 100)) {
+    for (size_t i = 0; i < 600; i++, pass(&a, 100)) {
         for (size_t p = CHUNK / 2 + i % 40; p < CHUNK; p += 40)
             write_pages(&a, p, p + 1);
         (void)serve_probes(&a, CHUNK, true);
