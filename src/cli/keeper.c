@@ -1,7 +1,6 @@
 /* keeper.c - see keeper.h. */
 #include "cli/keeper.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/ask.h"
+#include "cli/environ.h"
 #include "cli/summary.h"
 #include "sys/orphan.h"
 #include "wire/msg.h"
@@ -180,32 +180,6 @@ static void end_daemon(const struct keeper *k)
 
 /* ---- is anybody left? */
 
-/* Programs write over their environment to change their title: those have a session, or never will. */
-static bool has_in_environment(const char *pid, const char *text)
-{
-    char path[64], buffer[65536];
-    (void)snprintf(path, sizeof path, "/proc/%.20s/environ", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    size_t nr = 0;
-    for (ssize_t n; nr < sizeof buffer && (n = read(fd, buffer + nr, sizeof buffer - nr)) > 0;)
-        nr += (size_t)n;
-    close(fd);
-    return memmem(buffer, nr, text, strlen(text)) != NULL;
-}
-
-static bool is_in_any_environment(const char *text)
-{
-    DIR *proc = opendir("/proc");
-    bool is = false;
-    for (struct dirent *e; proc && !is && (e = readdir(proc));)
-        is = e->d_name[0] >= '1' && e->d_name[0] <= '9' && has_in_environment(e->d_name, text);
-    if (proc)
-        closedir(proc);
-    return is;
-}
-
 static bool has_sessions(const struct keeper *k)
 {
     struct figures figures;
@@ -225,7 +199,7 @@ static void keep(const struct keeper *k)
             return;
     int pause_ms = LOOK_MS_MIN;
     for (int in_vain = 0; in_vain < LOOKS_IN_VAIN && !has_ended(k->daemon);) {
-        bool is_there = is_in_any_environment(k->place.socket) || has_sessions(k);
+        bool is_there = environ_of_any_has(k->place.socket) || has_sessions(k);
         if (is_there == (in_vain > 0))
             pause_ms = LOOK_MS_MIN;
         in_vain = is_there ? 0 : in_vain + 1;

@@ -1,7 +1,7 @@
 /* held_lock - a client that keeps the lock of its own memory, for as long as it likes, keeps nobody else
- * waiting: others join, their pages leave and come back, questions are answered; the daemon loses a few
- * threads to it, and no more. Its sessions may end meanwhile. When it lets go all is as before, and a daemon
- * that is told to end does not wait for it.
+ * waiting: others join, their pages leave and come back, questions are answered, what `run` has started ends;
+ * the daemon loses a few threads to it, and no more. Its sessions may end meanwhile. When it lets go all is as
+ * before, and a daemon that is told to end does not wait for it.
  *
  * Method: a touch of a file whose FUSE server does not answer (fuse.h); a thread that maps something stands
  * behind it, and whoever wants to look at that memory behind that. */
@@ -165,6 +165,17 @@ static void questions_are_answered(const char *expected)
     }
 }
 
+/* Whether anything is left of a command is asked of every process's environment, which is memory. */
+static void what_run_starts_ends(void)
+{
+    static struct command c;
+    command_orphans_ms = 10000;
+    command_run(&c, 0, (const char *const[]){ program_path("process-pager"), "run", "--private", "--", "/bin/true",
+                                              NULL });
+    CHECK_EQ(c.code, 0);
+    CHECK(!c.has_left_processes);
+}
+
 static void begin(void)
 {
     strcpy(shared->file, test_path("file"));
@@ -195,6 +206,7 @@ int main(void)
     questions_are_answered("\"away\"");
     CHECK_EQ(helper_wait(helper_start(is_served, NULL)), 0);
     CHECK_EQ(process_nr_threads(d.pid, "pp-control"), 1 + USER_AWAY_MAX);
+    what_run_starts_ends();
 
     test_case("sessions end while a thread is in a look at them");
     atomic_store(&shared->must_misbehave, true);

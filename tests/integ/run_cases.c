@@ -21,6 +21,7 @@
 
 #define CASE_SECONDS_MAX 50
 #define MUTANT_SECONDS_MAX 5 /* what hangs with one is known to */
+#define LEFT_SECONDS_MAX 40
 #define AT_A_TIME 4
 
 static const char *const cases[] = {
@@ -88,10 +89,31 @@ static bool is_folder_empty(const struct run *r)
     return rmdir(r->folder) == 0;
 }
 
+/* What its daemon has seen, and what the program in the background has said by then. */
+static void tell_what_is_left(const struct run *r)
+{
+    char command[600];
+    (void)snprintf(command, sizeof command, "ls -lR %s; cat %s/process-pager-*/log %s", r->folder, r->folder, r->told);
+    (void)!system(command);
+}
+
+/* Longer than what runs in the background waits before it says what is wrong. */
+static void await_empty_folder(const struct run *r)
+{
+    uint64_t until_ms = test_now_ms() + test_limit_ms(LEFT_SECONDS_MAX * 1000);
+    while (!is_folder_empty(r)) {
+        if (test_now_ms() > until_ms) {
+            tell_what_is_left(r);
+            test_fail(__FILE__, __LINE__, "its daemon is still there after %d s", LEFT_SECONDS_MAX);
+        }
+        test_nap_us(300);
+    }
+}
+
 static void end(struct run *r, int status)
 {
     test_case(r->name);
-    WAIT_LONG_UNTIL(is_folder_empty(r)); /* first: what fails next should leave nothing either */
+    await_empty_folder(r); /* first: what fails next should leave nothing either */
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
         printf("%s: not as this user\n", r->name);
     } else {
