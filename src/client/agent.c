@@ -29,7 +29,11 @@
 #define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
 /* A daemon that answers nothing for so long is not waited for any more, as at pp_start(). */
 #define DAEMON_PATIENCE_NS (5 * NS_PER_S)
-#define REFUSED_FOR_NS (60 * NS_PER_S) /* then we look again whether it can be managed */
+/* When we look again whether what was refused can be managed: after a second, then after twice as long each
+ * time. What the kernel refuses it may only refuse for now: in a child of fork() a mapping is registered still
+ * until our parent's porter has closed what the fork's event brought. */
+#define REFUSED_FOR_MIN_NS NS_PER_S
+#define REFUSED_FOR_MAX_NS (60 * NS_PER_S)
 /* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
 #define RETURNS_PAUSE_MAX_NS (250 * NS_PER_MS)
 #define RETURNS_PIECES_MAX 4096u /* a look: 8 GiB, 3 us for each 2 MiB that are out */
@@ -592,8 +596,10 @@ static void tick_churn(struct agent *a, uint64_t now)
     if (a->last_churn_ns)
         pager_find_churn(&a->pg, now - a->last_churn_ns);
     a->last_churn_ns = now;
-    if (now - a->last_refusal_ns > REFUSED_FOR_NS) {
-        a->last_refusal_ns = now;
+    if (now >= a->next_refusal_ns) {
+        uint64_t pause_ns = a->refused_for_ns ? 2 * a->refused_for_ns : REFUSED_FOR_MIN_NS;
+        a->refused_for_ns = pause_ns < REFUSED_FOR_MAX_NS ? pause_ns : REFUSED_FOR_MAX_NS;
+        a->next_refusal_ns = now + a->refused_for_ns;
         pager_forget_refusals(&a->pg);
     }
 }

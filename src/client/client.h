@@ -146,7 +146,7 @@ struct agent {
     uint64_t next_lap_ns;             /* over all that is stored, for its age and what to squeeze */
     uint32_t leaving_round;           /* of session memory, when the last lap began that was told of it ... */
     uint64_t next_moves_ns;           /* ... and when another may begin because of it */
-    uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_refusal_ns,
+    uint64_t last_bars_ns, last_fault_ns, last_churn_ns, next_refusal_ns, refused_for_ns,
         last_limits_ns;
     unsigned nr_spins;
     struct porter *porter; /* set at birth */
@@ -165,6 +165,7 @@ struct pp_pager {
     uint32_t index; /* in fork.c's list; set at birth */
     bool has_socket_path;
     char socket_path[108]; /* set at birth */
+    uint64_t grace_until_ns; /* before it starts: told to each daemon that it joins; 0: none */
     bool is_direct;        /* set at birth: touching threads restore their own pages (docs/direct.md) */
     struct pp_pager *_Atomic companion; /* the direct pager that goes with this one, once there is one */
     struct direct *direct; /* while started, if is_direct */

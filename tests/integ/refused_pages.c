@@ -1,9 +1,12 @@
 /* refused_pages - pages that do not shrink, and pages that find the store full, go back and keep
- * their bytes; they leave when things change. Method: a rogue daemon refuses every page, and real
+ * their bytes; memory that is another userfaultfd's stays. All leave when things change. Method: a rogue daemon refuses every page, and real
  * noise that LZ4 refuses by itself. */
 #include "rogue.h"
 
 #include <string.h>
+#include <unistd.h>
+
+#include "sys/uffd.h"
 
 #define NR 600u
 
@@ -55,14 +58,40 @@ static void noise(void)
     pages_unmap(&n);
 }
 
+/* In a child of fork() that is the parent's, for as long as its porter needs to close it. */
+static void registered_by_another(void)
+{
+    test_case("memory that another userfaultfd has for a while");
+    struct pages p;
+    uint64_t offered;
+    pages_map(&p, 64);
+    pages_write_all(&p);
+    int uffd = uffd_open(-1);
+    CHECK(uffd >= 0);
+    CHECK_EQ(uffd_handshake(uffd, UFFD_FEATURES_STAGING, &offered), 0);
+    CHECK_EQ(uffd_register(uffd, (uintptr_t)p.memory, pages_to_bytes(64), UFFD_ARM), 0);
+    uint64_t before = pager_stat(a.pager, "ranges_refused_kernel");
+    CHECK_EQ(pp_register(a.pager, p.memory, pages_to_bytes(64)), 0);
+    WAIT_UNTIL(pager_stat(a.pager, "ranges_refused_kernel") > before);
+    close(uffd);
+    rogue_offer_all(a.rogue);
+    WAIT_LONG_UNTIL(pages_nr_present(&p, 0, 64) == 0);
+    pages_check_all(&p);
+    rogue_pause(a.rogue);
+    CHECK_EQ(pp_unregister(a.pager, p.memory, pages_to_bytes(64)), 0);
+    pages_check_all(&p);
+    pages_unmap(&p);
+}
+
 int main(void)
 {
     struct rogue *r = rogue_new("rogue");
-    test_begin("pages that the daemon refuses go back", 20);
+    test_begin("pages that the daemon refuses go back", 40);
     arena_begin(&a, r, NR);
     refused(ROGUE_TOO_BIG, "compress_rejected", "every page is too big");
     refused(ROGUE_FULL, "compress_full", "the store is full");
     noise();
+    registered_by_another();
     arena_end(&a);
     return test_end();
 }
