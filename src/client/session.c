@@ -49,6 +49,12 @@ static void say_why(char *ret_error, size_t capacity, const char *text, int erro
     (void)snprintf(ret_error, capacity, "%s (%s)", text, error_text(error));
 }
 
+static uint32_t grace_ms(const struct pp_pager *pp)
+{
+    uint64_t now = now_ns();
+    return pp->grace_until_ns > now ? (uint32_t)((pp->grace_until_ns - now) / NS_PER_MS) : 0;
+}
+
 /* Connects to the first place that answers and says hello. The socket, or negative errno: that of the
  * place that came nearest (no right beats nobody there). */
 int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t capacity)
@@ -74,7 +80,8 @@ int session_connect(struct pp_pager *pp, int pagemap_fd, char *ret_error, size_t
     }
     struct msg_hello hello = { .version = WIRE_VERSION,
                                .features = HELLO_TAKES_ORDERS,
-                               .nr_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) };
+                               .nr_cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+                               .grace_ms = grace_ms(pp) };
     int comm = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
     if (comm >= 0) {
         ssize_t n = read(comm, hello.name, sizeof hello.name - 1);

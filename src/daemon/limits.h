@@ -48,6 +48,8 @@
 /* Of one user's sessions so many have their turn before the other users' have theirs: with a hundred others of
  * one user at work a session waits for four turns, 0.7 ms, not for a hundred. */
 #define USER_COMPRESS_TURNS 4u
+/* What a client may ask for, so that nothing leaves by itself for so long. */
+#define GRACE_MS_MAX 60000u
 /* Unread candidates, in entries and in pages: so that what is offered is still cold when it is looked
  * at. Entries may be of one page each. */
 #define CANDIDATES_AHEAD 512u

@@ -116,6 +116,8 @@ static const char *governor_state(const struct session *s)
         return "drained";
     if (s->order.stage != ORDER_NONE)
         return "by hand";
+    if (monotonic_ms() < s->grace_until_ms)
+        return "starting";
     if (g->is_free)
         return "free";
     if (g->last_fall_ms && monotonic_ms() < g->last_fall_ms + CHOOSE_SECONDS * 1000)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "daemon/limits.h"
 #include "sys/memfd.h"
 #include "sys/uapi.h"
 
@@ -175,6 +176,8 @@ int session_join(struct session *s, const struct config *config, const struct ms
     s->takes_orders = hello->features & HELLO_TAKES_ORDERS;
     choose_init(&s->choose, config->reclaim_rate / PAGE_BYTES);
     governor_init(&s->governor, config);
+    if (s->governor.budget.limits.kind == BUDGET_SLOWDOWN)
+        s->grace_until_ms = monotonic_ms() + (hello->grace_ms < GRACE_MS_MAX ? hello->grace_ms : GRACE_MS_MAX);
     s->pagemap_fd = pagemap_fd;
     s->is_joined = true;
     *ret_fds = (struct msg_fds){

@@ -40,6 +40,7 @@ struct session {
     int pagemap_fd;
     bool is_joined, is_leaving;
     bool is_muted; /* its user has said too much, or it stands at the door: not listened to for a while */
+    uint64_t grace_until_ms; /* before that nothing leaves by itself */
     bool is_away;  /* a thread has been left in a look at it: its heat is that one's */
     enum { DOOR_NO, DOOR_WAITS, DOOR_ASKED } at_door; /* with a message that brings descriptors */
     uint64_t door_turn;                               /* lower first */

@@ -25,9 +25,13 @@
 
 #define PAUSE_MAX_NS (10 * NS_PER_S) /* a process that stays small is looked at so often */
 #define PAUSES_MAX 4u /* a process that changes its rights all the time is left alone */
+/* A program that has just started has not begun to use what it has just written (docs/policy.md, "A process's
+ * first half minute"). */
+#define GRACE_NS (30 * NS_PER_S)
 #define STACK_BYTES ((size_t)1 << 20) /* address space: the agent touches 20-30 KiB of it */
 
 static struct settings settings;
+static uint64_t born_ns; /* the process; written where it has one thread */
 
 /* Set anew in the child of a fork, whatever its parent's other threads were doing. */
 static struct {
@@ -98,6 +102,7 @@ static int be_agent(void)
         return r;
     struct pp_pager *pp = life.pager;
     pager_lock_commands(pp);
+    pp->grace_until_ns = born_ns + GRACE_NS;
     if (atomic_load(&life.must_end))
         r = -ECANCELED;
     else if (dl_iterate_phdr(is_pager_library, NULL))
@@ -116,11 +121,16 @@ static int be_agent(void)
     return r;
 }
 
-/* A daemon that is not there may come; all else stays as it is. */
+/* A daemon that is not there, or went as we came, may come; one that has no room may have some later, and one
+ * that says "try again" means it. All else stays as it is. */
 static bool may_work_later(int error)
 {
-    return error == -ENOENT || error == -ECONNREFUSED || error == -EAGAIN || error == -ETIMEDOUT ||
-           error == -ENOMEM || error == -EUSERS;
+    static const int passing[] = { ENOENT,       ECONNREFUSED, ECONNRESET, EAGAIN, ETIMEDOUT, ENOMEM,
+                                   ECONNABORTED, EBUSY,        EMFILE,     ENFILE, EUSERS };
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+        if (error == -passing[i])
+            return true;
+    return false;
 }
 
 static bool are_orphans(void)
@@ -212,6 +222,7 @@ static void on_child(void)
     life.pager = pager;
     life.is_retired = is_retired;
     atomic_store(&life.has_filter, has_filter);
+    born_ns = now_ns();
     if (pager)
         begin_anew(pager);
     if (!is_retired)
@@ -297,5 +308,6 @@ __attribute__((constructor)) static void begin(void)
     if (!text || !strncmp(name, "process-pager", 13) || !settings_read(text, name, &settings))
         return;
     fork_list_tell(on_child);
+    born_ns = now_ns();
     begin_thread();
 }

@@ -76,8 +76,7 @@ static bool is_range(const struct msg_range *range)
 static bool is_payload(enum msg_type type, const union msg_payload *p)
 {
     switch (type) {
-    case MSG_HELLO:         return p->hello.reserved == 0 &&
-                                   is_terminated(p->hello.name, sizeof(p->hello.name));
+    case MSG_HELLO:         return is_terminated(p->hello.name, sizeof(p->hello.name));
     case MSG_WELCOME:       return p->welcome.has_device <= 1 && p->welcome.dry_run <= 1 &&
                                    p->welcome.reserved == 0;
     case MSG_REFUSE:        return p->refuse.reserved == 0 && p->refuse.error != 0 &&

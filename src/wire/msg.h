@@ -36,7 +36,7 @@ struct msg_hello {
     uint32_t version;  /* WIRE_VERSION */
     uint32_t features; /* enum hello_feature */
     uint32_t nr_cpus;  /* for the log */
-    uint32_t reserved;
+    uint32_t grace_ms; /* for so long nothing is to leave by itself; 0: at once */
     char name[16]; /* the program's name, zero-terminated; for status and CSV */
 };
 

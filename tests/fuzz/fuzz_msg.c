@@ -59,7 +59,7 @@ static bool is_right_payload(const struct msg *m)
     const union msg_payload *p = &m->payload;
     switch ((enum msg_type)m->header.type) {
     case MSG_HELLO:
-        return !p->hello.reserved && ends_within(p->hello.name, 16);
+        return ends_within(p->hello.name, 16);
     case MSG_WELCOME:
         return p->welcome.has_device < 2 && p->welcome.dry_run < 2 && !p->welcome.reserved;
     case MSG_REFUSE:

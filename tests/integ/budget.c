@@ -1,8 +1,9 @@
 /* budget - with the real daemon: what a process loses stays under its budget, also where reads make
- * memory that is in use look cold; memory is kept below a target; and with nothing said what is idle
- * leaves soon. Method: a thread reads 64 MiB at random without rest, by which writes alone can't tell it from
- * idle memory; what it has waited is counted by the agent, and felt here as touches of more than 5 us. The
- * sum that is felt holds what the machine does to the thread, too, so it is only printed. */
+ * memory that is in use look cold; memory is kept below a target; with nothing said what is idle
+ * leaves soon; and who has just started is left alone, if it says so. Method: a thread reads 64 MiB at random
+ * without rest, by which writes alone can't tell it from idle memory; what it has waited is counted by the
+ * agent, and felt here as touches of more than 5 us. The sum that is felt holds what the machine does to the
+ * thread, too, so it is only printed. */
 #include "support.h"
 
 #include <pthread.h>
@@ -12,10 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/client.h"
+
 #define READ_NR 16384u
 #define IDLE_NR 8192u
 #define READ_S 20u
 #define LONG_NS 5000u
+#define GRACE_MS 15000u
 
 static struct daemon d;
 static struct pages p;
@@ -96,6 +100,30 @@ static void what_is_idle_leaves_by_itself(void)
     (void)helper_kill(d.pid, SIGTERM);
 }
 
+/* Where the budget is time; who wants memory below a target has no time for it. By itself it would have begun
+ * to leave after 9 s or so, as above. */
+static void who_asks_for_grace_has_it(const char *option, const char *value, bool has_grace)
+{
+    test_case(has_grace ? "grace" : "no grace below a target");
+    daemon_start(&d, (const char *[]){ option, value, NULL });
+    pages_map(&p, IDLE_NR);
+    pages_write_all(&p);
+    struct pp_pager *pager = pager_open(d.socket_path);
+    CHECK_EQ(pp_register(pager, p.memory, pages_to_bytes(IDLE_NR)), 0);
+    pager->grace_until_ns = clock_ns() + GRACE_MS * UINT64_C(1000000);
+    pager_start(pager);
+    uint64_t begin_ms = test_now_ms();
+    WAIT_FOR(40, pages_nr_present(&p, 0, IDLE_NR) < IDLE_NR);
+    uint64_t first_ms = test_now_ms() - begin_ms;
+    printf("%s, grace of %u s: the first left after %.1f s\n", option, GRACE_MS / 1000, (double)first_ms / 1000);
+    CHECK(has_grace ? first_ms + 100 >= GRACE_MS : first_ms < GRACE_MS);
+    CHECK_EQ(pp_stop(pager), 0);
+    pages_check_all(&p);
+    pp_close(pager);
+    pages_unmap(&p);
+    (void)helper_kill(d.pid, SIGTERM);
+}
+
 /* 32 MiB are idle and 16 M is the target for all that this process has: more than half of them leaves. What
  * the process needs besides is its own affair. */
 static void memory_is_kept_below_a_target(void)
@@ -123,5 +151,7 @@ int main(void)
     reads_that_look_cold_cost_no_more_than_allowed();
     what_is_idle_leaves_by_itself();
     memory_is_kept_below_a_target();
+    who_asks_for_grace_has_it("--slowdown", "1%", true);
+    who_asks_for_grace_has_it("--resident", "24M", false);
     return test_end();
 }

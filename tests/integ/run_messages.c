@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -148,6 +150,44 @@ static void with_a_daemon(void)
     (void)helper_kill(d.pid, SIGTERM);
 }
 
+/* One that has taken the connection and ends before it has answered, as a restart under a service manager is:
+ * `run` looks whether it is there, then the program comes, twice. */
+static void with_a_daemon_that_goes(void)
+{
+    static struct daemon d;
+    test_case("a daemon that ends while it is being joined is waited for");
+    struct sockaddr_un place = { .sun_family = AF_UNIX };
+    (void)snprintf(place.sun_path, sizeof place.sun_path, "%s", test_path("daemon.sock"));
+    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK(bind(listener, (struct sockaddr *)&place, sizeof place) == 0 && listen(listener, 1) == 0);
+    char *const words[] = { (char *)program_path("process-pager"), "run", "--strict", "--socket", place.sun_path,
+                            "--start-after", "0ms", "--min-range", "64K", "--", getenv("PP_VICTIM"), "idle", NULL };
+    pid_t pid = helper_exec(words);
+    for (int i = 0; i < 3; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        CHECK(fd >= 0);
+        close(fd);
+    }
+    close(listener);
+    CHECK_EQ(unlink(place.sun_path), 0);
+    daemon_start(&d, (const char *[]){ "--cold-age", "100ms", NULL });
+    CHECK_EQ(helper_wait(pid), 0);
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+}
+
+static void has_just_started(void)
+{
+    static struct daemon d;
+    test_case("where the budget is time, nothing leaves of what has just started");
+    daemon_start(&d, (const char *[]){ NULL });
+    char *const words[] = { (char *)program_path("process-pager"), "run", "--socket", d.socket_path, "--start-after",
+                            "0ms", "--min-range", "64K", "--", getenv("PP_VICTIM"), "idle", NULL };
+    pid_t pid = helper_exec(words);
+    WAIT_UNTIL(strstr(daemon_status(&d), "\"starting\""));
+    CHECK_EQ(helper_kill(pid, SIGTERM), SIGTERM);
+    CHECK_EQ(helper_kill(d.pid, SIGTERM), 0);
+}
+
 static void what_cannot_be_paged(void)
 {
     test_case("static and set-user-id programs");
@@ -231,5 +271,7 @@ int main(void)
     leaves_excluded_programs_alone();
     tells_its_daemon();
     with_a_daemon();
+    with_a_daemon_that_goes();
+    has_just_started();
     return test_end();
 }
