@@ -7,7 +7,9 @@
 #define SAMPLE_PAGES_HOT 2u /* where "hot" is expected */
 #define WAVE_PAGES_MIN 16u  /* k of the rule of three, at least */
 #define SLOW 2u             /* prompt answers in a row that end it */
-#define SHIFT_MAX 6u        /* 16 cold ages between two questions */
+#define BAR_SHIFT_MAX 6u    /* 16 cold ages between two questions; */
+#define EARLY_FROM_SHIFT 7u /* where there is money a half, and from so many answers on ... */
+#define SHIFT_MAX 11u       /* ... up to four */
 /* A wait for the sample: the daemon reads returns four times a second at least. */
 #define SAMPLE_MS_MAX 250u
 #define SAMPLE_MS_MIN 100u
@@ -229,9 +231,15 @@ static void begin(struct probe_region *r, struct probe_purse *p, const struct pr
 
 /* ---- answers */
 
+/* Half a cold age, doubled for each further time that it was found hot. */
+static uint64_t pause_ms(const struct probe_purse *p, uint32_t nr_times)
+{
+    return (p->cold_age_ms / 2) << (nr_times ? nr_times - 1 : 0);
+}
+
 static void bar(struct probe_region *r, const struct probe_purse *p, uint64_t now_ms)
 {
-    r->bar_ms = now_ms + ((p->cold_age_ms / 2) << (r->shift ? r->shift - 1u : 0));
+    r->bar_ms = now_ms + pause_ms(p, r->shift < BAR_SHIFT_MAX ? r->shift : BAR_SHIFT_MAX);
 }
 
 static void set_hot(struct probe_region *r, const struct probe_purse *p, uint32_t cells,
@@ -334,7 +342,7 @@ static void look_at_rest(struct probe_region *r, struct probe_purse *p, const st
         return;
     }
     r->closed = ~r->open;
-    uint64_t again_ms = r->hot_ms + p->cold_age_ms / 2;
+    uint64_t again_ms = r->hot_ms + pause_ms(p, r->shift > EARLY_FROM_SHIFT ? r->shift - EARLY_FROM_SHIFT : 0);
     r->due_ms = r->hot_ms && again_ms > now_ms ? again_ms : 0;
     bool is_early = r->hot_ms && now_ms >= again_ms && p->ns >= purse_ns_max(p) / 2;
     if (now_ms < r->bar_ms && !is_early)

@@ -16,8 +16,10 @@
  *             returns of these is the share of what is left in quiet cells that will return.
  *
  * Then a cell of which a page came back is hot: none of it is offered. The others are open: all of it
- * is, for one cold age. What is hot is asked again, after half a cold age, then one, two, up to 16; if
- * there is money for it, always after a half; but what is written as well only once scan.c protects it.
+ * is, for one cold age. What is hot is asked again, after half a cold age, then one, two, up to 16. If there
+ * is money for it, after a half each time; found hot for the ninth time after one, then two, then four: each
+ * answer costs a stall and moves a page that is in use to wherever memory is free. What is written as well is
+ * asked only once scan.c protects it.
  *
  * What can be said when none of k probes came back: if a share h of the pages is read, picked at random,
  * that happens with (1 - h)^k; so with 95 % certainty h < 1 - 0.05^(1/k), about 3/k: 17 % for 16 pages,

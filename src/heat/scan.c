@@ -24,7 +24,7 @@
  *               a cold age after the last protection, others 8, 16 and 32 s after the end of one.
  *
  * What is read stays, written or not (probe.h). Where all that was written lies among such pages, it is
- * protected as rarely as they are asked, once that was answered twice, and every 16 s at least.
+ * protected as rarely as they are asked, once that was answered twice, and every 16 s or cold age at least.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -56,7 +56,7 @@
 #define PROBE_NS_PER_PROTECT_MAX 4000u
 #define PROBE_NS_PER_MS 4000u
 #define READ_FROM 2u /* times in a row that it was found read: one says little of what has just begun to rest */
-#define READ_MS_MAX 16000u
+#define READ_MS_MAX 16000u /* or a cold age, if that is longer */
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
 #define TRIAL_PAUSE_MS 4000u /* and a cold age after a protection, or a trial, another; doubled each time */
@@ -399,7 +399,8 @@ static bool is_read(const struct scan *s, const struct chunk *c, uint64_t now_ms
 {
     if (!c->probe || c->probe->shift < READ_FROM || !c->protected_ms || c->written_cells & ~c->probe->read)
         return false;
-    uint64_t pause_ms = clamp((s->heat.cold_age_ms << c->probe->shift) / 4, 0, READ_MS_MAX);
+    uint64_t most_ms = clamp(s->heat.cold_age_ms, READ_MS_MAX, UINT64_MAX);
+    uint64_t pause_ms = clamp((s->heat.cold_age_ms << c->probe->shift) / 4, 0, most_ms);
     return now_ms < c->protected_ms + pause_ms;
 }
 

@@ -315,6 +315,28 @@ static void who_becomes_idle_later_need_not_wait_for_the_others(void **state)
     assert_in_range(offered(false), 900, 1000);
 }
 
+/* Each question about what stays hot is two returns to another place of the machine's memory. Not much later
+ * than it had been hot it is found cold all the same. */
+static void what_stays_hot_is_asked_rarely(void **state)
+{
+    (void)state;
+    sim_begin(NR);
+    for (size_t c = 0; c < NR; c++)
+        set_read(c, 0, PAGES, 50, false);
+    pass(60000);
+    uint64_t nr_before = sim.purse.nr_returns;
+    pass(60000);
+    uint64_t nr = sim.purse.nr_returns - nr_before;
+    print_message("hot for two minutes: %u probes back in the second, of %u chunks\n", (unsigned)nr, (unsigned)NR);
+    assert_in_range(nr, 2 * 2 * NR, 2 * 4 * NR); /* every 4 cold ages */
+    forget_offers();
+    for (size_t c = 0; c < NR; c++)
+        set_read(c, 0, PAGES, 0, false);
+    pass(25000);
+    say("hot for two minutes, cold for 25 s");
+    assert_in_range(offered(false), 900, 1000);
+}
+
 static void it_may_change_its_mind(void **state)
 {
     (void)state;
@@ -470,6 +492,7 @@ int main(void)
         cmocka_unit_test(stripes_are_found),
         cmocka_unit_test(scattered_pages_are_paid_for),
         cmocka_unit_test(who_becomes_idle_later_need_not_wait_for_the_others),
+        cmocka_unit_test(what_stays_hot_is_asked_rarely),
         cmocka_unit_test(it_may_change_its_mind),
         cmocka_unit_test(a_sweep_is_learnt),
         cmocka_unit_test(a_large_memory_is_asked_slowly),
