@@ -22,6 +22,11 @@
 #define GAIN_LEAST_SPARE 1.04       /* ... and where there is something to spare */
 #define SPARE 0.5                   /* of what is aimed at: less is used */
 #define GAIN_LEAST_PAGES 64.0       /* 256 KiB */
+/* So much less out is taken for an age at which so many fewer would be wanted back: most of what comes back
+ * soon is a small part of what is idle. */
+#define THRIFT_OUT (31.0 / 32)
+#define THRIFT_RETURNS 0.75
+#define THRIFT_RETURNS_LEAST 64.0   /* a minute: 3 ms of it */
 #define MOST_HALF_LIFE_MS 120000.0  /* of reused_most */
 #define MEAN_MS 30000.0             /* of idle and other_share */
 #define COST_FIRST_NS 30000.0       /* between 10 us on one CPU and 50 us on two (docs/figures.md) */
@@ -185,21 +190,34 @@ static double share_of(const struct budget *b, unsigned i, double returns)
     return b->reused_most[i] > returns ? returns / b->reused_most[i] : 1;
 }
 
+/* Pages of this age that may be out. */
+static double out_at(const struct budget *b, unsigned i, double returns)
+{
+    return b->idle[i] * share_of(b, i, returns);
+}
+
+/* The oldest that keeps nearly as many out as can be, if it spares returns; else this one. */
+static unsigned thriftier(const struct budget *b, unsigned age, double returns, double most_out)
+{
+    unsigned older = AGES_NR - 1;
+    while (older > age && out_at(b, older, returns) < most_out * THRIFT_OUT)
+        older--;
+    double now = b->reused_most[age], then = b->reused_most[older];
+    return then <= now * THRIFT_RETURNS && now - then >= THRIFT_RETURNS_LEAST ? older : age;
+}
+
 static void choose_age(struct budget *b, const struct budget_sample *s)
 {
     double returns = returns_wanted(b);
     unsigned first = b->observed_ms < AGE_FIRST_FOR_MS ? b->age : 0, best = b->age;
-    double now_out = b->idle[b->age] * share_of(b, b->age, returns), best_out = now_out;
-    for (unsigned i = first; i < AGES_NR; i++) {
-        double out = b->idle[i] * share_of(b, i, returns);
-        if (out > best_out) {
-            best_out = out;
+    for (unsigned i = first; i < AGES_NR; i++)
+        if (out_at(b, i, returns) > out_at(b, best, returns))
             best = i;
-        }
-    }
-    double gain = budget_has_spare(b) ? GAIN_LEAST_SPARE : GAIN_LEAST;
-    if (best_out > now_out * gain + GAIN_LEAST_PAGES)
+    double gain = budget_has_spare(b) ? GAIN_LEAST_SPARE : GAIN_LEAST, most_out = out_at(b, best, returns);
+    if (most_out > out_at(b, b->age, returns) * gain + GAIN_LEAST_PAGES)
         b->age = best;
+    if (b->observed_ms >= AGE_FIRST_FOR_MS)
+        b->age = thriftier(b, b->age, returns, most_out);
     double share = share_of(b, b->age, returns), most = b->reused_most[b->age];
     b->out_max = share < 1 ? (uint64_t)(share * (double)(s->nr_there[b->age] + s->nr_out[b->age]))
                            : UINT64_MAX;

@@ -224,6 +224,13 @@ static bool half(const struct process *p, unsigned block)
     return block < BLOCKS / 2;
 }
 
+/* A part of it every 20 s, not all at once. */
+static unsigned nr_now_and_then;
+static bool a_part_now_and_then(const struct process *p, unsigned block)
+{
+    return block < nr_now_and_then && p->now_ms % 20000 == block * 16 % 200 * 100;
+}
+
 /* ---- what must hold */
 
 static struct process p;
@@ -298,6 +305,33 @@ static void reads_that_are_not_seen_cost_no_more_than_allowed(void **state)
     assert_true(worst_ppm(&p, 0) <= 15000); /* what is not known can't be bounded, only stopped */
     assert_true(worst_ppm(&p, 120) <= 10000);
     assert_true(mean_out(&p, 300) > 0.4);
+}
+
+static uint64_t lost_between(const struct process *p, uint64_t from, uint64_t end)
+{
+    uint64_t sum = 0;
+    for (uint64_t s = from; s < end; s++)
+        sum += p->seconds_lost_ns[s];
+    return sum;
+}
+
+/* What it costs in time is within the budget; what it costs in memory to leave that alone is next to nothing. */
+static void a_few_that_come_back_now_and_then_stay(void **state)
+{
+    (void)state;
+    nr_now_and_then = BLOCKS / 64;
+    begin(&p, a_part_now_and_then, 10000, 1);
+    run(&p, 400);
+    printf("a 64th every 20 s: cold age %u ms, %.3f out, lost %.1f ms of 60 s at first, %.1f later\n",
+           (unsigned)budget_cold_age_ms(&p.budget), mean_out(&p, 300),
+           (double)lost_between(&p, 30, 90) / 1e6, (double)lost_between(&p, 340, 400) / 1e6);
+    assert_true(mean_out(&p, 300) > 0.98);
+    assert_int_equal(lost_between(&p, 340, 400), 0);
+    nr_now_and_then = BLOCKS / 16;
+    begin(&p, a_part_now_and_then, 20000, 4);
+    run(&p, 400);
+    printf("a 16th: cold age %u ms, %.3f out\n", (unsigned)budget_cold_age_ms(&p.budget), mean_out(&p, 300));
+    assert_true(budget_cold_age_ms(&p.budget) < 20000); /* memory is worth more */
 }
 
 /* The jump itself is a surprise: what it costs ends evictions at once, and then the other half leaves. */
@@ -399,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_hot_set_that_jumps_costs_no_more_than_allowed),
         cmocka_unit_test(a_mixture_costs_no_more_than_allowed),
         cmocka_unit_test(reads_that_are_not_seen_cost_no_more_than_allowed),
+        cmocka_unit_test(a_few_that_come_back_now_and_then_stay),
         cmocka_unit_test(after_a_surprise_nothing_leaves_until_it_is_paid),
         cmocka_unit_test(other_waits_count_too),
         cmocka_unit_test(a_promotion_rate_bounds_it_further),
