@@ -20,6 +20,7 @@
 #define HELD_STEP_MS 25
 #define HELD_STEPS 8 /* seen waiting at the same process's so often in a row */
 #define STUCK_MAX 32u
+#define LOOKS_MAX 256u /* somebody kills them, or many are held */
 
 enum look { LOOK_FOUND, LOOK_IN_VAIN, LOOK_HELD };
 
@@ -140,9 +141,12 @@ bool environ_of_any_has(const char *text)
     if (!at || at == MAP_FAILED)
         at = mmap(NULL, sizeof *at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     enum look r = at == MAP_FAILED ? LOOK_FOUND : LOOK_HELD;
+    unsigned nr = 0;
     for (pid_t first = 1; r == LOOK_HELD; first = atomic_load(at) + 1) {
         if (stuck.nr == STUCK_MAX)
             return false;
+        if (++nr > LOOKS_MAX)
+            return true;
         atomic_store(at, first);
         r = look(first, text, at);
     }

@@ -29,9 +29,9 @@
 #define RECLAIM_PATIENCE_NS (100 * NS_PER_MS) /* with mappings that change all the time */
 /* A daemon that answers nothing for so long is not waited for any more, as at pp_start(). */
 #define DAEMON_PATIENCE_NS (5 * NS_PER_S)
-/* When we look again whether what was refused can be managed: after a second, then after twice as long each
- * time. What the kernel refuses it may only refuse for now: in a child of fork() a mapping is registered still
- * until our parent's porter has closed what the fork's event brought. */
+/* When we look again whether what was refused can be managed. What the kernel refuses it may only refuse for
+ * now: in a child of fork() a mapping is registered still until our parent's porter has closed what the fork's
+ * event brought. So that is after a second the first time, then after twice as long. */
 #define REFUSED_FOR_MIN_NS NS_PER_S
 #define REFUSED_FOR_MAX_NS (60 * NS_PER_S)
 /* As often as the daemon reads what it is told, at most: 4 wakes a second while pages are paged out. */
@@ -589,6 +589,25 @@ static void tick_bars(struct agent *a, struct pp_pager *pp, uint64_t now)
     }
 }
 
+static void tick_refusals(struct agent *a, uint64_t now)
+{
+    struct refusals *r = &a->refusals;
+    uint64_t nr = stats_get(a->pg.stats, STAT_ranges_refused_kernel);
+    if (nr != r->nr_by_kernel && !r->is_soon) {
+        r->pause_ns = r->pause_ns ? 2 * r->pause_ns : REFUSED_FOR_MIN_NS;
+        r->pause_ns = r->pause_ns < REFUSED_FOR_MAX_NS ? r->pause_ns : REFUSED_FOR_MAX_NS;
+        r->next_ns = now + r->pause_ns < r->next_ns ? now + r->pause_ns : r->next_ns;
+        r->is_soon = true;
+    }
+    r->nr_by_kernel = nr;
+    if (now < r->next_ns)
+        return;
+    r->pause_ns = r->is_soon ? r->pause_ns : 0;
+    r->is_soon = false;
+    r->next_ns = now + REFUSED_FOR_MAX_NS;
+    pager_forget_refusals(&a->pg);
+}
+
 static void tick_churn(struct agent *a, uint64_t now)
 {
     if (now - a->last_churn_ns < NS_PER_S)
@@ -596,12 +615,7 @@ static void tick_churn(struct agent *a, uint64_t now)
     if (a->last_churn_ns)
         pager_find_churn(&a->pg, now - a->last_churn_ns);
     a->last_churn_ns = now;
-    if (now >= a->next_refusal_ns) {
-        uint64_t pause_ns = a->refused_for_ns ? 2 * a->refused_for_ns : REFUSED_FOR_MIN_NS;
-        a->refused_for_ns = pause_ns < REFUSED_FOR_MAX_NS ? pause_ns : REFUSED_FOR_MAX_NS;
-        a->next_refusal_ns = now + a->refused_for_ns;
-        pager_forget_refusals(&a->pg);
-    }
+    tick_refusals(a, now);
 }
 
 static void set_alarm(struct agent *a, uint64_t interval_ns)

@@ -81,6 +81,13 @@ struct silence {
     bool was_awaited, has_answered; /* at that tick; since then */
 };
 
+/* When what was refused is looked at again. */
+struct refusals {
+    uint64_t next_ns, pause_ns; /* 0: the kernel has refused nothing lately */
+    uint64_t nr_by_kernel;      /* ever, at the last tick */
+    bool is_soon;               /* next_ns is, because of one of those */
+};
+
 /* What of a session the porter uses. Written by the agent before the first order of that session,
  * then the porter's until it acknowledges that the session is abandoned. */
 struct porter_session {
@@ -146,8 +153,8 @@ struct agent {
     uint64_t next_lap_ns;             /* over all that is stored, for its age and what to squeeze */
     uint32_t leaving_round;           /* of session memory, when the last lap began that was told of it ... */
     uint64_t next_moves_ns;           /* ... and when another may begin because of it */
-    uint64_t last_bars_ns, last_fault_ns, last_churn_ns, next_refusal_ns, refused_for_ns,
-        last_limits_ns;
+    uint64_t last_bars_ns, last_fault_ns, last_churn_ns, last_limits_ns;
+    struct refusals refusals;
     unsigned nr_spins;
     struct porter *porter; /* set at birth */
     unsigned nr_faults_in_a_row; /* since anything else was heard of */
@@ -165,7 +172,7 @@ struct pp_pager {
     uint32_t index; /* in fork.c's list; set at birth */
     bool has_socket_path;
     char socket_path[108]; /* set at birth */
-    uint64_t grace_until_ns; /* before it starts: told to each daemon that it joins; 0: none */
+    uint64_t grace_until_ns; /* set before it starts: told to each daemon that it joins; 0: none */
     bool is_direct;        /* set at birth: touching threads restore their own pages (docs/direct.md) */
     struct pp_pager *_Atomic companion; /* the direct pager that goes with this one, once there is one */
     struct direct *direct; /* while started, if is_direct */

@@ -691,7 +691,7 @@ static void offer(struct control *c, struct session *s, uint64_t now_ms)
     /* What is offered while the client settles a reclaim would have to be settled, too. */
     if (c->config->is_dry_run || s->is_held || s->order.stage == ORDER_ASKED || !note_read(c, s))
         return;
-    if (now_ms < s->grace_until_ms && s->order.stage != ORDER_SWEEPING)
+    if (!session_may_lose(s, now_ms) && s->order.stage != ORDER_SWEEPING)
         return;
     uint32_t put_before = s->nr_candidates;
     bool is_client_busy = put_before != s->nr_candidates_read && read_before == s->nr_candidates_read;

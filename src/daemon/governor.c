@@ -108,6 +108,7 @@ static void sample(struct session *s, uint64_t now_ms, const struct heat_ages *a
         .nr_pages_there = ages->nr_pages_there,
         .nr_pages_out = nr_out(s),
         .resident_bytes = g->resident_bytes,
+        .is_starting = now_ms < s->grace_until_ms,
     };
     for (unsigned i = 0; i < AGES_NR; i++) {
         sample.nr_there[i] = ages->nr_there[i];
@@ -125,14 +126,15 @@ static void sample(struct session *s, uint64_t now_ms, const struct heat_ages *a
 }
 
 /* What was chosen, to those who do it. */
-static void steer(struct session *s)
+static void steer(struct session *s, uint64_t now_ms)
 {
     struct governor *g = &s->governor;
     uint64_t cold_age_ms = budget_cold_age_ms(&g->budget);
     uint64_t protects = g->budget.limits.kind == BUDGET_SLOWDOWN
                             ? budget_protects_per_s(&g->budget, REWRITE_NS)
                             : PROTECTS_UNBOUND;
-    struct heat_pace pace = { cold_age_ms, protects, budget_has_spare(&g->budget) };
+    struct heat_pace pace = { cold_age_ms, protects, budget_has_spare(&g->budget),
+                              !session_may_lose(s, now_ms) };
     s->heat_ops->pace(s->heat, &pace);
 }
 
@@ -158,7 +160,7 @@ void governor_tick(struct session *s, uint64_t now_ms)
         bool is_first = !g->sampled_ms;
         sample(s, now_ms, &ages);
         if (is_governed)
-            steer(s);
+            steer(s, now_ms);
         if (is_governed && is_first)
             choose_begin_at(&s->choose, budget_first_rate(&g->budget));
     }

@@ -66,6 +66,11 @@ bool session_has_process(const struct session *s)
     return n == 0;
 }
 
+bool session_may_lose(const struct session *s, uint64_t now_ms)
+{
+    return !s->is_held && now_ms >= s->grace_until_ms;
+}
+
 static int new_bell(void)
 {
     return point_fails(POINT_SESSION_BELL) ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

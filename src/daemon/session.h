@@ -40,7 +40,7 @@ struct session {
     int pagemap_fd;
     bool is_joined, is_leaving;
     bool is_muted; /* its user has said too much, or it stands at the door: not listened to for a while */
-    uint64_t grace_until_ms; /* before that nothing leaves by itself */
+    uint64_t grace_until_ms; /* before that nothing leaves by itself; 0: none */
     bool is_away;  /* a thread has been left in a look at it: its heat is that one's */
     enum { DOOR_NO, DOOR_WAITS, DOOR_ASKED } at_door; /* with a message that brings descriptors */
     uint64_t door_turn;                               /* lower first */
@@ -105,6 +105,8 @@ struct session *session_find(struct session *sessions, uint32_t id);
 /* Is the process that has connected still there? Its socket may be in other hands, and its number, which DAMON
  * and orders by hand go by, soon another process's. */
 bool session_has_process(const struct session *s);
+/* May anything of it leave by itself? */
+bool session_may_lose(const struct session *s, uint64_t now_ms);
 /* Makes what the client gets and puts it into welcome and fds (theirs to close after sending, but
  * for the bells, which stay ours too). Its heat comes from the watcher, if there is one. 0 or
  * negative errno. */

@@ -53,6 +53,7 @@ struct heat_pace {
     uint64_t cold_age_ms;
     uint64_t protects_per_s; /* pages that may be write-protected and will be written again */
     bool has_spare;          /* what comes back too soon costs nothing that would be missed */
+    bool is_shut;            /* nothing may leave now: it is no time to ask either */
 };
 
 struct heat_ops {

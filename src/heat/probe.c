@@ -7,9 +7,11 @@
 #define SAMPLE_PAGES_HOT 2u /* where "hot" is expected */
 #define WAVE_PAGES_MIN 16u  /* k of the rule of three, at least */
 #define SLOW 2u             /* prompt answers in a row that end it */
-#define BAR_SHIFT_MAX 6u    /* 16 cold ages between two questions; */
-#define EARLY_FROM_SHIFT 7u /* where there is money a half, and from so many answers on ... */
-#define SHIFT_MAX 11u       /* ... up to four */
+#define BAR_SHIFT_MAX 6u /* 16 cold ages between two questions ... */
+#define BAR_MS_MAX 80000u
+#define NR_EARLY 8u      /* ... or a half, so often, where there is money; then ... */
+#define EARLY_MS_MAX 20000u
+#define SHIFT_MAX (NR_EARLY + 3u) /* ... up to four */
 /* A wait for the sample: the daemon reads returns four times a second at least. */
 #define SAMPLE_MS_MAX 250u
 #define SAMPLE_MS_MIN 100u
@@ -112,7 +114,8 @@ static bool prepay(struct probe_region *r, struct probe_purse *p, uint32_t nr, e
     if (wave == WAVE_SAMPLE || share > p->share[wave])
         share = p->share[wave];
     int64_t ns = (int64_t)(nr * p->return_ns * share / 1000);
-    if (p->ns < (ns < purse_ns_max(p) ? ns : purse_ns_max(p))) /* else what a purse can't hold is never asked */
+    int64_t least_ns = ns < purse_ns_max(p) ? ns : purse_ns_max(p); /* else what it can't hold is never asked */
+    if (p->is_shut || p->ns < least_ns)
         return false;
     p->ns -= ns;
     r->prepaid_ns += ns;
@@ -231,15 +234,24 @@ static void begin(struct probe_region *r, struct probe_purse *p, const struct pr
 
 /* ---- answers */
 
-/* Half a cold age, doubled for each further time that it was found hot. */
-static uint64_t pause_ms(const struct probe_purse *p, uint32_t nr_times)
+/* Half a cold age, doubled so often; a longer one ends after most_ms. */
+static uint64_t pause_ms(const struct probe_purse *p, uint32_t nr_doubled, uint64_t most_ms)
 {
-    return (p->cold_age_ms / 2) << (nr_times ? nr_times - 1 : 0);
+    uint64_t least_ms = p->cold_age_ms / 2, ms = least_ms << nr_doubled;
+    return ms <= most_ms ? ms : least_ms > most_ms ? least_ms : most_ms;
 }
 
 static void bar(struct probe_region *r, const struct probe_purse *p, uint64_t now_ms)
 {
-    r->bar_ms = now_ms + pause_ms(p, r->shift < BAR_SHIFT_MAX ? r->shift : BAR_SHIFT_MAX);
+    uint32_t nr_times = r->shift < BAR_SHIFT_MAX ? r->shift : BAR_SHIFT_MAX;
+    r->bar_ms = now_ms + pause_ms(p, nr_times ? nr_times - 1 : 0, BAR_MS_MAX);
+}
+
+/* What was never asked, or not found hot, does not wait for what was. */
+static uint64_t again_ms(const struct probe_region *r, const struct probe_purse *p, uint32_t cells)
+{
+    bool is_known = !(cells & ~r->hot);
+    return r->hot_ms + pause_ms(p, is_known && r->shift > NR_EARLY ? r->shift - NR_EARLY : 0, EARLY_MS_MAX);
 }
 
 static void set_hot(struct probe_region *r, const struct probe_purse *p, uint32_t cells,
@@ -336,15 +348,17 @@ static void look_at_rest(struct probe_region *r, struct probe_purse *p, const st
     r->due_ms = 0;
     uint32_t cells = cells_with(&s->idle) & ~r->open;
     if (nr_in_cells(&s->idle, cells) < PROBE_FROM_PAGES) {
-        if (now_ms >= r->bar_ms)
+        if (now_ms >= r->bar_ms) {
             r->hot = r->read = 0;
+            r->shift = r->shift < NR_EARLY ? r->shift : NR_EARLY;
+        }
         r->closed = r->hot;
         return;
     }
     r->closed = ~r->open;
-    uint64_t again_ms = r->hot_ms + pause_ms(p, r->shift > EARLY_FROM_SHIFT ? r->shift - EARLY_FROM_SHIFT : 0);
-    r->due_ms = r->hot_ms && again_ms > now_ms ? again_ms : 0;
-    bool is_early = r->hot_ms && now_ms >= again_ms && p->ns >= purse_ns_max(p) / 2;
+    uint64_t early_ms = again_ms(r, p, cells);
+    r->due_ms = r->hot_ms && early_ms > now_ms ? early_ms : 0;
+    bool is_early = r->hot_ms && now_ms >= early_ms && p->ns >= purse_ns_max(p) / 2;
     if (now_ms < r->bar_ms && !is_early)
         return;
     r->in_question = cells;

@@ -17,9 +17,10 @@
  *
  * Then a cell of which a page came back is hot: none of it is offered. The others are open: all of it
  * is, for one cold age. What is hot is asked again, after half a cold age, then one, two, up to 16. If there
- * is money for it, after a half each time; found hot for the ninth time after one, then two, then four: each
- * answer costs a stall and moves a page that is in use to wherever memory is free. What is written as well is
- * asked only once scan.c protects it.
+ * is money for it, after a half each time; where all that is asked about was found hot for the ninth time after
+ * one, then two, then four: each answer costs a stall, and moves a page that is in use to wherever memory is
+ * free. All of these pauses are a half at least; that aside the former end after 80 s, the latter after 20. What
+ * is written as well is asked only once scan.c protects it.
  *
  * What can be said when none of k probes came back: if a share h of the pages is read, picked at random,
  * that happens with (1 - h)^k; so with 95 % certainty h < 1 - 0.05^(1/k), about 3/k: 17 % for 16 pages,
@@ -86,6 +87,7 @@ struct probe_sight {
 
 struct probe_purse {
     uint64_t cold_age_ms;
+    bool is_shut;       /* nothing may be asked now */
     int64_t ns;         /* may be spent; less than nothing: earn it first */
     int64_t earn_ns_per_ms;
     uint64_t return_ns; /* what the return of a page costs the client */

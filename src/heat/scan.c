@@ -24,7 +24,8 @@
  *               a cold age after the last protection, others 8, 16 and 32 s after the end of one.
  *
  * What is read stays, written or not (probe.h). Where all that was written lies among such pages, it is
- * protected as rarely as they are asked, once that was answered twice, and every 16 s or cold age at least.
+ * protected as rarely as they are asked, once that was answered twice, and every 16 s at least, or every cold
+ * age up to 64 s.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -56,7 +57,8 @@
 #define PROBE_NS_PER_PROTECT_MAX 4000u
 #define PROBE_NS_PER_MS 4000u
 #define READ_FROM 2u /* times in a row that it was found read: one says little of what has just begun to rest */
-#define READ_MS_MAX 16000u /* or a cold age, if that is longer */
+#define READ_MS_MAX 16000u /* or a cold age, if that is longer, up to ... */
+#define READ_MS_MOST 64000u
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
 #define TRIAL_PAUSE_MS 4000u /* and a cold age after a protection, or a trial, another; doubled each time */
@@ -117,6 +119,7 @@ static void scan_pace(struct heat *h, const struct heat_pace *pace)
     s->look_pause_ms = clamp(pace->cold_age_ms / 4, 1, LOOK_PAUSE_MS_MAX);
     set_tokens(s, pace->protects_per_s);
     probe_purse_set_income(&s->purse, probe_income(pace->protects_per_s));
+    s->purse.is_shut = pace->is_shut;
 }
 
 static struct heat *scan_destroy(struct heat *h)
@@ -399,7 +402,7 @@ static bool is_read(const struct scan *s, const struct chunk *c, uint64_t now_ms
 {
     if (!c->probe || c->probe->shift < READ_FROM || !c->protected_ms || c->written_cells & ~c->probe->read)
         return false;
-    uint64_t most_ms = clamp(s->heat.cold_age_ms, READ_MS_MAX, UINT64_MAX);
+    uint64_t most_ms = clamp(s->heat.cold_age_ms, READ_MS_MAX, READ_MS_MOST);
     uint64_t pause_ms = clamp((s->heat.cold_age_ms << c->probe->shift) / 4, 0, most_ms);
     return now_ms < c->protected_ms + pause_ms;
 }

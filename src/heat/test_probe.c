@@ -327,7 +327,8 @@ static void what_stays_hot_is_asked_rarely(void **state)
     uint64_t nr_before = sim.purse.nr_returns;
     pass(60000);
     uint64_t nr = sim.purse.nr_returns - nr_before;
-    print_message("hot for two minutes: %u probes back in the second, of %u chunks\n", (unsigned)nr, (unsigned)NR);
+    print_message("hot for two minutes: %u probes back in the second, of %u chunks\n", (unsigned)nr,
+                  (unsigned)NR);
     assert_in_range(nr, 2 * 2 * NR, 2 * 4 * NR); /* every 4 cold ages */
     forget_offers();
     for (size_t c = 0; c < NR; c++)
@@ -337,18 +338,74 @@ static void what_stays_hot_is_asked_rarely(void **state)
     assert_in_range(offered(false), 900, 1000);
 }
 
+/* Pages look idle from the beginning, but none may leave: neither is any asked, nor all at once afterwards. */
+static void nothing_is_asked_while_nothing_may_leave(void **state)
+{
+    (void)state;
+    sim_begin(CHUNKS_MAX);
+    for (size_t c = 0; c < CHUNKS_MAX; c++)
+        set_read(c, 0, PAGES, 50, false);
+    sim.purse.is_shut = true;
+    pass(25000);
+    assert_int_equal(sim.purse.nr_returns, 0);
+    assert_int_equal(offered(true), 0);
+    sim.purse.is_shut = false;
+    pass(2000);
+    print_message("2 s after 25 s of grace: %u probes back\n", (unsigned)sim.purse.nr_returns);
+    assert_in_range(sim.purse.spent_ns, 1, (2000 + 2 * 2000) * 4000);
+}
+
+/* However long a cold age. */
+static void what_was_hot_for_long_is_found_cold_within_a_minute_and_a_cold_age(void **state)
+{
+    (void)state;
+    sim_begin(4);
+    sim.purse.cold_age_ms = 64000;
+    for (size_t c = 0; c < 4; c++)
+        set_read(c, 0, PAGES, 50, false);
+    pass(600000);
+    forget_offers();
+    for (size_t c = 0; c < 4; c++)
+        set_read(c, 0, PAGES, 0, false);
+    pass(60000 + 64000);
+    say("hot for ten minutes with a cold age of 64 s, then cold for 124 s");
+    assert_in_range(offered(false), 900, 1000);
+}
+
+/* A cell that is always read does not keep what becomes idle beside it from being asked. */
+static void what_becomes_idle_does_not_wait_for_what_is_hot(void **state)
+{
+    (void)state;
+    sim_begin(NR);
+    for (size_t c = 0; c < NR; c++) {
+        set_read(c, 0, PAGES / 2, 50, false);
+        for (size_t i = PAGES / 2; i < PAGES; i++)
+            sim.pages[c][i].is_written = true;
+    }
+    pass(120000);
+    for (size_t c = 0; c < NR; c++)
+        for (size_t i = PAGES / 2; i < PAGES; i++) {
+            sim.pages[c][i].is_written = false;
+            sim.pages[c][i].idle_ms = sim.now_ms + 1000;
+        }
+    forget_offers();
+    pass(12000);
+    say("half read for two minutes, the other half then idle for 12 s");
+    assert_in_range(offered(false), 900, 1000);
+}
+
 static void it_may_change_its_mind(void **state)
 {
     (void)state;
     sim_begin(NR);
     for (size_t c = 0; c < NR; c++)
         set_read(c, 0, PAGES, 50, false);
-    pass(60000);
+    pass(20000);
     forget_offers();
     for (size_t c = 0; c < NR; c++)
         set_read(c, 0, PAGES, 0, false);
     pass(9500);
-    say("hot for a minute, cold for 9.5 s");
+    say("hot for 20 s, cold for 9.5 s");
     assert_in_range(offered(false), 900, 1000);
     for (size_t c = 0; c < NR; c++)
         set_read(c, 0, PAGES, 50, false);
@@ -493,6 +550,9 @@ int main(void)
         cmocka_unit_test(scattered_pages_are_paid_for),
         cmocka_unit_test(who_becomes_idle_later_need_not_wait_for_the_others),
         cmocka_unit_test(what_stays_hot_is_asked_rarely),
+        cmocka_unit_test(nothing_is_asked_while_nothing_may_leave),
+        cmocka_unit_test(what_was_hot_for_long_is_found_cold_within_a_minute_and_a_cold_age),
+        cmocka_unit_test(what_becomes_idle_does_not_wait_for_what_is_hot),
         cmocka_unit_test(it_may_change_its_mind),
         cmocka_unit_test(a_sweep_is_learnt),
         cmocka_unit_test(a_large_memory_is_asked_slowly),

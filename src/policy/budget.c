@@ -209,15 +209,20 @@ static unsigned thriftier(const struct budget *b, unsigned age, double returns, 
 static void choose_age(struct budget *b, const struct budget_sample *s)
 {
     double returns = returns_wanted(b);
-    unsigned first = b->observed_ms < AGE_FIRST_FOR_MS ? b->age : 0, best = b->age;
+    bool is_first = b->observed_ms - b->started_ms < AGE_FIRST_FOR_MS;
+    unsigned first = is_first ? b->age : 0, best = b->age;
     for (unsigned i = first; i < AGES_NR; i++)
         if (out_at(b, i, returns) > out_at(b, best, returns))
             best = i;
-    double gain = budget_has_spare(b) ? GAIN_LEAST_SPARE : GAIN_LEAST, most_out = out_at(b, best, returns);
-    if (most_out > out_at(b, b->age, returns) * gain + GAIN_LEAST_PAGES)
+    double gain = budget_has_spare(b) && !b->is_thrifty ? GAIN_LEAST_SPARE : GAIN_LEAST;
+    double most_out = out_at(b, best, returns);
+    if (most_out > out_at(b, b->age, returns) * gain + GAIN_LEAST_PAGES) {
         b->age = best;
-    if (b->observed_ms >= AGE_FIRST_FOR_MS)
-        b->age = thriftier(b, b->age, returns, most_out);
+        b->is_thrifty = false;
+    }
+    unsigned older = is_first ? b->age : thriftier(b, b->age, returns, most_out);
+    b->is_thrifty |= older != b->age;
+    b->age = older;
     double share = share_of(b, b->age, returns), most = b->reused_most[b->age];
     b->out_max = share < 1 ? (uint64_t)(share * (double)(s->nr_there[b->age] + s->nr_out[b->age]))
                            : UINT64_MAX;
@@ -253,6 +258,8 @@ void budget_on_sample(struct budget *b, uint64_t now_ms, const struct budget_sam
     if (!b->observed_ms)
         begin_life(b, sample->nr_threads);
     b->observed_ms += sample->elapsed_ms ? sample->elapsed_ms : 1;
+    if (sample->is_starting)
+        b->started_ms = b->observed_ms;
     note_counts(b, sample);
     note_means(b, sample);
     switch (b->limits.kind) {

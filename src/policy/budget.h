@@ -6,10 +6,11 @@
  * having been idle for at least so long (what would have been wanted back): the most within any 60 s
  * lately, forgotten by half every two minutes. A return costs what returns have cost lately. So the list
  * says what each cold age would cost, and where that is more than allowed, which share of its pages may
- * be out. Taken is what keeps most pages out.
+ * be out. Taken is what keeps most pages out; then the oldest that keeps nearly as many out, if it spares
+ * returns.
  *
- * What is out does not change what is measured, so nothing swings; an age is given up for another only
- * if that keeps a tenth more out.
+ * What is out does not change what is measured, so nothing swings; an age is given up for another that
+ * keeps more out only if that is a tenth.
  *
  * The purse. A list is of the past. What threads have waited is added up over a sliding 60 s; what is left
  * of the allowance is the purse. Nothing leaves while more is lost than the budget gives at that time, and
@@ -65,6 +66,7 @@ struct budget_sample {
     uint64_t nr_pages_there;    /* whatever their age */
     uint64_t nr_pages_out;
     uint64_t resident_bytes;
+    bool is_starting; /* nothing may leave yet */
 };
 
 struct budget {
@@ -78,6 +80,8 @@ struct budget {
     double meter_ns;             /* lost beyond what the budget gives, just now ... */
     uint64_t meter_ms;           /* ... as of then */
     uint64_t observed_ms;        /* 0: no sample yet */
+    uint64_t started_ms;         /* of them, before anything might leave */
+    bool is_thrifty;             /* the age is older than what would keep most out */
     double reused_most[AGES_NR]; /* within any 60 s, fading */
     double idle[AGES_NR];        /* pages so old, there or out: a mean of the last half minute */
     double cost_ns, nr_costed;   /* of a return; by how many faults it is known */

@@ -125,8 +125,8 @@ static int be_agent(void)
  * that says "try again" means it. All else stays as it is. */
 static bool may_work_later(int error)
 {
-    static const int passing[] = { ENOENT,       ECONNREFUSED, ECONNRESET, EAGAIN, ETIMEDOUT, ENOMEM,
-                                   ECONNABORTED, EBUSY,        EMFILE,     ENFILE, EUSERS };
+    static const int passing[] = { ENOENT,    ECONNREFUSED, ECONNRESET, ECONNABORTED, EAGAIN,
+                                   ETIMEDOUT, ENOMEM,       EBUSY,      EUSERS };
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
         if (error == -passing[i])
             return true;

@@ -1,6 +1,6 @@
 /* held_folder - a client that keeps its own folder /proc/PID busy, for as long as it likes, keeps nobody else
- * waiting: others join, their pages leave and come back, questions are answered, what `run` has started ends; and
- * then it is served, too.
+ * waiting: others join, their pages leave and come back, questions are answered, what `run` has started ends;
+ * and then it is served, too.
  *
  * Method: one thread of it lists the folder into a page of which no fault is answered, and stands in that;
  * another tries to make something there, and waits for the first; whoever opens a file there for the first time
@@ -144,8 +144,8 @@ static void what_run_starts_ends(void)
     const char *place = test_path("place");
     (void)snprintf(where, sizeof where, "TMPDIR=%s", place);
     CHECK_EQ(mkdir(place, 0700), 0);
-    char *const words[] = { "/usr/bin/env", "-u", "XDG_RUNTIME_DIR", where, (char *)program_path("process-pager"),
-                            "run", "--private", "--", "/bin/true", NULL };
+    char *const words[] = { "/usr/bin/env", "-u", "XDG_RUNTIME_DIR", where,
+                            (char *)program_path("process-pager"), "run", "--private", "--", "/bin/true", NULL };
     CHECK_EQ(helper_wait(helper_exec(words)), 0);
     WAIT_LONG_UNTIL(rmdir(place) == 0); /* its keeper removes its folder last */
 }

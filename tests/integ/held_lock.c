@@ -170,8 +170,8 @@ static void what_run_starts_ends(void)
 {
     static struct command c;
     command_orphans_ms = 10000;
-    command_run(&c, 0, (const char *const[]){ program_path("process-pager"), "run", "--private", "--", "/bin/true",
-                                              NULL });
+    command_run(&c, 0, (const char *const[]){ program_path("process-pager"), "run", "--private", "--",
+                                              "/bin/true", NULL });
     CHECK_EQ(c.code, 0);
     CHECK(!c.has_left_processes);
 }

@@ -1,6 +1,6 @@
 /* refused_pages - pages that do not shrink, and pages that find the store full, go back and keep
- * their bytes; memory that is another userfaultfd's stays. All leave when things change. Method: a rogue daemon refuses every page, and real
- * noise that LZ4 refuses by itself. */
+ * their bytes; memory that is another userfaultfd's stays. All leave when things change. Method: a rogue
+ * daemon refuses every page, and real noise that LZ4 refuses by itself. */
 #include "rogue.h"
 
 #include <string.h>
@@ -88,10 +88,10 @@ int main(void)
     struct rogue *r = rogue_new("rogue");
     test_begin("pages that the daemon refuses go back", 40);
     arena_begin(&a, r, NR);
+    registered_by_another();
     refused(ROGUE_TOO_BIG, "compress_rejected", "every page is too big");
     refused(ROGUE_FULL, "compress_full", "the store is full");
     noise();
-    registered_by_another();
     arena_end(&a);
     return test_end();
 }

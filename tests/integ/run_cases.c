@@ -93,7 +93,8 @@ static bool is_folder_empty(const struct run *r)
 static void tell_what_is_left(const struct run *r)
 {
     char command[600];
-    (void)snprintf(command, sizeof command, "ls -lR %s; cat %s/process-pager-*/log %s", r->folder, r->folder, r->told);
+    (void)snprintf(command, sizeof command, "ls -lR %s; cat %s/process-pager-*/log %s", r->folder, r->folder,
+                   r->told);
     (void)!system(command);
 }
 

@@ -160,8 +160,9 @@ static void with_a_daemon_that_goes(void)
     (void)snprintf(place.sun_path, sizeof place.sun_path, "%s", test_path("daemon.sock"));
     int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     CHECK(bind(listener, (struct sockaddr *)&place, sizeof place) == 0 && listen(listener, 1) == 0);
-    char *const words[] = { (char *)program_path("process-pager"), "run", "--strict", "--socket", place.sun_path,
-                            "--start-after", "0ms", "--min-range", "64K", "--", getenv("PP_VICTIM"), "idle", NULL };
+    char *const words[] = { (char *)program_path("process-pager"), "run", "--strict", "--socket",
+                            place.sun_path, "--start-after", "0ms", "--min-range", "64K", "--",
+                            getenv("PP_VICTIM"), "idle", NULL };
     pid_t pid = helper_exec(words);
     for (int i = 0; i < 3; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
@@ -180,8 +181,9 @@ static void has_just_started(void)
     static struct daemon d;
     test_case("where the budget is time, nothing leaves of what has just started");
     daemon_start(&d, (const char *[]){ NULL });
-    char *const words[] = { (char *)program_path("process-pager"), "run", "--socket", d.socket_path, "--start-after",
-                            "0ms", "--min-range", "64K", "--", getenv("PP_VICTIM"), "idle", NULL };
+    char *const words[] = { (char *)program_path("process-pager"), "run", "--socket", d.socket_path,
+                            "--start-after", "0ms", "--min-range", "64K", "--", getenv("PP_VICTIM"), "idle",
+                            NULL };
     pid_t pid = helper_exec(words);
     WAIT_UNTIL(strstr(daemon_status(&d), "\"starting\""));
     CHECK_EQ(helper_kill(pid, SIGTERM), SIGTERM);
