@@ -11,7 +11,7 @@
 #define BAR_MS_MAX 80000u
 #define NR_EARLY 8u      /* ... or a half, so often, where there is money; then ... */
 #define EARLY_MS_MAX 20000u
-#define SHIFT_MAX (NR_EARLY + 3u) /* ... up to four */
+#define EARLY_SHIFT_MAX 3u /* ... up to four */
 /* A wait for the sample: the daemon reads returns four times a second at least. */
 #define SAMPLE_MS_MAX 250u
 #define SAMPLE_MS_MIN 100u
@@ -250,8 +250,9 @@ static void bar(struct probe_region *r, const struct probe_purse *p, uint64_t no
 /* What was never asked, or not found hot, does not wait for what was. */
 static uint64_t again_ms(const struct probe_region *r, const struct probe_purse *p, uint32_t cells)
 {
-    bool is_known = !(cells & ~r->hot);
-    return r->hot_ms + pause_ms(p, is_known && r->shift > NR_EARLY ? r->shift - NR_EARLY : 0, EARLY_MS_MAX);
+    bool is_known = !(cells & ~r->hot) && r->shift > NR_EARLY;
+    uint32_t nr_more = is_known ? r->shift - NR_EARLY : 0;
+    return r->hot_ms + pause_ms(p, nr_more < EARLY_SHIFT_MAX ? nr_more : EARLY_SHIFT_MAX, EARLY_MS_MAX);
 }
 
 static void set_hot(struct probe_region *r, const struct probe_purse *p, uint32_t cells,
@@ -261,7 +262,7 @@ static void set_hot(struct probe_region *r, const struct probe_purse *p, uint32_
     r->read |= cells;
     r->open &= ~cells;
     r->hot_ms = now_ms;
-    r->shift = (uint8_t)(r->shift < SHIFT_MAX ? r->shift + 1u : SHIFT_MAX);
+    r->shift = (uint8_t)(r->shift < PROBE_SHIFT_MAX ? r->shift + 1u : PROBE_SHIFT_MAX);
     bar(r, p, now_ms);
 }
 

@@ -50,6 +50,7 @@
 #define PROBE_CELLS 32u
 /* Fewer idle pages than this in a chunk are not worth a question: each is its own. */
 #define PROBE_FROM_PAGES 32u
+#define PROBE_SHIFT_MAX 20u /* answers in a row are counted so far: four minutes' where the cold age is 5 s */
 
 struct page_set {
     uint64_t words[8]; /* pages of a chunk */

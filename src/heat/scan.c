@@ -25,7 +25,7 @@
  *
  * What is read stays, written or not (probe.h). Where all that was written lies among such pages, it is
  * protected as rarely as they are asked, once that was answered twice, and every 16 s at least, or every cold
- * age up to 64 s.
+ * age up to 64 s, or 64 s if it was answered twenty times in a row.
  *
  * What comes back ahead of its use is not protected before somebody has come for it: each first write would
  * cost as much as a page of a burst does. Nobody tells; pages that were offered are there again, and of no
@@ -57,8 +57,8 @@
 #define PROBE_NS_PER_PROTECT_MAX 4000u
 #define PROBE_NS_PER_MS 4000u
 #define READ_FROM 2u /* times in a row that it was found read: one says little of what has just begun to rest */
-#define READ_MS_MAX 16000u /* or a cold age, if that is longer, up to ... */
-#define READ_MS_MOST 64000u
+#define READ_MS_MAX 16000u  /* or a cold age, if that is longer, up to ... */
+#define READ_MS_MOST 64000u /* ... and for what has been read for long */
 #define TRIAL_PAGES 32u
 #define TRIAL_MS 500u
 #define TRIAL_PAUSE_MS 4000u /* and a cold age after a protection, or a trial, another; doubled each time */
@@ -402,7 +402,8 @@ static bool is_read(const struct scan *s, const struct chunk *c, uint64_t now_ms
 {
     if (!c->probe || c->probe->shift < READ_FROM || !c->protected_ms || c->written_cells & ~c->probe->read)
         return false;
-    uint64_t most_ms = clamp(s->heat.cold_age_ms, READ_MS_MAX, READ_MS_MOST);
+    bool is_long_known = c->probe->shift >= PROBE_SHIFT_MAX;
+    uint64_t most_ms = is_long_known ? READ_MS_MOST : clamp(s->heat.cold_age_ms, READ_MS_MAX, READ_MS_MOST);
     uint64_t pause_ms = clamp((s->heat.cold_age_ms << c->probe->shift) / 4, 0, most_ms);
     return now_ms < c->protected_ms + pause_ms;
 }
