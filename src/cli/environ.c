@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,18 +16,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "sys/orphan.h"
 
-#define HELD_STEP_MS 25
+#define STEP_MS 25
 #define HELD_STEPS 8 /* seen waiting at the same process's so often in a row */
+#define LOOK_MS_MAX 5000u
 #define STUCK_MAX 32u
-#define LOOKS_MAX 256u /* somebody kills them, or many are held */
 
-enum look { LOOK_FOUND, LOOK_IN_VAIN, LOOK_HELD };
+enum look { LOOK_FOUND, LOOK_IN_VAIN, LOOK_HELD, LOOK_BROKEN /* somebody else has killed it */ };
 
-/* At whose a look is left behind for good. More than fit: nobody is looked at any more. */
+/* What looks and had to be left behind, and at whose. */
 static struct {
-    pid_t pids[STUCK_MAX];
+    struct { pid_t looker, at; } items[STUCK_MAX];
     unsigned nr;
 } stuck;
 
@@ -47,18 +49,27 @@ static bool has(const char *pid, const char *text)
     return memmem(buffer, nr, text, strlen(text)) != NULL;
 }
 
-static bool is_stuck(pid_t pid)
+static bool is_stuck(pid_t at)
 {
     for (unsigned i = 0; i < stuck.nr; i++)
-        if (stuck.pids[i] == pid)
+        if (stuck.items[i].at == at)
             return true;
     return false;
+}
+
+/* Nothing that somebody waits for, should this one stay: neither descriptors nor an environment. */
+static void hold_nothing(void)
+{
+    (void)syscall(SYS_close_range, 0u, ~0u, 0u);
+    for (char **e = environ; *e; e++)
+        memset(*e, 0, strlen(*e));
 }
 
 /* Tells where it is. The kernel lists processes by number. */
 _Noreturn static void look_from(pid_t first, const char *text, pid_t parent, _Atomic pid_t *ret_at)
 {
     bool is = false;
+    hold_nothing();
     DIR *proc = orphan_is_ended_by(SIGKILL, parent) ? opendir("/proc") : NULL;
     if (!proc)
         _exit(LOOK_FOUND);
@@ -93,62 +104,91 @@ static bool has_ended_within(int pidfd, int ms)
     return poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, ms) == 1;
 }
 
-/* Until it has ended, or is held. */
-static void await_look(pid_t looker, int pidfd, const _Atomic pid_t *at)
+/* True: it has ended; else it is held, or the time is up. */
+static bool await_look(pid_t looker, int pidfd, const _Atomic pid_t *at, uint64_t until_ms)
 {
     pid_t was_at = 0;
-    for (int nr = 0; nr < HELD_STEPS && !has_ended_within(pidfd, HELD_STEP_MS);) {
+    for (int nr = 0; nr < HELD_STEPS && monotonic_ms() < until_ms;) {
+        if (has_ended_within(pidfd, STEP_MS))
+            return true;
         pid_t is_at = atomic_load(at);
         nr = is_at == was_at && waits(looker) ? nr + 1 : 0;
         was_at = is_at;
     }
+    return false;
 }
 
 /* The lock of memory is waited for until one is killed, that of a folder until one has it. */
-static enum look end_look(pid_t looker, int pidfd, pid_t at)
+static void end_look(pid_t looker, int pidfd, pid_t at)
 {
-    int status;
     (void)kill(looker, SIGKILL);
-    if (!has_ended_within(pidfd, HELD_STEPS * HELD_STEP_MS)) {
-        stuck.pids[stuck.nr++] = at;
-        return LOOK_HELD;
+    if (has_ended_within(pidfd, HELD_STEPS * STEP_MS)) {
+        (void)waitpid(looker, NULL, 0);
+    } else {
+        stuck.items[stuck.nr].looker = looker;
+        stuck.items[stuck.nr++].at = at;
     }
-    if (waitpid(looker, &status, 0) != looker)
-        return LOOK_FOUND;
-    return WIFEXITED(status) ? (enum look)WEXITSTATUS(status) : LOOK_HELD;
 }
 
-static enum look look(pid_t first, const char *text, _Atomic pid_t *ret_at)
+/* *ret_at: whose it has come to. */
+static enum look look(pid_t first, const char *text, uint64_t until_ms, _Atomic pid_t *at, pid_t *ret_at)
 {
+    atomic_store(at, first);
     pid_t parent = getpid(), looker = fork();
     if (looker == 0)
-        look_from(first, text, parent, ret_at);
-    int pidfd = looker < 0 ? -1 : (int)syscall(SYS_pidfd_open, looker, 0);
+        look_from(first, text, parent, at);
+    int status, pidfd = looker < 0 ? -1 : (int)syscall(SYS_pidfd_open, looker, 0);
+    enum look r = LOOK_FOUND;
     if (pidfd < 0) {
-        if (looker > 0)
-            (void)kill(looker, SIGKILL); /* a zombie until we end */
-        return LOOK_FOUND;
+        if (looker > 0 && kill(looker, SIGKILL) == 0)
+            (void)waitpid(looker, NULL, 0);
+        return r;
     }
-    await_look(looker, pidfd, ret_at);
-    enum look r = end_look(looker, pidfd, atomic_load(ret_at));
+    bool has_ended = await_look(looker, pidfd, at, until_ms);
+    *ret_at = atomic_load(at);
+    if (!has_ended) {
+        end_look(looker, pidfd, *ret_at);
+        r = LOOK_HELD;
+    } else if (waitpid(looker, &status, 0) == looker) {
+        r = WIFEXITED(status) ? (enum look)WEXITSTATUS(status) : LOOK_BROKEN;
+    }
     close(pidfd);
     return r;
 }
 
-bool environ_of_any_has(const char *text)
+/* ---- */
+
+static void bury_who_is_free(void)
+{
+    for (unsigned i = stuck.nr; i-- > 0;)
+        if (waitpid(stuck.items[i].looker, NULL, WNOHANG) != 0)
+            stuck.items[i] = stuck.items[--stuck.nr];
+}
+
+enum environ_answer environ_look_for(const char *text)
 {
     static _Atomic pid_t *at;
     if (!at || at == MAP_FAILED)
         at = mmap(NULL, sizeof *at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    enum look r = at == MAP_FAILED ? LOOK_FOUND : LOOK_HELD;
-    unsigned nr = 0;
-    for (pid_t first = 1; r == LOOK_HELD; first = atomic_load(at) + 1) {
-        if (stuck.nr == STUCK_MAX)
-            return false;
-        if (++nr > LOOKS_MAX)
-            return true;
-        atomic_store(at, first);
-        r = look(first, text, at);
+    if (at == MAP_FAILED)
+        return ENVIRON_SOME;
+    bury_who_is_free();
+    bool is_any_held = stuck.nr;
+    uint64_t until_ms = monotonic_ms() + LOOK_MS_MAX;
+    for (pid_t first = 1, is_at = 1; stuck.nr < STUCK_MAX && monotonic_ms() < until_ms;) {
+        switch (look(first, text, until_ms, at, &is_at)) {
+        case LOOK_FOUND:
+            return ENVIRON_SOME;
+        case LOOK_IN_VAIN:
+            return is_any_held ? ENVIRON_UNTOLD : ENVIRON_NONE;
+        case LOOK_HELD:
+            is_any_held = true;
+            first = is_at + 1;
+            break;
+        case LOOK_BROKEN:
+            first = is_at;
+            break;
+        }
     }
-    return r == LOOK_FOUND;
+    return ENVIRON_UNTOLD;
 }

@@ -6,14 +6,18 @@
  * for a fifth of a second is passed over.
  *
  * Contract: one thread of a small process, which is forked: what looks may have to be left behind in a wait
- * that no signal ends. */
+ * that no signal ends. It holds nothing of its parent's. */
 #ifndef CLI_ENVIRON_H
 #define CLI_ENVIRON_H
 
-#include <stdbool.h>
+enum environ_answer {
+    ENVIRON_NONE,
+    ENVIRON_SOME,   /* also if it can't be asked: no memory, no process, no /proc */
+    ENVIRON_UNTOLD, /* none that could be looked at; some were held, or it took 5 s */
+};
 
-/* Also true if it can't be known: no memory, no process, no /proc. With the caller's own rights: environments
- * that it may not read count as without. A fifth of a second for each that is held, a few ms else. */
-bool environ_of_any_has(const char *text);
+/* With the caller's own rights: environments that it may not read count as without. A few ms where nobody holds
+ * anything. */
+enum environ_answer environ_look_for(const char *text);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/ask.h"
 #include "cli/environ.h"
 #include "cli/summary.h"
@@ -29,6 +30,8 @@
 #define LOOK_MS_MAX 1000     /* ... and ever more rarely */
 /* In the middle of an exec a process has no environment, for as long as a page takes to be read from disk. */
 #define LOOKS_IN_VAIN 3
+/* Who holds the lock of its memory for longer, and has no session, is not waited for. */
+#define UNTOLD_MS 5000u
 
 struct place {
     char folder[80], inner[100]; /* inner: "", or a folder whose name nobody can list */
@@ -198,8 +201,13 @@ static void keep(const struct keeper *k)
         if (has_ended(k->daemon))
             return;
     int pause_ms = LOOK_MS_MIN;
+    uint64_t told_ms = monotonic_ms();
     for (int in_vain = 0; in_vain < LOOKS_IN_VAIN && !has_ended(k->daemon);) {
-        bool is_there = environ_of_any_has(k->place.socket) || has_sessions(k);
+        enum environ_answer answer = environ_look_for(k->place.socket);
+        if (answer != ENVIRON_UNTOLD)
+            told_ms = monotonic_ms();
+        bool may_be = answer == ENVIRON_UNTOLD && monotonic_ms() < told_ms + UNTOLD_MS;
+        bool is_there = answer == ENVIRON_SOME || may_be || has_sessions(k);
         if (is_there == (in_vain > 0))
             pause_ms = LOOK_MS_MIN;
         in_vain = is_there ? 0 : in_vain + 1;

@@ -220,6 +220,8 @@ static void choose_age(struct budget *b, const struct budget_sample *s)
         b->age = best;
         b->is_thrifty = false;
     }
+    if (b->reused_most[best] - b->reused_most[b->age] < THRIFT_RETURNS_LEAST)
+        b->is_thrifty = false; /* it spares nothing any more */
     unsigned older = is_first ? b->age : thriftier(b, b->age, returns, most_out);
     b->is_thrifty |= older != b->age;
     b->age = older;

@@ -74,7 +74,7 @@ static void registered_by_another(void)
     CHECK_EQ(pp_register(a.pager, p.memory, pages_to_bytes(64)), 0);
     WAIT_UNTIL(pager_stat(a.pager, "ranges_refused_kernel") > before);
     close(uffd);
-    rogue_offer_all(a.rogue);
+    rogue_offer_only(a.rogue, p.memory, 64);
     WAIT_LONG_UNTIL(pages_nr_present(&p, 0, 64) == 0);
     pages_check_all(&p);
     rogue_pause(a.rogue);
