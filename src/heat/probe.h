@@ -19,8 +19,8 @@
  * is, for one cold age. What is hot is asked again, after half a cold age, then one, two, up to 16. If there
  * is money for it, after a half each time; where all that is asked about was found hot for the ninth time after
  * one, then two, then four: each answer costs a stall, and moves a page that is in use to wherever memory is
- * free. All of these pauses are a half at least; that aside the former end after 80 s, the latter after 20. What
- * is written as well is asked only once scan.c protects it.
+ * free. All of these pauses are a half at least; that aside the former end after 80 s, the latter after 20.
+ * What is written as well is asked only once scan.c protects it.
  *
  * What can be said when none of k probes came back: if a share h of the pages is read, picked at random,
  * that happens with (1 - h)^k; so with 95 % certainty h < 1 - 0.05^(1/k), about 3/k: 17 % for 16 pages,

@@ -105,7 +105,8 @@ static void what_is_idle_leaves_by_itself(void)
 static void who_asks_for_grace_has_it(const char *option, const char *value, bool has_grace)
 {
     test_case(has_grace ? "grace" : "no grace below a target");
-    daemon_start(&d, (const char *[]){ option, value, NULL });
+    /* Without questions: what would have to be asked could not leave either. */
+    daemon_start(&d, (const char *[]){ option, value, "--probe", "off", NULL });
     pages_map(&p, IDLE_NR);
     pages_write_all(&p);
     struct pp_pager *pager = pager_open(d.socket_path);

@@ -145,7 +145,8 @@ static void what_run_starts_ends(void)
     (void)snprintf(where, sizeof where, "TMPDIR=%s", place);
     CHECK_EQ(mkdir(place, 0700), 0);
     char *const words[] = { "/usr/bin/env", "-u", "XDG_RUNTIME_DIR", where,
-                            (char *)program_path("process-pager"), "run", "--private", "--", "/bin/true", NULL };
+                            (char *)program_path("process-pager"), "run", "--private", "--", "/bin/true",
+                            NULL };
     CHECK_EQ(helper_wait(helper_exec(words)), 0);
     WAIT_LONG_UNTIL(rmdir(place) == 0); /* its keeper removes its folder last */
 }
