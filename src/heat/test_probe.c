@@ -70,6 +70,12 @@ static void set_read(size_t chunk, size_t from, size_t to, uint32_t every_ms, bo
     }
 }
 
+static void set_all_read(uint32_t every_ms)
+{
+    for (size_t c = 0; c < sim.nr; c++)
+        set_read(c, 0, PAGES, every_ms, false);
+}
+
 static void set_sweep(size_t chunk, size_t from, size_t to, uint32_t every_ms)
 {
     set_read(chunk, from, to, every_ms, false);
@@ -321,8 +327,7 @@ static void what_stays_hot_is_asked_rarely(void **state)
 {
     (void)state;
     sim_begin(NR);
-    for (size_t c = 0; c < NR; c++)
-        set_read(c, 0, PAGES, 50, false);
+    set_all_read(50);
     pass(60000);
     uint64_t nr_before = sim.purse.nr_returns;
     pass(60000);
@@ -331,8 +336,7 @@ static void what_stays_hot_is_asked_rarely(void **state)
                   (unsigned)NR);
     assert_in_range(nr, 2 * 2 * NR, 2 * 4 * NR); /* every 4 cold ages */
     forget_offers();
-    for (size_t c = 0; c < NR; c++)
-        set_read(c, 0, PAGES, 0, false);
+    set_all_read(0);
     pass(25000);
     say("hot for two minutes, cold for 25 s");
     assert_in_range(offered(false), 900, 1000);
@@ -343,8 +347,7 @@ static void nothing_is_asked_while_nothing_may_leave(void **state)
 {
     (void)state;
     sim_begin(CHUNKS_MAX);
-    for (size_t c = 0; c < CHUNKS_MAX; c++)
-        set_read(c, 0, PAGES, 50, false);
+    set_all_read(50);
     sim.purse.is_shut = true;
     pass(25000);
     assert_int_equal(sim.purse.nr_returns, 0);
@@ -361,12 +364,10 @@ static void what_was_hot_for_long_is_found_cold_within_a_minute_and_a_cold_age(v
     (void)state;
     sim_begin(4);
     sim.purse.cold_age_ms = 64000;
-    for (size_t c = 0; c < 4; c++)
-        set_read(c, 0, PAGES, 50, false);
+    set_all_read(50);
     pass(600000);
     forget_offers();
-    for (size_t c = 0; c < 4; c++)
-        set_read(c, 0, PAGES, 0, false);
+    set_all_read(0);
     pass(60000 + 64000);
     say("hot for ten minutes with a cold age of 64 s, then cold for 124 s");
     assert_in_range(offered(false), 900, 1000);
@@ -398,17 +399,14 @@ static void it_may_change_its_mind(void **state)
 {
     (void)state;
     sim_begin(NR);
-    for (size_t c = 0; c < NR; c++)
-        set_read(c, 0, PAGES, 50, false);
+    set_all_read(50);
     pass(20000);
     forget_offers();
-    for (size_t c = 0; c < NR; c++)
-        set_read(c, 0, PAGES, 0, false);
+    set_all_read(0);
     pass(9500);
     say("hot for 20 s, cold for 9.5 s");
     assert_in_range(offered(false), 900, 1000);
-    for (size_t c = 0; c < NR; c++)
-        set_read(c, 0, PAGES, 50, false);
+    set_all_read(50);
     pass(10000); /* all comes back, and looks idle again */
     forget_offers();
     pass(20000);
@@ -446,8 +444,7 @@ static void a_large_memory_is_asked_slowly(void **state)
 {
     (void)state;
     sim_begin(CHUNKS_MAX);
-    for (size_t c = 0; c < CHUNKS_MAX; c++)
-        set_read(c, 0, PAGES, 50, false);
+    set_all_read(50);
     pass(5000);
     assert_price();
     pass(60000);

@@ -155,25 +155,23 @@ static void run(struct process *p, unsigned seconds)
     }
 }
 
-/* The most lost within any 60 s from `from` on, in parts per million of the threads' time. */
-static uint64_t worst_ppm(const struct process *p, uint64_t from)
-{
-    uint64_t worst = 0, end = elapsed_s(p);
-    for (uint64_t s = from; s + 60 <= end; s++) {
-        uint64_t sum = 0;
-        for (unsigned i = 0; i < 60; i++)
-            sum += p->seconds_lost_ns[s + i];
-        worst = sum > worst ? sum : worst;
-    }
-    return worst / (60000 * p->nr_threads);
-}
-
 static uint64_t lost_between(const struct process *p, uint64_t from, uint64_t end)
 {
     uint64_t sum = 0;
     for (uint64_t s = from; s < end; s++)
         sum += p->seconds_lost_ns[s];
     return sum;
+}
+
+/* The most lost within any 60 s from `from` on, in parts per million of the threads' time. */
+static uint64_t worst_ppm(const struct process *p, uint64_t from)
+{
+    uint64_t worst = 0, end = elapsed_s(p);
+    for (uint64_t s = from; s + 60 <= end; s++) {
+        uint64_t sum = lost_between(p, s, s + 60);
+        worst = sum > worst ? sum : worst;
+    }
+    return worst / (60000 * p->nr_threads);
 }
 
 static double mean_out(const struct process *p, uint64_t from)
